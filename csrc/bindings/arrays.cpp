@@ -1,0 +1,74 @@
+#include "bindings/arrays.h"
+
+#include <optional>
+
+namespace fusednet {
+
+namespace {
+
+std::optional<DType> supported_dtype(const py::dtype& dtype) {
+    const char order = dtype.byteorder();
+    const bool native = order == '=' || order == '|';
+    if (!native) return std::nullopt;
+    const auto size = dtype.itemsize();
+    switch (dtype.kind()) {
+        case 'b': return DType::boolean;
+        case 'i': return size == 1 ? DType::int8 : size == 2 ? DType::int16 : size == 4 ? DType::int32 : DType::int64;
+        case 'u': return size == 1 ? DType::uint8 : size == 2 ? DType::uint16 : size == 4 ? DType::uint32 : DType::uint64;
+        case 'f':
+            if (size == 4) return DType::float32;
+            if (size == 8) return DType::float64;
+            return std::nullopt;
+        default: return std::nullopt;
+    }
+}
+
+}  // namespace
+
+std::string shape_text(const py::array& a) { return py::str(a.attr("shape")); }
+
+InputMatrix as_matrix(const py::array& a, const char* name) {
+    const std::optional<DType> dtype = supported_dtype(a.dtype());
+    if (!dtype) {
+        throw TypeError(text(name, ": expected a native boolean, integer, float32 or float64 array, received dtype ",
+                             std::string(py::str(a.dtype()))));
+    }
+    const auto ndim = a.ndim();
+    if (ndim != 1 && ndim != 2) {
+        throw std::invalid_argument(text(name, ": expected an array of one or two dimensions, received shape ", shape_text(a)));
+    }
+    InputMatrix m;
+    m.data = a.data();
+    m.dtype = *dtype;
+    m.rows = static_cast<std::size_t>(a.shape(0));
+    m.row_stride = a.strides(0);
+    m.columns = ndim == 2 ? static_cast<std::size_t>(a.shape(1)) : 1;
+    m.column_stride = ndim == 2 ? a.strides(1) : a.itemsize();
+    return m;
+}
+
+InputMatrix as_rows(const py::array& a, std::size_t columns, bool allow_row, const char* name) {
+    InputMatrix m = as_matrix(a, name);
+    if (a.ndim() == 1 && allow_row) {
+        std::swap(m.rows, m.columns);
+        std::swap(m.row_stride, m.column_stride);
+    }
+    if (m.columns != columns || m.rows == 0 || (a.ndim() == 1 && !allow_row)) {
+        throw std::invalid_argument(text(name, ": expected shape (n, ", columns, ")",
+                                         allow_row ? text(" or (", columns, ",)") : "", " with n at least 1, received ",
+                                         shape_text(a)));
+    }
+    return m;
+}
+
+InputMatrix as_weights(const py::object& weights, std::size_t rows) {
+    if (weights.is_none()) return {};
+    const auto a = py::reinterpret_borrow<py::array>(weights);
+    InputMatrix m = as_matrix(a, "sample_weight");
+    if (a.ndim() != 1 || m.rows != rows) {
+        throw std::invalid_argument(text("sample_weight: expected shape (", rows, ",) as X has ", rows, " rows, received ", shape_text(a)));
+    }
+    return m;
+}
+
+}  // namespace fusednet

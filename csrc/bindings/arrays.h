@@ -1,0 +1,41 @@
+// NumPy arrays to and from the core's views.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/buffer.h"
+#include "core/check.h"
+#include "core/matrix_view.h"
+
+namespace fusednet {
+
+namespace py = pybind11;
+
+// "(3, 4)": a shape as NumPy prints it.
+std::string shape_text(const py::array&);
+
+// A real, native-endian array of one or two dimensions as a matrix: (n,) becomes (n, 1). Throws TypeError or
+// ValueError naming what came.
+InputMatrix as_matrix(const py::array&, const char* name);
+
+// An array as (n, columns), n ≥ 1. A 1-D array of `columns` elements is one row where `allow_row`.
+InputMatrix as_rows(const py::array&, std::size_t columns, bool allow_row, const char* name);
+
+// Weights of shape (n,).
+InputMatrix as_weights(const py::object&, std::size_t rows);
+
+// A writable view that keeps the buffer alive.
+template <class T>
+py::array view(const Buffer<T>& buffer, std::vector<py::ssize_t> shape) {
+    auto owner = std::make_unique<std::shared_ptr<T>>(buffer.owner());
+    const py::capsule base(owner.get(), [](void* p) { delete static_cast<std::shared_ptr<T>*>(p); });
+    owner.release();
+    return py::array(py::dtype::of<T>(), std::move(shape), buffer.data(), base);
+}
+
+}  // namespace fusednet

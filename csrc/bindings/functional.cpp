@@ -1,0 +1,108 @@
+#include "bindings/arrays.h"
+#include "bindings/register.h"
+#include "core/activation.h"
+#include "core/loss.h"
+#include "kernels/dispatch.h"
+
+namespace fusednet {
+
+namespace {
+
+template <class T>
+using Contiguous = py::array_t<T, py::array::c_style | py::array::forcecast>;
+
+// Calls body(T{}): float32 arrays are computed as they are, everything else in float64.
+template <class Body>
+auto with_float_type(const py::array& a, Body body) {
+    return a.dtype().kind() == 'f' && a.itemsize() == 4 ? body(float{}) : body(double{});
+}
+
+template <class T>
+py::array like(const Contiguous<T>& a) {
+    return py::array_t<T>(std::vector<py::ssize_t>(a.shape(), a.shape() + a.ndim()));
+}
+
+py::array activation(const std::string& name, const py::array& z) {
+    const Activation f = activation_from_name(name);
+    return with_float_type(z, [&](auto tag) -> py::array {
+        using T = decltype(tag);
+        const Contiguous<T> in(z);
+        py::array out = like<T>(in);
+        const auto n = static_cast<std::size_t>(in.size());
+        auto* to = static_cast<T*>(out.mutable_data());
+        if (n == 0) return out;
+        if (f != Activation::softmax) {
+            kernels<T>().activation(f, in.data(), to, nullptr, n);
+            return out;
+        }
+        check(in.ndim() > 0, "softmax: expected at least one dimension, received a scalar");
+        const auto columns = static_cast<std::size_t>(in.shape(in.ndim() - 1));
+        kernels<T>().softmax(in.data(), columns, to, columns, n / columns, columns);
+        return out;
+    });
+}
+
+py::array activation_gradient(const std::string& name, const py::array& z) {
+    const Activation f = activation_from_name(name);
+    check(f != Activation::softmax, "activation_gradient: expected an elementwise activation, received 'softmax'");
+    return with_float_type(z, [&](auto tag) -> py::array {
+        using T = decltype(tag);
+        const Contiguous<T> in(z);
+        py::array out = like<T>(in);
+        const auto n = static_cast<std::size_t>(in.size());
+        std::vector<T> value(n);
+        kernels<T>().activation(f, in.data(), value.data(), static_cast<T*>(out.mutable_data()), n);
+        return out;
+    });
+}
+
+py::tuple loss(const std::string& name, const py::array& prediction, const py::array& target, double parameter,
+               const py::object& sample_weight) {
+    const Loss which = loss_from_name(name);
+    return with_float_type(prediction, [&](auto tag) -> py::tuple {
+        using T = decltype(tag);
+        const Contiguous<T> p(prediction);
+        const InputMatrix shape = as_matrix(p, "prediction");
+        const bool labels = which == Loss::cross_entropy && target.ndim() == 1;
+        const InputMatrix y = as_matrix(target, "target");
+        if (labels && is_floating(y.dtype)) {
+            throw TypeError(text("target: expected integer class labels, received dtype ", dtype_name(y.dtype)));
+        }
+        check(shape.rows > 0 && shape.columns > 0 && y.rows == shape.rows && (labels || y.columns == shape.columns),
+              "target: expected shape ", shape_text(p), " as the prediction's, received ", shape_text(target));
+        const InputMatrix w = as_weights(sample_weight, shape.rows);
+        const RowSelection all{nullptr, 0, shape.rows};
+        std::vector<T> targets(labels ? 0 : shape.rows * shape.columns), weight(w.empty() ? 0 : shape.rows);
+        std::vector<std::int32_t> label(labels ? shape.rows : 0);
+        if (labels) {
+            gather_labels(y, all, label.data(), shape.columns);
+        } else {
+            gather_targets(y, all, targets.data(), shape.columns, which);
+        }
+        auto total = static_cast<double>(shape.rows);
+        if (!w.empty()) {
+            gather_weights(w, all, weight.data());
+            total = 0;
+            for (const T x : weight) total += static_cast<double>(x);
+            check(total > 0, "sample_weight: expected a positive sum, received ", total);
+        }
+        py::array gradient = like<T>(p);
+        const double sum = kernels<T>().loss({which, parameter, p.data(), shape.columns, labels ? nullptr : targets.data(),
+                                              shape.columns, labels ? label.data() : nullptr,
+                                              w.empty() ? nullptr : weight.data(), static_cast<T*>(gradient.mutable_data()),
+                                              shape.columns, shape.rows, shape.columns, 1.0 / total});
+        return py::make_tuple(sum / total, gradient);
+    });
+}
+
+}  // namespace
+
+void register_functional(py::module_& m) {
+    m.def("activation", &activation, py::arg("name"), py::arg("z"), "f(z), elementwise (softmax: over the last axis).");
+    m.def("activation_gradient", &activation_gradient, py::arg("name"), py::arg("z"), "f'(z), elementwise.");
+    m.def("loss", &loss, py::arg("name"), py::arg("prediction"), py::arg("target"), py::arg("parameter") = 1.0,
+          py::arg("sample_weight") = py::none(),
+          "Value and gradient of a loss; cross_entropy and binary_cross_entropy take logits.");
+}
+
+}  // namespace fusednet

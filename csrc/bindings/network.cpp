@@ -1,0 +1,379 @@
+#include "core/network.h"
+
+#include <pybind11/stl.h>
+
+#include <variant>
+
+#include "bindings/arrays.h"
+#include "bindings/register.h"
+#include "core/activation.h"
+
+namespace fusednet {
+
+namespace {
+
+// Releases the GIL where the work takes longer than about 10 µs.
+class ReleaseFor {
+public:
+    explicit ReleaseFor(double flops) {
+        if (flops > 5e5) release_.emplace();
+    }
+
+private:
+    std::optional<py::gil_scoped_release> release_;
+};
+
+template <class T>
+double flops(const Network<T>& net, std::size_t rows) {
+    return 2.0 * static_cast<double>(rows) * static_cast<double>(net.parameters().size());
+}
+
+// A Python callable f(y_pred, y_true) -> (value, gradient) as the core's custom loss. It gets copies: it may keep them.
+template <class T>
+CustomLoss<T> custom_loss(const py::object& function) {
+    return [function](MatrixView<const T> prediction, MatrixView<const T> target, MatrixView<T> gradient) {
+        const py::gil_scoped_acquire gil;
+        const auto copy = [](const MatrixView<const T>& m) {
+            py::array_t<T> a({m.rows, m.columns});
+            for (std::size_t i = 0; i < m.rows; ++i) {
+                std::copy_n(m.data + i * m.ld, m.columns, a.mutable_data() + i * m.columns);
+            }
+            return a;
+        };
+        const py::object result = function(copy(prediction), copy(target));
+        if (!py::isinstance<py::tuple>(result) || py::len(result) != 2) {
+            throw TypeError(text("loss function: expected a tuple (value, gradient), received ",
+                                 std::string(py::str(py::type::of(result)))));
+        }
+        const auto parts = py::reinterpret_borrow<py::tuple>(result);
+        const auto g = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(parts[1]);
+        if (!g) throw py::error_already_set();
+        if (g.ndim() != 2 || static_cast<std::size_t>(g.shape(0)) != gradient.rows ||
+            static_cast<std::size_t>(g.shape(1)) != gradient.columns) {
+            throw std::invalid_argument(text("loss function: expected a gradient of shape (", gradient.rows, ", ",
+                                             gradient.columns, ") as y_pred's, received ", shape_text(g)));
+        }
+        T excess = 0;
+        for (std::size_t i = 0; i < gradient.rows; ++i) {
+            for (std::size_t j = 0; j < gradient.columns; ++j) {
+                const T x = g.data()[i * gradient.columns + j];
+                excess += x - x;
+                gradient.data[i * gradient.ld + j] = x;
+            }
+        }
+        check<DivergenceError>(excess == T(0), "the loss function's gradient is not finite");
+        return parts[0].cast<double>();
+    };
+}
+
+template <class T>
+Samples samples_for(const Network<T>& net, const py::array& X, const py::array& y, const py::object& weight) {
+    Samples s;
+    s.x = as_rows(X, net.inputs(), false, "X");
+    s.y = as_matrix(y, "y");
+    check(s.y.rows == s.x.rows, "y: expected ", s.x.rows, " rows as X has, received shape ", shape_text(y));
+    const bool flat = y.ndim() == 1;
+    if (net.config().loss == Loss::cross_entropy && flat) {
+        if (is_floating(s.y.dtype)) {
+            throw TypeError(text("y: expected integer class labels of shape (n,), or probabilities of shape (n, ",
+                                 net.outputs(), "); received dtype ", dtype_name(s.y.dtype), " of shape ", shape_text(y)));
+        }
+        s.labels = true;
+    } else if (net.has_custom_loss()) {
+        check(weight.is_none(), "sample_weight: expected None, as a loss function of one's own gives the value of the whole batch");
+        check(s.y.columns > 0, "y: expected at least one column, received shape ", shape_text(y));
+    } else {
+        check(s.y.columns == net.outputs(), "y: expected shape (n, ", net.outputs(), ")",
+              net.outputs() == 1 ? " or (n,)" : "", ", received ", shape_text(y));
+    }
+    s.weight = as_weights(weight, s.x.rows);
+    return s;
+}
+
+// The one class that Python sees, for either element type.
+class PyNetwork {
+public:
+    template <class T>
+    using Ptr = std::shared_ptr<Network<T>>;
+
+    PyNetwork(std::variant<Ptr<float>, Ptr<double>> net) : net_(std::move(net)) {}
+
+    static PyNetwork create(const std::vector<std::size_t>& widths, const std::vector<std::string>& activations,
+                            const std::vector<bool>& bias, const std::vector<double>& dropout, const py::object& loss,
+                            double loss_parameter, double l2, const std::string& dtype, std::uint64_t seed) {
+        const std::size_t count = widths.empty() ? 0 : widths.size() - 1;
+        check(count >= 1 && activations.size() == count && bias.size() == count && dropout.size() + 1 == count,
+              "expected widths of at least two, and one activation and bias a layer, one dropout a hidden layer");
+        NetworkConfig config;
+        for (std::size_t l = 0; l < count; ++l) {
+            check(widths[l] > 0 && widths[l + 1] > 0, "layer widths: expected at least 1, received 0");
+            check(static_cast<double>(widths[l]) * static_cast<double>(widths[l + 1]) < 1e15,
+                  "layer widths: ", widths[l], " by ", widths[l + 1], " weights are more than memory can hold");
+            const Activation f = activation_from_name(activations[l]);
+            check(f != Activation::softmax || l + 1 == count, "softmax is an output activation, received it for a hidden layer");
+            config.layers.push_back({widths[l], widths[l + 1], f, bias[l], l + 1 < count ? dropout[l] : 0.0});
+        }
+        const bool custom = !py::isinstance<py::str>(loss);
+        config.loss = custom ? Loss::custom : loss_from_name(loss.cast<std::string>());
+        config.loss_parameter = loss_parameter;
+        config.l2 = l2;
+        config.seed = seed;
+        const Activation output = config.layers.back().activation;
+        check(config.loss != Loss::cross_entropy || output == Activation::softmax, "cross_entropy needs output='softmax', received '",
+              activation_name(output), "'");
+        check(config.loss != Loss::binary_cross_entropy || output == Activation::sigmoid,
+              "binary_cross_entropy needs output='sigmoid', received '", activation_name(output), "'");
+        if (dtype == "float32") return make<float>(config, custom ? loss : py::none());
+        check(dtype == "float64", "dtype: expected 'float32' or 'float64', received '", dtype, "'");
+        return make<double>(config, custom ? loss : py::none());
+    }
+
+    template <class Body>
+    auto visit(Body body) const {
+        return std::visit([&](const auto& net) { return body(*net); }, net_);
+    }
+
+    PyNetwork layer(std::size_t index) const {
+        return std::visit(
+            [&](const auto& net) {
+                using N = typename std::decay_t<decltype(net)>::element_type;
+                check_layer(*net, index);
+                return PyNetwork(std::make_shared<N>(*net, index));
+            },
+            net_);
+    }
+
+    template <class T>
+    static void check_layer(const Network<T>& net, std::size_t index) {
+        check(index < net.layers().size(), "layer: expected an index below ", net.layers().size(), ", received ", index);
+    }
+
+    // A layer's part of one of the flat buffers: its weights, or its bias (None where it has none).
+    py::object layer_view(std::size_t index, bool gradient, bool bias) const {
+        return visit([&](auto& net) -> py::object {
+            check_layer(net, index);
+            const auto& l = net.layers()[index];
+            const auto& buffer = gradient ? net.gradient() : net.parameters();
+            const auto in = static_cast<py::ssize_t>(l.in), out = static_cast<py::ssize_t>(l.out);
+            if (!bias) return view(buffer.slice(net.offset(index), l.in * l.out), {in, out});
+            if (!l.has_bias) return py::none();
+            return view(buffer.slice(net.offset(index) + l.in * l.out, l.out), {out});
+        });
+    }
+
+    py::array flat(bool gradient) const {
+        return visit([&](auto& net) {
+            const auto& buffer = gradient ? net.gradient() : net.parameters();
+            return view(buffer, {static_cast<py::ssize_t>(buffer.size())});
+        });
+    }
+
+private:
+    template <class T>
+    static PyNetwork make(const NetworkConfig& config, const py::object& loss) {
+        return PyNetwork(std::make_shared<Network<T>>(config, loss.is_none() ? CustomLoss<T>() : custom_loss<T>(loss)));
+    }
+
+    std::variant<Ptr<float>, Ptr<double>> net_;
+};
+
+template <class Net>
+using ElementOf = typename std::decay_t<Net>::Element;
+
+template <class T>
+py::array new_matrix(std::size_t rows, std::size_t columns, bool flat) {
+    return flat ? py::array_t<T>(columns) : py::array_t<T>({rows, columns});
+}
+
+py::array forward(const PyNetwork& self, const py::array& X, bool training) {
+    return self.visit([&](auto& net) {
+        using T = ElementOf<decltype(net)>;
+        const InputMatrix x = as_rows(X, net.inputs(), true, "X");
+        py::array out = new_matrix<T>(x.rows, net.outputs(), X.ndim() == 1);
+        auto* to = static_cast<T*>(out.mutable_data());
+        const ReleaseFor release(flops(net, x.rows));
+        net.forward(x, training, to);
+        return out;
+    });
+}
+
+py::array backward(const PyNetwork& self, const py::array& gradient) {
+    return self.visit([&](auto& net) {
+        using T = ElementOf<decltype(net)>;
+        const bool column = net.outputs() == 1 && gradient.ndim() == 1 && gradient.shape(0) > 1;
+        const InputMatrix dy =
+            column ? as_matrix(gradient, "gradient") : as_rows(gradient, net.outputs(), true, "gradient");
+        py::array out = new_matrix<T>(dy.rows, net.inputs(), gradient.ndim() == 1 && !column);
+        auto* to = static_cast<T*>(out.mutable_data());
+        const ReleaseFor release(3 * flops(net, dy.rows));
+        net.backward(dy, to);
+        return out;
+    });
+}
+
+py::array predict(const PyNetwork& self, const py::array& X, const py::object& out, bool logits) {
+    return self.visit([&](auto& net) {
+        using T = ElementOf<decltype(net)>;
+        const InputMatrix x = as_rows(X, net.inputs(), true, "X");
+        const bool flat = X.ndim() == 1;
+        py::array result;
+        if (out.is_none()) {
+            result = new_matrix<T>(x.rows, net.outputs(), flat);
+        } else {
+            if (!py::isinstance<py::array_t<T>>(out)) {
+                throw TypeError(text("out: expected a ", sizeof(T) == 4 ? "float32" : "float64", " array, received ",
+                                     py::isinstance<py::array>(out) ? "dtype " + std::string(py::str(out.attr("dtype")))
+                                                                    : std::string(py::str(py::type::of(out)))));
+            }
+            result = py::reinterpret_borrow<py::array>(out);
+            const auto columns = static_cast<py::ssize_t>(net.outputs());
+            const bool fits = flat ? result.ndim() == 1 && result.shape(0) == columns
+                                   : result.ndim() == 2 && result.shape(0) == X.shape(0) && result.shape(1) == columns;
+            check(fits, "out: expected shape ", flat ? text("(", columns, ",)") : text("(", x.rows, ", ", columns, ")"),
+                  ", received ", shape_text(result));
+            check(result.writeable(), "out: expected a writable array, received a read-only one");
+        }
+        constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
+        const std::ptrdiff_t row_stride = flat ? 0 : result.strides(0), column_stride = result.strides(flat ? 0 : 1);
+        check(row_stride % size == 0 && column_stride % size == 0,
+              "out: expected strides that are multiples of the element size");
+        auto* to = static_cast<T*>(result.mutable_data());
+        const ReleaseFor release(flops(net, x.rows));
+        net.predict(x, to, row_stride / size, column_stride / size, logits);
+        return result;
+    });
+}
+
+double loss(const PyNetwork& self, const py::array& X, const py::array& y, const py::object& weight) {
+    return self.visit([&](auto& net) {
+        const Samples s = samples_for(net, X, y, weight);
+        const ReleaseFor release(flops(net, s.x.rows));
+        return net.loss(s);
+    });
+}
+
+double loss_and_gradient(const PyNetwork& self, const py::array& X, const py::array& y, const py::object& weight) {
+    return self.visit([&](auto& net) {
+        const Samples s = samples_for(net, X, y, weight);
+        const ReleaseFor release(3 * flops(net, s.x.rows));
+        return net.loss_and_gradient(s);
+    });
+}
+
+double train_step(const PyNetwork& self, const py::array& X, const py::array& y, const Optimizer& optimizer,
+                  const py::object& weight) {
+    return self.visit([&](auto& net) {
+        const Samples s = samples_for(net, X, y, weight);
+        const ReleaseFor release(3 * flops(net, s.x.rows));
+        return net.train_step(s, optimizer);
+    });
+}
+
+double train_epoch(const PyNetwork& self, const py::array& X, const py::array& y, const Optimizer& optimizer,
+                   std::size_t batch_size, const py::object& order, const py::object& weight) {
+    return self.visit([&](auto& net) {
+        const Samples s = samples_for(net, X, y, weight);
+        check(batch_size > 0, "batch_size: expected at least 1, received 0");
+        const std::int64_t* index = nullptr;
+        std::size_t count = s.x.rows;
+        py::array_t<std::int64_t, py::array::c_style> rows;
+        if (!order.is_none()) {
+            rows = order.cast<py::array_t<std::int64_t, py::array::c_style>>();
+            check(rows.ndim() == 1 && rows.size() > 0, "order: expected at least one row index in one dimension, received shape ",
+                  shape_text(rows));
+            index = rows.data();
+            count = static_cast<std::size_t>(rows.size());
+            const auto [low, high] = std::minmax_element(index, index + count);
+            check(*low >= 0 && static_cast<std::size_t>(*high) < s.x.rows, "order: expected row indices from 0 to ",
+                  s.x.rows - 1, ", received ", *low, " to ", *high);
+        }
+        const py::gil_scoped_release release;
+        return net.train_epoch(s, optimizer, batch_size, index, count, [] {
+            const py::gil_scoped_acquire gil;
+            if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        });
+    });
+}
+
+py::object get_optimizer_state(const PyNetwork& self, const Optimizer& optimizer) {
+    return self.visit([&](auto& net) -> py::object {
+        const auto* state = net.find_state(optimizer);
+        if (state == nullptr) return py::none();
+        const auto copy = [](const auto& buffer) {
+            return py::array_t<ElementOf<decltype(net)>>(static_cast<py::ssize_t>(buffer.size()), buffer.data());
+        };
+        py::dict result;
+        result["step"] = state->step;
+        result["first"] = copy(state->first);
+        result["second"] = copy(state->second);
+        return result;
+    });
+}
+
+void set_optimizer_state(const PyNetwork& self, const Optimizer& optimizer, const py::object& saved) {
+    self.visit([&](auto& net) {
+        using T = ElementOf<decltype(net)>;
+        if (saved.is_none()) return net.drop_state(optimizer);
+        const auto values = saved.cast<py::dict>();
+        using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
+        const auto first = values["first"].template cast<Array>(), second = values["second"].template cast<Array>();
+        auto& state = net.state(optimizer);
+        check(static_cast<std::size_t>(first.size()) == state.first.size() &&
+                  static_cast<std::size_t>(second.size()) == state.second.size(),
+              "optimizer state: expected ", state.first.size(), " and ", state.second.size(),
+              " elements for this optimizer and network, received ", first.size(), " and ", second.size());
+        std::copy_n(first.data(), first.size(), state.first.data());
+        std::copy_n(second.data(), second.size(), state.second.data());
+        state.step = values["step"].template cast<std::uint64_t>();
+    });
+}
+
+}  // namespace
+
+void register_network(py::module_& m) {
+    using py::arg;
+    py::class_<PyNetwork>(m, "Network", "A dense network over one flat parameter buffer and one flat gradient buffer.")
+        .def(py::init(&PyNetwork::create), arg("widths"), arg("activations"), arg("bias"), arg("dropout"), py::kw_only(),
+             arg("loss"), arg("loss_parameter") = 1.0, arg("l2") = 0.0, arg("dtype") = "float32", arg("seed") = 0)
+        .def_property_readonly("parameters", [](const PyNetwork& n) { return n.flat(false); })
+        .def_property_readonly("gradient", [](const PyNetwork& n) { return n.flat(true); })
+        .def("weights", [](const PyNetwork& n, std::size_t l) { return n.layer_view(l, false, false); }, arg("layer"))
+        .def("bias", [](const PyNetwork& n, std::size_t l) { return n.layer_view(l, false, true); }, arg("layer"))
+        .def("weights_gradient", [](const PyNetwork& n, std::size_t l) { return n.layer_view(l, true, false); }, arg("layer"))
+        .def("bias_gradient", [](const PyNetwork& n, std::size_t l) { return n.layer_view(l, true, true); }, arg("layer"))
+        .def("layer", &PyNetwork::layer, arg("index"))
+        .def("get_trainable",
+             [](const PyNetwork& n, std::size_t l) {
+                 return n.visit([&](auto& net) {
+                     PyNetwork::check_layer(net, l);
+                     return net.layers()[l].trainable;
+                 });
+             },
+             arg("layer"))
+        .def("set_trainable",
+             [](const PyNetwork& n, std::size_t l, bool trainable) {
+                 n.visit([&](auto& net) {
+                     PyNetwork::check_layer(net, l);
+                     net.set_trainable(l, trainable);
+                 });
+             },
+             arg("layer"), arg("trainable"))
+        .def_property(
+            "l2", [](const PyNetwork& n) { return n.visit([](auto& net) { return net.l2(); }); },
+            [](const PyNetwork& n, double value) { n.visit([&](auto& net) { net.set_l2(value); }); })
+        .def_property(
+            "dropout_step", [](const PyNetwork& n) { return n.visit([](auto& net) { return net.dropout_step(); }); },
+            [](const PyNetwork& n, std::uint64_t step) { n.visit([&](auto& net) { net.set_dropout_step(step); }); })
+        .def("forward", &forward, arg("X"), arg("training") = true)
+        .def("backward", &backward, arg("gradient"))
+        .def("predict", &predict, arg("X"), arg("out") = py::none(), arg("logits") = false)
+        .def("loss", &loss, arg("X"), arg("y"), arg("sample_weight") = py::none())
+        .def("loss_and_gradient", &loss_and_gradient, arg("X"), arg("y"), arg("sample_weight") = py::none())
+        .def("train_step", &train_step, arg("X"), arg("y"), arg("optimizer"), arg("sample_weight") = py::none())
+        .def("train_epoch", &train_epoch, arg("X"), arg("y"), arg("optimizer"), arg("batch_size"),
+             arg("order") = py::none(), arg("sample_weight") = py::none())
+        .def("get_optimizer_state", &get_optimizer_state, arg("optimizer"))
+        .def("set_optimizer_state", &set_optimizer_state, arg("optimizer"), arg("state"));
+}
+
+}  // namespace fusednet

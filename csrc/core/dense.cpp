@@ -1,0 +1,127 @@
+#include "core/dense.h"
+
+namespace fusednet {
+
+namespace {
+
+// Rows of one task: they and their outputs stay in the second-level cache while the layer passes over them.
+constexpr std::size_t block_rows = 128;
+
+struct Block {
+    std::size_t row, rows, column, columns;
+};
+
+// A (rows, columns) result cut into blocks for a team: whole rows where there are many, else columns too. Cuts fall
+// on multiples of the units. The split never shows in a result.
+class Blocks {
+public:
+    Blocks(std::size_t rows, std::size_t row_unit, std::size_t columns, std::size_t column_unit, std::size_t threads)
+        : rows_(rows), columns_(columns), row_step_(row_unit) {
+        const std::size_t wanted = threads == 1 ? 1 : 4 * threads;
+        const std::size_t row_blocks = (rows + row_unit - 1) / row_unit;
+        const std::size_t column_units = (columns + column_unit - 1) / column_unit;
+        column_blocks_ = std::clamp<std::size_t>(wanted / row_blocks, 1, column_units);
+        column_step_ = (column_units + column_blocks_ - 1) / column_blocks_ * column_unit;
+        column_blocks_ = (columns + column_step_ - 1) / column_step_;
+        count_ = row_blocks * column_blocks_;
+    }
+
+    std::size_t count() const { return count_; }
+    Block operator[](std::size_t task) const {
+        const std::size_t row = task / column_blocks_ * row_step_, column = task % column_blocks_ * column_step_;
+        return {row, std::min(row_step_, rows_ - row), column, std::min(column_step_, columns_ - column)};
+    }
+
+private:
+    std::size_t rows_, columns_, row_step_, column_step_, column_blocks_, count_;
+};
+
+}  // namespace
+
+template <class T>
+void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y, T* derivative, std::size_t ldy,
+                   std::size_t m, bool logits, const Team& team, const Scratch<T>& scratch) {
+    const KernelTable<T>& k = kernels<T>();
+    const Activation f = logits ? Activation::identity : layer.activation;
+    const Blocks blocks(m, block_rows, layer.out, k.panel_columns, team.size());
+    team.run(blocks.count(), [&](std::size_t task, std::size_t worker) {
+        const Block b = blocks[task];
+        const std::size_t offset = b.row * ldy + b.column;
+        k.dense_forward({x + b.row * ldx, ldx, layer.w + b.column, layer.out, layer.has_bias ? layer.b + b.column : nullptr,
+                         y + offset, ldy, derivative != nullptr ? derivative + offset : nullptr, b.rows, layer.in, b.columns, f,
+                         scratch.panel(worker)});
+    });
+    if (f == Activation::softmax) {
+        const Blocks rows(m, block_rows, 1, 1, team.size());
+        team.run(rows.count(), [&](std::size_t task, std::size_t) {
+            const Block b = rows[task];
+            k.softmax(y + b.row * ldy, ldy, y + b.row * ldy, ldy, b.rows, layer.out);
+        });
+    }
+}
+
+template <class T>
+void output_gradient(const DenseLayer<T>& layer, const T* saved, T* dy, std::size_t ld, std::size_t m,
+                     const Team& team) {
+    const KernelTable<T>& k = kernels<T>();
+    if (layer.activation == Activation::identity) return;
+    const Blocks rows(m, block_rows, 1, 1, team.size());
+    team.run(rows.count(), [&](std::size_t task, std::size_t) {
+        const Block b = rows[task];
+        const std::size_t offset = b.row * ld;
+        if (layer.activation == Activation::softmax) {
+            k.softmax_backward(saved + offset, ld, dy + offset, ld, dy + offset, ld, b.rows, layer.out);
+        } else {
+            k.activation_backward(layer.activation, saved + offset, dy + offset, dy + offset, b.rows * ld);
+        }
+    });
+}
+
+template <class T>
+void input_gradient(const DenseLayer<T>& layer, const T* dz, std::size_t lddz, T* dx, std::size_t lddx,
+                    Activation below, const T* saved, const T* mask, std::size_t m, const Team& team,
+                    const Scratch<T>& scratch) {
+    const KernelTable<T>& k = kernels<T>();
+    const Blocks blocks(m, block_rows, layer.in, k.panel_columns, team.size());
+    team.run(blocks.count(), [&](std::size_t task, std::size_t worker) {
+        const Block b = blocks[task];
+        const std::size_t offset = b.row * lddx + b.column;
+        k.input_gradient({dz + b.row * lddz, lddz, layer.w + b.column * layer.out, layer.out, dx + offset, lddx,
+                          saved != nullptr ? saved + offset : nullptr, mask != nullptr ? mask + offset : nullptr, lddx,
+                          b.rows, b.columns, layer.out, below, scratch.panel(worker)});
+    });
+}
+
+template <class T>
+void parameter_gradient(const DenseLayer<T>& layer, const T* x, std::size_t ldx, const T* dz, std::size_t lddz,
+                        std::size_t m, const GradientFactors<T>& factors, bool fused, const Team& team) {
+    const KernelTable<T>& k = kernels<T>();
+    T* out = fused ? layer.w : layer.dw;
+    T* out_bias = fused ? layer.b : layer.db;
+    // Rows of W are split for a team alone; one thread takes them in one call.
+    const std::size_t unit = team.size() == 1 ? layer.in : std::max<std::size_t>(k.lanes, layer.in / (4 * team.size()));
+    const Blocks blocks(layer.in, unit, layer.out, k.panel_columns, team.size());
+    team.run(blocks.count(), [&](std::size_t task, std::size_t) {
+        const Block b = blocks[task];
+        const std::size_t offset = b.row * layer.out + b.column;
+        k.weight_gradient({x + b.row, ldx, dz + b.column, lddz, layer.w + offset, out + offset, layer.out, m, b.rows,
+                           b.columns, factors.gradient, factors.weight});
+        if (b.row == 0 && layer.has_bias) {
+            k.bias_gradient({dz + b.column, lddz, layer.b + b.column, out_bias + b.column, m, b.columns,
+                             factors.gradient, factors.bias});
+        }
+    });
+}
+
+#define FUSEDNET_INSTANTIATE(T)                                                                                       \
+    template void dense_forward<T>(const DenseLayer<T>&, const T*, std::size_t, T*, T*, std::size_t, std::size_t, bool, \
+                                   const Team&, const Scratch<T>&);                                                   \
+    template void output_gradient<T>(const DenseLayer<T>&, const T*, T*, std::size_t, std::size_t, const Team&);        \
+    template void input_gradient<T>(const DenseLayer<T>&, const T*, std::size_t, T*, std::size_t, Activation, const T*, \
+                                    const T*, std::size_t, const Team&, const Scratch<T>&);                           \
+    template void parameter_gradient<T>(const DenseLayer<T>&, const T*, std::size_t, const T*, std::size_t,            \
+                                        std::size_t, const GradientFactors<T>&, bool, const Team&);
+FUSEDNET_INSTANTIATE(float)
+FUSEDNET_INSTANTIATE(double)
+
+}  // namespace fusednet

@@ -1,0 +1,71 @@
+// One dense layer on views of the flat buffers: forward, beside its backward. Shapes: x (m, in), y (m, out).
+#pragma once
+
+#include <algorithm>
+
+#include "core/thread_pool.h"
+#include "kernels/dispatch.h"
+
+namespace fusednet {
+
+template <class T>
+struct DenseLayer {
+    std::size_t in, out;
+    Activation activation;
+    bool has_bias;
+    bool trainable = true;
+    T* w;   // (in, out)
+    T* b;   // (out), or null
+    T* dw;  // gradients, as w and b
+    T* db;
+
+    std::size_t parameter_count() const { return in * out + (has_bias ? out : 0); }
+    double flops(std::size_t rows) const { return 2.0 * static_cast<double>(rows) * static_cast<double>(in * out); }
+};
+
+// A single column is contiguous. Wider rows are whole vectors long, and not of a length that maps the elements of a
+// column to few cache sets.
+template <class T>
+std::size_t leading_dimension(std::size_t columns) {
+    if (columns <= 1) return columns;
+    const std::size_t lanes = kernels<T>().lanes;
+    const std::size_t padded = (columns + lanes - 1) / lanes * lanes;
+    return padded * sizeof(T) % 1024 == 0 ? padded + lanes : padded;
+}
+
+// Scratch of the team: panel(worker) has room for kernels<T>().panel_size(depth) elements.
+template <class T>
+struct Scratch {
+    T* panels;
+    std::size_t size;
+
+    T* panel(std::size_t worker) const { return panels + worker * size; }
+};
+
+// y = f(x·W + b); softmax is applied by rows. `derivative` receives f'(z) where the activation stores it, else null.
+// With `logits` the activation is left out.
+template <class T>
+void dense_forward(const DenseLayer<T>&, const T* x, std::size_t ldx, T* y, T* derivative, std::size_t ldy,
+                   std::size_t m, bool logits, const Team&, const Scratch<T>&);
+
+// dz = dy ∘ f'(z) (softmax: p∘(g − Σ g·p)), in place. `saved` is y, or f'(z) where the activation stores it.
+template <class T>
+void output_gradient(const DenseLayer<T>&, const T* saved, T* dy, std::size_t ld, std::size_t m, const Team&);
+
+// dx = (dz·Wᵀ) ∘ f'(saved) ∘ mask, for the layer below's activation f; saved and mask may be null.
+template <class T>
+void input_gradient(const DenseLayer<T>&, const T* dz, std::size_t lddz, T* dx, std::size_t lddx, Activation below,
+                    const T* saved, const T* mask, std::size_t m, const Team&, const Scratch<T>&);
+
+// What becomes of a layer's gradient: out = gradient · ∂L/∂θ + weight · W (+ bias · b).
+template <class T>
+struct GradientFactors {
+    T gradient, weight, bias;
+};
+
+// dW and db into w and b (a fused update) or into dw and db, with the factors given.
+template <class T>
+void parameter_gradient(const DenseLayer<T>&, const T* x, std::size_t ldx, const T* dz, std::size_t lddz,
+                        std::size_t m, const GradientFactors<T>&, bool fused, const Team&);
+
+}  // namespace fusednet

@@ -1,0 +1,130 @@
+#include "core/gather.h"
+
+#include <cmath>
+#include <limits>
+
+#include "core/check.h"
+#include "kernels/dispatch.h"
+
+namespace fusednet {
+
+namespace {
+
+// Calls body(S{}) with the C++ type of the dtype.
+template <class Body>
+auto with_type(DType dtype, Body body) {
+    switch (dtype) {
+        case DType::boolean: return body(bool{});
+        case DType::int8: return body(std::int8_t{});
+        case DType::int16: return body(std::int16_t{});
+        case DType::int32: return body(std::int32_t{});
+        case DType::int64: return body(std::int64_t{});
+        case DType::uint8: return body(std::uint8_t{});
+        case DType::uint16: return body(std::uint16_t{});
+        case DType::uint32: return body(std::uint32_t{});
+        case DType::uint64: return body(std::uint64_t{});
+        case DType::float32: return body(float{});
+        case DType::float64: break;
+    }
+    return body(double{});
+}
+
+template <class S>
+const S& element(const InputMatrix& source, std::size_t row, std::size_t column) {
+    const char* base = static_cast<const char*>(source.data);
+    return *reinterpret_cast<const S*>(base + static_cast<std::ptrdiff_t>(row) * source.row_stride +
+                                       static_cast<std::ptrdiff_t>(column) * source.column_stride);
+}
+
+template <class T>
+constexpr DType dtype_of = sizeof(T) == 4 ? DType::float32 : DType::float64;
+
+// The number of leading rows that convert to finite values.
+template <class T>
+std::size_t convert_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo) {
+    constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
+    if (source.dtype == dtype_of<T> && (source.column_stride == size || source.columns == 1) &&
+        source.row_stride % size == 0) {
+        return kernels<T>().gather(static_cast<const T*>(source.data), source.row_stride / size, rows.index, rows.first,
+                                   rows.count, source.columns, out, ldo);
+    }
+    return with_type(source.dtype, [&](auto tag) {
+        using S = decltype(tag);
+        for (std::size_t i = 0; i < rows.count; ++i) {
+            const std::size_t row = rows.row(i);
+            T excess = 0;  // x − x is zero for finite x, NaN otherwise
+            for (std::size_t j = 0; j < source.columns; ++j) {
+                const T x = static_cast<T>(element<S>(source, row, j));
+                excess += x - x;
+                out[i * ldo + j] = x;
+            }
+            if (!(excess == T(0))) return i;
+        }
+        return rows.count;
+    });
+}
+
+}  // namespace
+
+const char* dtype_name(DType dtype) {
+    switch (dtype) {
+        case DType::boolean: return "bool";
+        case DType::int8: return "int8";
+        case DType::int16: return "int16";
+        case DType::int32: return "int32";
+        case DType::int64: return "int64";
+        case DType::uint8: return "uint8";
+        case DType::uint16: return "uint16";
+        case DType::uint32: return "uint32";
+        case DType::uint64: return "uint64";
+        case DType::float32: return "float32";
+        case DType::float64: break;
+    }
+    return "float64";
+}
+
+template <class T>
+void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
+                 const Range* range) {
+    const std::size_t finite = convert_rows(source, rows, out, ldo);
+    for (std::size_t j = 0; finite < rows.count && j < source.columns; ++j) {
+        const T x = out[finite * ldo + j];
+        check(std::isfinite(x), what, ": expected finite values that fit ", dtype_name(dtype_of<T>), ", received ", x,
+              " in row ", rows.row(finite), ", column ", j);
+    }
+    if (range == nullptr) return;
+    for (std::size_t i = 0; i < rows.count; ++i) {
+        for (std::size_t j = 0; j < source.columns; ++j) {
+            const auto x = static_cast<double>(out[i * ldo + j]);
+            check(x >= range->low && x <= range->high, what, ": expected values from ", range->low, " to ",
+                  range->high, ", received ", x, " in row ", rows.row(i), ", column ", j);
+        }
+    }
+}
+
+void gather_labels(const InputMatrix& source, const RowSelection& rows, std::int32_t* out, std::size_t classes) {
+    with_type(source.dtype, [&](auto tag) {
+        using S = decltype(tag);
+        for (std::size_t i = 0; i < rows.count; ++i) {
+            const S label = element<S>(source, rows.row(i), 0);
+            const auto wide = static_cast<std::int64_t>(label);
+            check(wide >= 0 && static_cast<std::uint64_t>(wide) < classes, "y: expected class labels from 0 to ",
+                  classes - 1, ", received ", wide, " in row ", rows.row(i));
+            out[i] = static_cast<std::int32_t>(wide);
+        }
+    });
+}
+
+template <class T>
+void gather_weights(const InputMatrix& source, const RowSelection& rows, T* out) {
+    const Range range{0.0, std::numeric_limits<double>::infinity()};
+    gather_rows(source, rows, out, 1, "sample_weight", &range);
+}
+
+#define FUSEDNET_INSTANTIATE(T)                                                                                \
+    template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Range*); \
+    template void gather_weights<T>(const InputMatrix&, const RowSelection&, T*);
+FUSEDNET_INSTANTIATE(float)
+FUSEDNET_INSTANTIATE(double)
+
+}  // namespace fusednet

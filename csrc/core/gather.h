@@ -1,0 +1,35 @@
+// From the caller's arrays into the workspace: minibatch selection, conversion and validation in one pass.
+#pragma once
+
+#include <cstdint>
+
+#include "core/matrix_view.h"
+
+namespace fusednet {
+
+// Which rows of an array: those that `index` lists, or `first`, first + 1, …
+struct RowSelection {
+    const std::int64_t* index;
+    std::size_t first, count;
+
+    std::size_t row(std::size_t i) const { return index != nullptr ? static_cast<std::size_t>(index[i]) : first + i; }
+};
+
+struct Range {
+    double low, high;
+};
+
+// out (count, columns) = the selected rows as T. Throws std::invalid_argument naming the first element that is not
+// finite, or is outside `range` where one is given.
+template <class T>
+void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
+                 const Range* range = nullptr);
+
+// Sample weights; throws where one is negative or not finite.
+template <class T>
+void gather_weights(const InputMatrix& source, const RowSelection& rows, T* out);
+
+// Class indices; throws where one is not in [0, classes).
+void gather_labels(const InputMatrix& source, const RowSelection& rows, std::int32_t* out, std::size_t classes);
+
+}  // namespace fusednet

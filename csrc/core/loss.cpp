@@ -1,0 +1,56 @@
+#include "core/loss.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "core/enum_names.h"
+#include "kernels/dispatch.h"
+
+namespace fusednet {
+
+namespace {
+
+// In the order of the enumeration; `custom` has no name of its own.
+constexpr const char* names[] = {"mse",           "half_mse",             "mae",     "huber",
+                                 "cross_entropy", "binary_cross_entropy", "poisson", "quantile"};
+
+}  // namespace
+
+Loss loss_from_name(const std::string& name) { return enum_from_name<Loss>("loss", names, name); }
+
+const char* loss_name(Loss loss) { return loss == Loss::custom ? "custom" : names[static_cast<int>(loss)]; }
+
+template <class T>
+void gather_targets(const InputMatrix& y, const RowSelection& rows, T* out, std::size_t ldo, Loss loss) {
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    const bool probability = loss == Loss::binary_cross_entropy || loss == Loss::cross_entropy;
+    const Range range{0.0, probability ? 1.0 : infinity};
+    gather_rows(y, rows, out, ldo, "y", probability || loss == Loss::poisson ? &range : nullptr);
+}
+
+template <class T>
+double batch_loss(const LossArguments<T>& a, double* partial, const Team& team) {
+    const std::size_t rows = std::max<std::size_t>(16, 8192 / a.columns), chunks = (a.rows + rows - 1) / rows;
+    team.run(chunks, [&](std::size_t chunk, std::size_t) {
+        LossArguments<T> part = a;
+        const std::size_t first = chunk * rows;
+        part.rows = std::min(rows, a.rows - first);
+        part.prediction += first * a.ldp;
+        if (a.target != nullptr) part.target += first * a.ldt;
+        if (a.label != nullptr) part.label += first;
+        if (a.weight != nullptr) part.weight += first;
+        if (a.gradient != nullptr) part.gradient += first * a.ldg;
+        partial[chunk] = kernels<T>().loss(part);
+    });
+    double total = 0;
+    for (std::size_t chunk = 0; chunk < chunks; ++chunk) total += partial[chunk];
+    return total;
+}
+
+#define FUSEDNET_INSTANTIATE(T)                                                                                 \
+    template void gather_targets<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, Loss);            \
+    template double batch_loss<T>(const LossArguments<T>&, double*, const Team&);
+FUSEDNET_INSTANTIATE(float)
+FUSEDNET_INSTANTIATE(double)
+
+}  // namespace fusednet

@@ -1,0 +1,37 @@
+// Matrices that somebody else owns: the caller's arrays, of any real element type and any strides.
+#pragma once
+
+#include <cstddef>
+
+namespace fusednet {
+
+enum class DType { boolean, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64 };
+
+constexpr bool is_floating(DType t) { return t == DType::float32 || t == DType::float64; }
+
+const char* dtype_name(DType);
+
+struct InputMatrix {
+    const void* data = nullptr;
+    DType dtype = DType::float32;
+    std::size_t rows = 0, columns = 0;
+    std::ptrdiff_t row_stride = 0, column_stride = 0;  // bytes
+
+    bool empty() const { return data == nullptr; }
+};
+
+// Inputs, targets and optional weights of one call, as wide as the network expects them.
+struct Samples {
+    InputMatrix x;
+    InputMatrix y;                // (n, targets), or (n, 1) integers where `labels`
+    InputMatrix weight;           // (n, 1), or empty
+    bool labels = false;          // y holds class indices
+};
+
+template <class T>
+struct MatrixView {
+    T* data;
+    std::size_t rows, columns, ld;
+};
+
+}  // namespace fusednet

@@ -1,0 +1,335 @@
+#include "core/network.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/check.h"
+#include "core/heartbeat.h"
+
+namespace fusednet {
+
+namespace {
+
+// Below this much work in one step, waking other threads costs more than they save (benchmarks/threads.py).
+constexpr double parallel_flops = 4e6;
+
+// One thread at a time trains a network: its workspace and parameters are not to be shared.
+class Busy {
+public:
+    explicit Busy(std::atomic<bool>& flag) : flag_(flag) {
+        if (flag_.exchange(true, std::memory_order_acquire)) {
+            throw std::runtime_error(
+                "this network is being trained by another thread: expected one caller at a time (net.copy() gives each "
+                "thread its own)");
+        }
+    }
+    ~Busy() { flag_.store(false, std::memory_order_release); }
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+
+private:
+    std::atomic<bool>& flag_;
+};
+
+}  // namespace
+
+template <class T>
+Network<T>::Network(NetworkConfig config, CustomLoss<T> custom_loss)
+    : config_(std::move(config)), custom_loss_(std::move(custom_loss)) {
+    std::size_t size = 0;
+    for (const LayerConfig& l : config_.layers) size += l.in * l.out + (l.bias ? l.out : 0);
+    parameters_ = Buffer<T>(size);
+    gradient_ = Buffer<T>(size);
+    build();
+}
+
+template <class T>
+Network<T>::Network(const Network& parent, std::size_t layer) {
+    config_.layers = {parent.config_.layers[layer]};
+    config_.layers[0].dropout = 0;
+    const std::size_t size = parent.layers_[layer].parameter_count();
+    parameters_ = parent.parameters_.slice(parent.offset(layer), size);
+    gradient_ = parent.gradient_.slice(parent.offset(layer), size);
+    build();
+}
+
+template <class T>
+void Network<T>::build() {
+    T* p = parameters_.data();
+    T* g = gradient_.data();
+    for (const LayerConfig& l : config_.layers) {
+        const std::size_t weights = l.in * l.out;
+        layers_.push_back({l.in, l.out, l.activation, l.bias, true, p, l.bias ? p + weights : nullptr, g,
+                           l.bias ? g + weights : nullptr});
+        p += layers_.back().parameter_count();
+        g += layers_.back().parameter_count();
+        dropout_.push_back(l.dropout);
+    }
+}
+
+template <class T>
+std::size_t Network<T>::offset(std::size_t layer) const {
+    return static_cast<std::size_t>(layers_[layer].w - parameters_.data());
+}
+
+// Forward and the two products of the backward pass.
+template <class T>
+double Network<T>::step_flops(std::size_t rows) const {
+    double flops = 0;
+    for (const DenseLayer<T>& l : layers_) flops += 3 * l.flops(rows);
+    return flops;
+}
+
+template <class T>
+Team Network<T>::team_for(double flops) const {
+    return Team(flops < parallel_flops ? 1 : get_num_threads());
+}
+
+template <class T>
+void Network<T>::reserve(std::size_t rows, std::size_t targets, const Team& team) {
+    workspace_.reserve(layers_, dropout_, targets, rows, team.size());
+}
+
+template <class T>
+void Network<T>::gather(const Samples& samples, const RowSelection& rows) {
+    gather_rows(samples.x, rows, workspace_.input, workspace_.ld_input, "X");
+    if (samples.labels) {
+        gather_labels(samples.y, rows, workspace_.label, outputs());
+    } else {
+        gather_targets(samples.y, rows, workspace_.target, workspace_.ld_target, config_.loss);
+    }
+    if (!samples.weight.empty()) gather_weights(samples.weight, rows, workspace_.weight);
+}
+
+template <class T>
+void Network<T>::forward_layers(std::size_t m, bool dropout, bool logits, const Team& team) {
+    const KernelTable<T>& k = kernels<T>();
+    const T* x = workspace_.input;
+    std::size_t ldx = workspace_.ld_input;
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+        LayerTape<T>& tape = workspace_.layers[l];
+        dense_forward(layers_[l], x, ldx, tape.output, tape.derivative, tape.ld, m, logits && l + 1 == layers_.size(),
+                      team, scratch());
+        tape.dropout_applied = dropout && dropout_[l] > 0;
+        if (tape.dropout_applied) {
+            k.dropout({tape.output, tape.mask, tape.dropped, tape.ld, m, layers_[l].out, 0, dropout_[l], config_.seed,
+                       dropout_step_, static_cast<std::uint32_t>(l)});
+        }
+        x = tape.next_input();
+        ldx = tape.ld;
+    }
+    if (dropout) ++dropout_step_;
+}
+
+// Value of the loss over the batch, its gradient by the last layer's z in dz[0].
+template <class T>
+double Network<T>::loss_gradient(const Samples& samples, std::size_t m, double total_weight, const Team& team) {
+    const LayerTape<T>& tape = workspace_.layers.back();
+    const DenseLayer<T>& last = layers_.back();
+    T* dz = workspace_.dz[0];
+    double value = 0;
+    if (has_custom_loss()) {
+        const std::size_t targets = samples.y.columns;
+        value = custom_loss_({tape.output, m, last.out, tape.ld}, {workspace_.target, m, targets, workspace_.ld_target},
+                             {dz, m, last.out, tape.ld});
+    } else {
+        const double scale = total_weight > 0 ? 1.0 / total_weight : 0.0;
+        value = scale * batch_loss<T>({config_.loss, config_.loss_parameter, tape.output, tape.ld,
+                                       samples.labels ? nullptr : workspace_.target, workspace_.ld_target,
+                                       samples.labels ? workspace_.label : nullptr,
+                                       samples.weight.empty() ? nullptr : workspace_.weight, dz, tape.ld, m, last.out,
+                                       scale},
+                                      workspace_.partial_loss, team);
+    }
+    if (!takes_logits(config_.loss)) output_gradient(last, tape.saved(), dz, tape.ld, m, team);
+    return value;
+}
+
+// (l2 / 2)·Σ W² over the weights of all layers.
+template <class T>
+double Network<T>::penalty() const {
+    if (config_.l2 == 0) return 0;
+    double sum = 0;
+    for (const DenseLayer<T>& l : layers_) sum += kernels<T>().sum_squares(l.w, l.in * l.out);
+    return 0.5 * config_.l2 * sum;
+}
+
+// From dz of the last layer. With `fused`, its plain SGD update goes into the parameters at once, each layer's after
+// its input gradient has been taken; otherwise the gradient is stored. With `input`, *dx receives the gradient of the
+// network's input, with the input's leading dimension.
+template <class T>
+void Network<T>::backward_layers(T* dz, std::size_t m, const Optimizer* fused, bool l2, bool input, T** dx,
+                                 const Team& team) {
+    const double penalty_factor = l2 ? config_.l2 : 0.0;
+    GradientFactors<T> factors{T(1), static_cast<T>(penalty_factor), T(0)};
+    if (fused != nullptr) {
+        const double rate = fused->learning_rate;
+        factors = {static_cast<T>(-rate), static_cast<T>(1.0 - rate * (penalty_factor + fused->weight_decay)),
+                   static_cast<T>(1.0 - rate * fused->weight_decay)};
+    }
+    std::size_t lowest = 0;
+    while (lowest < layers_.size() && !layers_[lowest].trainable) ++lowest;
+    for (std::size_t l = layers_.size(); l-- > 0;) {
+        const DenseLayer<T>& layer = layers_[l];
+        const std::size_t lddz = workspace_.layers[l].ld;
+        const LayerTape<T>* below = l > 0 ? &workspace_.layers[l - 1] : nullptr;
+        const std::size_t ldx = l > 0 ? below->ld : workspace_.ld_input;
+        T* next = dz == workspace_.dz[0] ? workspace_.dz[1] : workspace_.dz[0];
+        if (l > 0 ? (l > lowest || input) : input) {
+            input_gradient(layer, dz, lddz, next, ldx, l > 0 ? layers_[l - 1].activation : Activation::identity,
+                           l > 0 ? below->saved() : nullptr, l > 0 && below->dropout_applied ? below->mask : nullptr, m,
+                           team, scratch());
+        }
+        if (layer.trainable) {
+            parameter_gradient(layer, l > 0 ? below->next_input() : workspace_.input, ldx, dz, lddz, m, factors,
+                               fused != nullptr, team);
+        } else if (fused == nullptr) {
+            std::fill_n(layer.dw, layer.parameter_count(), T(0));
+        }
+        dz = next;
+    }
+    if (input) *dx = dz;
+}
+
+template <class T>
+typename Network<T>::StepResult Network<T>::step(const Samples& samples, const RowSelection& rows,
+                                                 const Optimizer* optimizer, bool dropout, const Team& team) {
+    const std::size_t m = rows.count;
+    forward_rows_ = 0;
+    gather(samples, rows);
+    double weight = static_cast<double>(m);
+    if (!samples.weight.empty()) {
+        weight = 0;
+        for (std::size_t i = 0; i < m; ++i) weight += static_cast<double>(workspace_.weight[i]);
+    }
+    forward_layers(m, dropout, takes_logits(config_.loss), team);
+    const double value = loss_gradient(samples, m, weight, team) + penalty();
+    check<DivergenceError>(std::isfinite(value), "the loss became ", value);
+    const bool fused = optimizer != nullptr && optimizer->fusible();
+    backward_layers(workspace_.dz[0], m, fused ? optimizer : nullptr, true, false, nullptr, team);
+    if (optimizer != nullptr && !fused) apply(*optimizer, team);
+    return {value, weight};
+}
+
+// One pass of the optimizer over the trainable layers.
+template <class T>
+void Network<T>::apply(const Optimizer& optimizer, const Team& team) {
+    const KernelTable<T>& k = kernels<T>();
+    if (optimizer.clip_norm) {
+        const double norm = std::sqrt(k.sum_squares(gradient_.data(), gradient_.size()));
+        if (norm > *optimizer.clip_norm) {
+            k.scale(gradient_.data(), static_cast<T>(*optimizer.clip_norm / norm), gradient_.size());
+        }
+    }
+    OptimizerState<T>& s = state(optimizer);
+    const UpdateArguments arguments = update_arguments(optimizer, ++s.step);
+    constexpr std::size_t chunk = 16384;
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+        if (!layers_[l].trainable) continue;
+        const std::size_t begin = offset(l), size = layers_[l].parameter_count();
+        team.run((size + chunk - 1) / chunk, [&](std::size_t task, std::size_t) {
+            const std::size_t i = begin + task * chunk;
+            k.update(arguments, parameters_.data() + i, gradient_.data() + i,
+                     s.first.size() > 0 ? s.first.data() + i : nullptr,
+                     s.second.size() > 0 ? s.second.data() + i : nullptr, std::min(chunk, size - task * chunk));
+        });
+    }
+}
+
+template <class T>
+void Network<T>::forward(const InputMatrix& x, bool training, T* out) {
+    const Busy busy(busy_);
+    const Team team = team_for(step_flops(x.rows));
+    forward_rows_ = 0;
+    reserve(x.rows, outputs(), team);
+    gather_rows(x, {nullptr, 0, x.rows}, workspace_.input, workspace_.ld_input, "X");
+    forward_layers(x.rows, training, false, team);
+    const LayerTape<T>& tape = workspace_.layers.back();
+    for (std::size_t i = 0; i < x.rows; ++i) std::copy_n(tape.output + i * tape.ld, outputs(), out + i * outputs());
+    forward_rows_ = x.rows;
+}
+
+template <class T>
+void Network<T>::backward(const InputMatrix& dy, T* dx) {
+    const Busy busy(busy_);
+    check(forward_rows_ > 0, "backward: expected a call of forward first (a training step discards what it keeps)");
+    check(dy.rows == forward_rows_, "backward: expected a gradient of shape (", forward_rows_, ", ", outputs(),
+          ") as the last forward's output, received ", dy.rows, " rows");
+    const Team team = team_for(step_flops(dy.rows));
+    reserve(dy.rows, outputs(), team);
+    const LayerTape<T>& tape = workspace_.layers.back();
+    gather_rows(dy, {nullptr, 0, dy.rows}, workspace_.dz[0], tape.ld, "gradient");
+    output_gradient(layers_.back(), tape.saved(), workspace_.dz[0], tape.ld, dy.rows, team);
+    T* result = nullptr;
+    backward_layers(workspace_.dz[0], dy.rows, nullptr, false, true, &result, team);
+    for (std::size_t i = 0; i < dy.rows; ++i) std::copy_n(result + i * workspace_.ld_input, inputs(), dx + i * inputs());
+}
+
+template <class T>
+double Network<T>::loss_and_gradient(const Samples& samples) {
+    const Busy busy(busy_);
+    const Team team = team_for(step_flops(samples.x.rows));
+    reserve(samples.x.rows, samples.y.columns, team);
+    return step(samples, {nullptr, 0, samples.x.rows}, nullptr, false, team).loss;
+}
+
+template <class T>
+double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer) {
+    const Busy busy(busy_);
+    const Team team = team_for(step_flops(samples.x.rows));
+    reserve(samples.x.rows, samples.y.columns, team);
+    return step(samples, {nullptr, 0, samples.x.rows}, &optimizer, true, team).loss;
+}
+
+template <class T>
+double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimizer, std::size_t batch_size,
+                               const std::int64_t* order, std::size_t count,
+                               const std::function<void()>& heartbeat) {
+    const Busy busy(busy_);
+    const std::size_t batch = std::min(batch_size, count);
+    const Team team = team_for(step_flops(batch));
+    reserve(batch, samples.y.columns, team);
+    Heartbeat beat(heartbeat, step_flops(batch));
+    double total = 0, total_weight = 0;
+    for (std::size_t first = 0; first < count; first += batch) {
+        const RowSelection rows{order != nullptr ? order + first : nullptr, first, std::min(batch, count - first)};
+        const StepResult r = step(samples, rows, &optimizer, true, team);
+        total += r.loss * r.weight;
+        total_weight += r.weight;
+        beat.step();
+    }
+    return total_weight > 0 ? total / total_weight : 0.0;
+}
+
+template <class T>
+OptimizerState<T>* Network<T>::find_state(const Optimizer& optimizer) {
+    for (OptimizerState<T>& s : states_) {
+        if (s.optimizer.lock() == optimizer.identity) return &s;
+    }
+    return nullptr;
+}
+
+template <class T>
+OptimizerState<T>& Network<T>::state(const Optimizer& optimizer) {
+    if (OptimizerState<T>* known = find_state(optimizer)) return *known;
+    states_.erase(std::remove_if(states_.begin(), states_.end(), [](const auto& s) { return s.optimizer.expired(); }),
+                  states_.end());
+    OptimizerState<T> fresh;
+    fresh.optimizer = optimizer.identity;
+    if (keeps_first(optimizer.rule)) fresh.first = Buffer<T>(parameters_.size());
+    if (keeps_second(optimizer.rule)) fresh.second = Buffer<T>(parameters_.size());
+    states_.push_back(std::move(fresh));
+    return states_.back();
+}
+
+template <class T>
+void Network<T>::drop_state(const Optimizer& optimizer) {
+    states_.erase(std::remove_if(states_.begin(), states_.end(),
+                                 [&](const auto& s) { return s.optimizer.lock() == optimizer.identity; }),
+                  states_.end());
+}
+
+template class Network<float>;
+template class Network<double>;
+
+}  // namespace fusednet

@@ -1,0 +1,108 @@
+// A dense network over one flat parameter buffer and one flat gradient buffer.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <vector>
+
+#include "core/dense.h"
+#include "core/loss.h"
+#include "core/optimizer.h"
+#include "core/workspace.h"
+
+namespace fusednet {
+
+struct LayerConfig {
+    std::size_t in, out;
+    Activation activation;
+    bool bias;
+    double dropout;  // rate on the layer's output; 0 for the last
+};
+
+struct NetworkConfig {
+    std::vector<LayerConfig> layers;
+    Loss loss = Loss::mse;
+    double loss_parameter = 1.0;
+    double l2 = 0.0;
+    std::uint64_t seed = 0;  // of dropout
+};
+
+template <class T>
+class Network {
+public:
+    using Element = T;
+
+    explicit Network(NetworkConfig, CustomLoss<T> = nullptr);
+    // One layer of another network, on its buffers.
+    Network(const Network& parent, std::size_t layer);
+
+    const NetworkConfig& config() const { return config_; }
+    const std::vector<DenseLayer<T>>& layers() const { return layers_; }
+    const Buffer<T>& parameters() const { return parameters_; }
+    const Buffer<T>& gradient() const { return gradient_; }
+    std::size_t inputs() const { return layers_.front().in; }
+    std::size_t outputs() const { return layers_.back().out; }
+    std::size_t offset(std::size_t layer) const;  // of a layer's weights; its bias follows them
+    bool has_custom_loss() const { return config_.loss == Loss::custom; }
+
+    double l2() const { return config_.l2; }
+    void set_l2(double value) { config_.l2 = value; }
+    std::uint64_t dropout_step() const { return dropout_step_; }
+    void set_dropout_step(std::uint64_t step) { dropout_step_ = step; }
+    void set_trainable(std::size_t layer, bool trainable) { layers_[layer].trainable = trainable; }
+
+    // Keeps what `backward` needs. out: (rows, outputs), contiguous.
+    void forward(const InputMatrix& x, bool training, T* out);
+    // From dL/dy, as wide as the last forward's output: fills the gradient; dx: (rows, inputs), contiguous.
+    void backward(const InputMatrix& dy, T* dx);
+    std::size_t forward_rows() const { return forward_rows_; }  // 0: nothing kept
+
+    // Re-entrant. out: (rows, outputs), its strides in elements. Without the output activation where `logits`.
+    void predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride,
+                 bool logits) const;
+    double loss(const Samples&) const;  // re-entrant
+
+    double loss_and_gradient(const Samples&);  // no dropout
+    double train_step(const Samples&, const Optimizer&);
+
+    // One epoch of minibatches over `count` rows: those in `order`, or the first ones. Returns the samples' mean loss.
+    // `heartbeat` is called every 50 ms or so and may throw to stop between two steps.
+    double train_epoch(const Samples&, const Optimizer&, std::size_t batch_size, const std::int64_t* order,
+                       std::size_t count, const std::function<void()>& heartbeat);
+
+    OptimizerState<T>* find_state(const Optimizer&);
+    OptimizerState<T>& state(const Optimizer&);  // made at first use
+    void drop_state(const Optimizer&);
+
+private:
+    struct StepResult {
+        double loss, weight;
+    };
+
+    void build();
+    double step_flops(std::size_t rows) const;
+    Team team_for(double flops) const;
+    void reserve(std::size_t rows, std::size_t targets, const Team&);
+    Scratch<T> scratch() const { return {workspace_.panels, workspace_.panel_size}; }
+
+    StepResult step(const Samples&, const RowSelection&, const Optimizer*, bool dropout, const Team&);
+    void gather(const Samples&, const RowSelection&);
+    void forward_layers(std::size_t m, bool dropout, bool logits, const Team&);
+    double loss_gradient(const Samples&, std::size_t m, double total_weight, const Team&);
+    double penalty() const;
+    void backward_layers(T* dz, std::size_t m, const Optimizer* fused, bool l2, bool input, T** dx, const Team&);
+    void apply(const Optimizer&, const Team&);
+
+    NetworkConfig config_;
+    CustomLoss<T> custom_loss_;
+    Buffer<T> parameters_, gradient_;
+    std::vector<DenseLayer<T>> layers_;
+    std::vector<double> dropout_;  // rates of the hidden layers
+    Workspace<T> workspace_;
+    std::vector<OptimizerState<T>> states_;
+    std::uint64_t dropout_step_ = 0;
+    std::size_t forward_rows_ = 0;
+    std::atomic<bool> busy_{false};
+};
+
+}  // namespace fusednet

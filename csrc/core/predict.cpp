@@ -1,0 +1,182 @@
+// Prediction and the loss without a gradient: row tiles go through all layers while they sit in the cache, in scratch
+// of the running thread's own. Nothing of the network is written.
+#include <algorithm>
+#include <exception>
+#include <mutex>
+
+#include "core/check.h"
+#include "core/network.h"
+
+namespace fusednet {
+
+namespace {
+
+constexpr std::size_t tile_rows = 128;
+constexpr double parallel_flops = 2e6;  // as in network.cpp, for a forward pass
+
+// Two activations of a tile and a panel, grown as needed and kept by the thread.
+template <class T>
+class Arena {
+public:
+    static Arena& of_thread(const std::vector<DenseLayer<T>>& layers, std::size_t rows) {
+        thread_local Arena arena;
+        std::size_t widest = leading_dimension<T>(layers.front().in), deepest = 0;
+        for (const DenseLayer<T>& l : layers) {
+            widest = std::max(widest, leading_dimension<T>(l.out));
+            deepest = std::max(deepest, l.in);
+        }
+        constexpr std::size_t line = alignment / sizeof(T);
+        const std::size_t side = (rows * widest + 2 * line - 1) / line * line;
+        const std::size_t wanted = 2 * side + kernels<T>().panel_size(deepest) + line;
+        if (arena.storage_.size() < wanted) arena.storage_ = Buffer<T>(wanted);
+        arena.a = arena.storage_.data();
+        arena.b = arena.a + side;
+        arena.panel = arena.b + side;
+        return arena;
+    }
+
+    T* a = nullptr;
+    T* b = nullptr;
+    T* panel = nullptr;
+
+private:
+    Buffer<T> storage_;
+};
+
+// The exception of the lowest task that threw: tasks of a team must not throw.
+class FirstError {
+public:
+    template <class Body>
+    void guard(std::size_t task, Body body) {
+        try {
+            body();
+        } catch (...) {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            if (!error_ || task < task_) {
+                error_ = std::current_exception();
+                task_ = task;
+            }
+        }
+    }
+    void rethrow() const {
+        if (error_) std::rethrow_exception(error_);
+    }
+
+private:
+    std::mutex mutex_;
+    std::exception_ptr error_;
+    std::size_t task_ = 0;
+};
+
+template <class T>
+struct TileOutput {
+    T* data;
+    std::size_t ld;
+};
+
+// One tile through all layers.
+template <class T>
+TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const InputMatrix& x, const RowSelection& rows,
+                           bool logits) {
+    const Team alone(1);
+    Arena<T>& arena = Arena<T>::of_thread(layers, rows.count);
+    T* from = arena.a;
+    T* to = arena.b;
+    std::size_t ld = leading_dimension<T>(layers.front().in);
+    gather_rows(x, rows, from, ld, "X");
+    for (const DenseLayer<T>& l : layers) {
+        const std::size_t ldy = leading_dimension<T>(l.out);
+        dense_forward<T>(l, from, ld, to, nullptr, ldy, rows.count, logits && &l == &layers.back(), alone,
+                         {arena.panel, 0});
+        std::swap(from, to);
+        ld = ldy;
+    }
+    return {from, ld};
+}
+
+// Runs body(task) over the tiles; what one throws is thrown again here when all are done.
+template <class Body>
+void for_each_tile(std::size_t rows, double flops, Body body) {
+    const std::size_t tiles = (rows + tile_rows - 1) / tile_rows;
+    if (tiles == 1) return body(RowSelection{nullptr, 0, rows}, 0);
+    const Team team(flops < parallel_flops ? 1 : get_num_threads());
+    FirstError error;
+    team.run(tiles, [&](std::size_t tile, std::size_t) {
+        error.guard(tile, [&] {
+            body(RowSelection{nullptr, tile * tile_rows, std::min(tile_rows, rows - tile * tile_rows)}, tile);
+        });
+    });
+    error.rethrow();
+}
+
+template <class T>
+double forward_flops(const std::vector<DenseLayer<T>>& layers, std::size_t rows) {
+    double flops = 0;
+    for (const DenseLayer<T>& l : layers) flops += l.flops(rows);
+    return flops;
+}
+
+}  // namespace
+
+template <class T>
+void Network<T>::predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride,
+                         bool logits) const {
+    for_each_tile(x.rows, forward_flops(layers_, x.rows), [&](const RowSelection& rows, std::size_t) {
+        const TileOutput<T> y = predict_tile(layers_, x, rows, logits);
+        for (std::size_t i = 0; i < rows.count; ++i) {
+            T* row = out + static_cast<std::ptrdiff_t>(rows.row(i)) * row_stride;
+            for (std::size_t j = 0; j < outputs(); ++j) {
+                row[static_cast<std::ptrdiff_t>(j) * column_stride] = y.data[i * y.ld + j];
+            }
+        }
+    });
+}
+
+template <class T>
+double Network<T>::loss(const Samples& samples) const {
+    const std::size_t n = samples.x.rows, columns = samples.y.columns;
+    const std::size_t tiles = (n + tile_rows - 1) / tile_rows;
+    if (has_custom_loss()) {  // defined for a batch: all rows are one
+        Buffer<T> prediction(n * outputs()), target(n * columns), gradient(n * outputs());
+        predict(samples.x, prediction.data(), static_cast<std::ptrdiff_t>(outputs()), 1, false);
+        gather_rows(samples.y, {nullptr, 0, n}, target.data(), columns, "y");
+        return penalty() + custom_loss_({prediction.data(), n, outputs(), outputs()}, {target.data(), n, columns, columns},
+                                        {gradient.data(), n, outputs(), outputs()});
+    }
+    std::vector<double> losses(tiles), weights(tiles);
+    for_each_tile(n, forward_flops(layers_, n), [&](const RowSelection& rows, std::size_t tile) {
+        const TileOutput<T> y = predict_tile(layers_, samples.x, rows, takes_logits(config_.loss));
+        const std::size_t ldt = leading_dimension<T>(columns);
+        std::vector<T> target(samples.labels ? 0 : rows.count * ldt), weight(samples.weight.empty() ? 0 : rows.count);
+        std::vector<std::int32_t> label(samples.labels ? rows.count : 0);
+        if (samples.labels) {
+            gather_labels(samples.y, rows, label.data(), outputs());
+        } else {
+            gather_targets(samples.y, rows, target.data(), ldt, config_.loss);
+        }
+        weights[tile] = static_cast<double>(rows.count);
+        if (!samples.weight.empty()) {
+            gather_weights(samples.weight, rows, weight.data());
+            weights[tile] = 0;
+            for (const T w : weight) weights[tile] += static_cast<double>(w);
+        }
+        losses[tile] = kernels<T>().loss({config_.loss, config_.loss_parameter, y.data, y.ld,
+                                          samples.labels ? nullptr : target.data(), ldt,
+                                          samples.labels ? label.data() : nullptr,
+                                          samples.weight.empty() ? nullptr : weight.data(), nullptr, 0, rows.count,
+                                          outputs(), 0.0});
+    });
+    double total = 0, total_weight = 0;
+    for (std::size_t t = 0; t < tiles; ++t) {
+        total += losses[t];
+        total_weight += weights[t];
+    }
+    return penalty() + (total_weight > 0 ? total / total_weight : 0.0);
+}
+
+template void Network<float>::predict(const InputMatrix&, float*, std::ptrdiff_t, std::ptrdiff_t, bool) const;
+template void Network<double>::predict(const InputMatrix&, double*, std::ptrdiff_t, std::ptrdiff_t, bool) const;
+template double Network<float>::loss(const Samples&) const;
+template double Network<double>::loss(const Samples&) const;
+
+}  // namespace fusednet

@@ -1,0 +1,228 @@
+#include "core/thread_pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
+#include "core/check.h"
+
+namespace fusednet {
+
+namespace {
+
+void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+// Waits for the condition: spins for tens of microseconds, then tells whether it came true.
+template <class Condition>
+bool spin_until(Condition condition) {
+    using Clock = std::chrono::steady_clock;
+    const auto end = Clock::now() + std::chrono::microseconds(40);
+    do {
+        for (int i = 0; i < 32; ++i) {
+            if (condition()) return true;
+            pause();
+        }
+    } while (Clock::now() < end);
+    return condition();
+}
+
+// Lives until the process ends. A task is claimed by advancing the ticket: the run's number in the high half, the next task in the low half. While
+// a run is being set up its ticket is closed (all ones below), so a claim can only succeed for a run whose fields have
+// not changed since the ticket was read.
+class ThreadPool {
+public:
+    std::mutex& ownership() { return ownership_; }
+
+    // By the owner: the threads beside the caller's, started at first use.
+    void open(std::size_t workers) {
+        while (threads_.size() < workers) {
+            const std::size_t worker = threads_.size() + 1;
+            threads_.emplace_back([this, worker] { work(worker); });
+        }
+        workers_.store(workers, std::memory_order_relaxed);
+        active_.store(true, std::memory_order_release);
+    }
+
+    void close() { active_.store(false, std::memory_order_release); }
+
+    void run(std::size_t count, const TaskBody& body) {
+        const std::uint64_t number = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
+        ticket_.store(number << 32 | closed, std::memory_order_seq_cst);
+        body_.store(&body, std::memory_order_relaxed);
+        count_.store(count, std::memory_order_relaxed);
+        done_.store(0, std::memory_order_relaxed);
+        ticket_.store(number << 32, std::memory_order_seq_cst);
+        if (sleeping_.load(std::memory_order_seq_cst) > 0) {
+            { const std::lock_guard<std::mutex> lock(mutex_); }
+            wake_.notify_all();
+        }
+        take_tasks(0);
+        while (!spin_until([&] { return done_.load(std::memory_order_acquire) == count; })) std::this_thread::yield();
+    }
+
+private:
+    static constexpr std::uint64_t closed = 0xffffffff;
+
+    // Runs tasks while there are any.
+    void take_tasks(std::size_t worker) {
+        std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
+        while (true) {
+            const TaskBody* body = body_.load(std::memory_order_relaxed);
+            const std::size_t count = count_.load(std::memory_order_relaxed);
+            const std::uint64_t task = ticket & closed;
+            if (task >= count || task == closed) return;
+            if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
+            (*body)(static_cast<std::size_t>(task), worker);
+            done_.fetch_add(1, std::memory_order_release);
+            ticket = ticket_.load(std::memory_order_acquire);
+        }
+    }
+
+    void work(std::size_t worker) {
+        std::uint64_t seen = 0;
+        const auto has_run = [&] {
+            const std::uint64_t ticket = ticket_.load(std::memory_order_seq_cst);
+            return ticket >> 32 != seen && (ticket & closed) != closed;
+        };
+        while (true) {
+            const bool spun = active_.load(std::memory_order_acquire) && spin_until([&] {
+                return has_run() || !active_.load(std::memory_order_relaxed);
+            });
+            if (!spun || !has_run()) {
+                std::unique_lock<std::mutex> lock(mutex_);
+                sleeping_.fetch_add(1, std::memory_order_seq_cst);
+                wake_.wait(lock, has_run);
+                sleeping_.fetch_sub(1, std::memory_order_seq_cst);
+            }
+            seen = ticket_.load(std::memory_order_acquire) >> 32;
+            if (worker <= workers_.load(std::memory_order_relaxed)) take_tasks(worker);
+        }
+    }
+
+    std::mutex ownership_;
+    std::vector<std::thread> threads_;
+    std::atomic<std::uint64_t> ticket_{closed};
+    std::atomic<const TaskBody*> body_{nullptr};
+    std::atomic<std::size_t> count_{0}, done_{0}, workers_{0};
+    std::atomic<bool> active_{false};
+    std::atomic<int> sleeping_{0};
+    std::mutex mutex_;
+    std::condition_variable wake_;
+};
+
+// After a fork the child has none of the threads, and the mutexes are as the fork found them: it starts anew, and
+// the parent's pool is left as it is.
+std::atomic<ThreadPool*> pool_pointer{nullptr};
+
+ThreadPool& pool() {
+    ThreadPool* current = pool_pointer.load(std::memory_order_acquire);
+    if (current == nullptr) {
+        auto fresh = std::make_unique<ThreadPool>();
+        if (pool_pointer.compare_exchange_strong(current, fresh.get(), std::memory_order_acq_rel)) {
+            current = fresh.release();
+#if !defined(_WIN32)
+            static const int registered =
+                pthread_atfork(nullptr, nullptr, [] { pool_pointer.store(nullptr, std::memory_order_release); });
+            static_cast<void>(registered);
+#endif
+        }
+    }
+    return *current;
+}
+
+// ⌈quota / period⌉ of the control group, versions 2 and 1; 0 where there is no limit.
+std::size_t cgroup_quota() {
+    std::string quota;
+    double period = 0;
+    std::ifstream v2("/sys/fs/cgroup/cpu.max");
+    if (v2 >> quota >> period) {
+        if (quota == "max" || period <= 0) return 0;
+        return static_cast<std::size_t>(std::ceil(std::strtod(quota.c_str(), nullptr) / period));
+    }
+    std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+    double limit = 0;
+    if (v1_quota >> limit && v1_period >> period && limit > 0 && period > 0) {
+        return static_cast<std::size_t>(std::ceil(limit / period));
+    }
+    return 0;
+}
+
+std::size_t usable_processors() {
+    std::size_t count = std::max(1u, std::thread::hardware_concurrency());
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) count = static_cast<std::size_t>(CPU_COUNT(&set));
+#endif
+    const std::size_t quota = cgroup_quota();
+    return std::max<std::size_t>(1, quota > 0 ? std::min(count, quota) : count);
+}
+
+std::size_t automatic_threads() {
+    const char* variable = std::getenv("FUSEDNET_NUM_THREADS");
+    if (variable == nullptr || *variable == '\0') return usable_processors();
+    char* end = nullptr;
+    const long threads = std::strtol(variable, &end, 10);
+    check(*end == '\0' && threads >= 1 && threads <= 1024,
+          "FUSEDNET_NUM_THREADS: expected a whole number from 1 to 1024, received '", variable, "'");
+    return static_cast<std::size_t>(threads);
+}
+
+std::atomic<std::size_t> num_threads{0};  // 0: not settled yet
+
+}  // namespace
+
+std::size_t get_num_threads() {
+    std::size_t threads = num_threads.load(std::memory_order_relaxed);
+    if (threads == 0) {
+        threads = automatic_threads();
+        num_threads.store(threads, std::memory_order_relaxed);
+    }
+    return threads;
+}
+
+void set_num_threads(std::optional<std::size_t> threads) {
+    check(!threads || (*threads >= 1 && *threads <= 1024),
+          "num_threads: expected a whole number from 1 to 1024, or None for automatic; received ", threads.value_or(0));
+    num_threads.store(threads ? *threads : automatic_threads(), std::memory_order_relaxed);
+}
+
+Team::Team(std::size_t wanted) : size_(std::min(wanted, get_num_threads())) {
+    if (size_ <= 1 || !pool().ownership().try_lock()) {
+        size_ = 1;
+        return;
+    }
+    pool().open(size_ - 1);
+}
+
+Team::~Team() {
+    if (size_ == 1) return;
+    pool().close();
+    pool().ownership().unlock();
+}
+
+void Team::run_parallel(std::size_t count, TaskBody body) const { pool().run(count, body); }
+
+}  // namespace fusednet

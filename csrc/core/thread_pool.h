@@ -1,0 +1,59 @@
+// A small pool of the core's own. Work is a number of independent tasks; who runs which task never changes a result.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace fusednet {
+
+// A reference to a callable void(task, worker), valid for the call it is passed to: no allocation, no ownership.
+class TaskBody {
+public:
+    template <class F, class = std::enable_if_t<!std::is_same_v<std::decay_t<F>, TaskBody>>>
+    TaskBody(F&& f)  // NOLINT(google-explicit-constructor): made from a lambda at the call
+        : object_(const_cast<void*>(static_cast<const void*>(&f))),
+          call_([](void* object, std::size_t task, std::size_t worker) {
+              (*static_cast<std::remove_reference_t<F>*>(object))(task, worker);
+          }) {}
+    void operator()(std::size_t task, std::size_t worker) const { call_(object_, task, worker); }
+
+private:
+    void* object_;
+    void (*call_)(void*, std::size_t, std::size_t);
+};
+
+// The right to use several threads, held for one training step, epoch or prediction. While one caller holds it, a
+// second gets a team of one. Between two runs of a team its workers wait in a bounded spin; otherwise they sleep.
+class Team {
+public:
+    explicit Team(std::size_t wanted);  // at most that many threads; 1 needs no pool
+    ~Team();
+    Team(const Team&) = delete;
+    Team& operator=(const Team&) = delete;
+
+    std::size_t size() const { return size_; }
+
+    // body(task, worker) for every task below `count`, worker below size(). Returns when all are done. Tasks must not throw.
+    template <class F>
+    void run(std::size_t count, F&& body) const {
+        if (size_ == 1 || count <= 1) {
+            for (std::size_t task = 0; task < count; ++task) body(task, std::size_t{0});
+        } else {
+            run_parallel(count, TaskBody(body));
+        }
+    }
+
+private:
+    void run_parallel(std::size_t count, TaskBody body) const;
+
+    std::size_t size_;
+};
+
+// The most threads a team gets: what set_num_threads said, or FUSEDNET_NUM_THREADS, or the processors that this
+// process may use by affinity and cgroup quota.
+std::size_t get_num_threads();
+void set_num_threads(std::optional<std::size_t> threads);  // nullopt: automatic again
+
+}  // namespace fusednet

@@ -1,0 +1,229 @@
+// Activations, their derivatives, softmax and dropout.
+#pragma once
+
+#include "elementary.inl"
+#include "kernel_table.h"
+
+namespace fusednet::FUSEDNET_SET {
+
+// f(z); where the training forward stores f'(z), `derivative` receives it.
+template <Activation f, class T>
+FUSEDNET_INLINE Vec<T> activate(Vec<T> z, [[maybe_unused]] Vec<T>& derivative) {
+    using C = Constants<T>;
+    if constexpr (f == Activation::sigmoid) {
+        return sigmoid<T>(z);
+    } else if constexpr (f == Activation::tanh) {
+        return tanh<T>(z);
+    } else if constexpr (f == Activation::relu) {
+        return clamp_below(z, T(0));
+    } else if constexpr (f == Activation::leaky_relu) {
+        return z > T(0) ? z : z * T(0.01);
+    } else if constexpr (f == Activation::elu) {
+        return z > T(0) ? z : expm1_bounded<T>(clamp_above(clamp_below(z, C::expm1_saturation), T(0)));
+    } else if constexpr (f == Activation::gelu) {  // z·Φ(z); the clamp turns −∞ · 0 into its limit
+        const Normal<T> n = normal<T>(z);
+        const Vec<T> bounded = clamp_below(z, -C::normal_limit);
+        derivative = clamp_above(bounded, C::normal_limit) * n.density + n.cumulative;
+        return bounded * n.cumulative;
+    } else if constexpr (f == Activation::silu) {
+        const Vec<T> s = sigmoid<T>(z);
+        const Vec<T> bounded = clamp_below(z, C::silu_min);
+        derivative = clamp_above(bounded, -C::silu_min) * (T(1) - s) * s + s;
+        return bounded * s;
+    } else if constexpr (f == Activation::softplus) {  // max(z, 0) + log(1 + e^−|z|)
+        const Vec<T> t = exp<T>(-absolute<T>(z));
+        derivative = (z < T(0) ? t : broadcast(T(1))) / (t + T(1));
+        return clamp_below(z, T(0)) + log1p_unit<T>(t);
+    } else if constexpr (f == Activation::exp) {
+        return exp<T>(z);
+    } else {
+        return z;
+    }
+}
+
+// g·f'(z), from the output a = f(z), or from a stored f'(z).
+template <Activation f, class T>
+FUSEDNET_INLINE Vec<T> times_derivative(Vec<T> g, Vec<T> a) {
+    if constexpr (f == Activation::sigmoid) {
+        return g * (a * (T(1) - a));
+    } else if constexpr (f == Activation::tanh) {
+        return g * (T(1) - a * a);
+    } else if constexpr (f == Activation::relu) {
+        return a > T(0) ? g : Vec<T>{};
+    } else if constexpr (f == Activation::leaky_relu) {
+        return a > T(0) ? g : g * T(0.01);
+    } else if constexpr (f == Activation::elu) {
+        return a > T(0) ? g : g * (a + T(1));
+    } else if constexpr (f == Activation::exp || stores_derivative(f)) {
+        return g * a;
+    } else {
+        return g;
+    }
+}
+
+template <Activation f>
+struct ActivationTag {
+    static constexpr Activation value = f;
+};
+
+// Calls body(ActivationTag<f>{}): the branch is taken once, outside the loops.
+template <class Body>
+FUSEDNET_INLINE void with_activation(Activation f, Body body) {
+    switch (f) {
+        case Activation::sigmoid: return body(ActivationTag<Activation::sigmoid>{});
+        case Activation::tanh: return body(ActivationTag<Activation::tanh>{});
+        case Activation::relu: return body(ActivationTag<Activation::relu>{});
+        case Activation::leaky_relu: return body(ActivationTag<Activation::leaky_relu>{});
+        case Activation::elu: return body(ActivationTag<Activation::elu>{});
+        case Activation::gelu: return body(ActivationTag<Activation::gelu>{});
+        case Activation::silu: return body(ActivationTag<Activation::silu>{});
+        case Activation::softplus: return body(ActivationTag<Activation::softplus>{});
+        case Activation::exp: return body(ActivationTag<Activation::exp>{});
+        case Activation::identity:
+        case Activation::softmax: return body(ActivationTag<Activation::identity>{});
+    }
+}
+
+// y = f(z) over a block of rows that share one leading dimension; derivative = f'(z) where it is not null.
+template <class T>
+FUSEDNET_INLINE void activate_block(Activation f, const T* z, T* y, T* derivative, size_t ld, size_t rows,
+                                    size_t columns) {
+    with_activation(f, [=](auto tag) {
+        for (size_t offset = 0; offset < rows * ld; offset += ld) {
+            for_each_vector<T>(columns, [=](size_t j, auto access) {
+                Vec<T> d = broadcast(T(1));
+                const Vec<T> a = activate<tag.value, T>(access.load(z + offset + j), d);
+                if (derivative != nullptr) {
+                    if constexpr (!stores_derivative(tag.value)) d = times_derivative<tag.value, T>(d, a);
+                    access.store(derivative + offset + j, d);
+                }
+                access.store(y + offset + j, a);
+            });
+        }
+    });
+}
+
+template <class T>
+void activation(Activation f, const T* z, T* y, T* derivative, size_t n) {
+    activate_block(f, z, y, derivative, n, 1, n);
+}
+
+// g ∘= f'(saved) ∘ mask over a block of rows; mask may be null.
+template <class T>
+FUSEDNET_INLINE void differentiate_block(Activation f, const T* saved, const T* mask, size_t lds, T* g, size_t ldg,
+                                         size_t rows, size_t columns) {
+    with_activation(f, [=](auto tag) {
+        for (size_t i = 0; i < rows; ++i) {
+            for_each_vector<T>(columns, [=](size_t j, auto access) {
+                Vec<T> v = times_derivative<tag.value, T>(access.load(g + i * ldg + j), access.load(saved + i * lds + j));
+                if (mask != nullptr) v *= access.load(mask + i * lds + j);
+                access.store(g + i * ldg + j, v);
+            });
+        }
+    });
+}
+
+template <class T>
+void activation_backward(Activation f, const T* saved, const T* g, T* out, size_t n) {
+    with_activation(f, [=](auto tag) {
+        for_each_vector<T>(n, [=](size_t i, auto access) {
+            access.store(out + i, times_derivative<tag.value, T>(access.load(g + i), access.load(saved + i)));
+        });
+    });
+}
+
+// The largest element of a row; a NaN may be passed over (it comes back through the exponentials).
+template <class T>
+FUSEDNET_INLINE T row_max(const T* z, size_t n) {
+    Vec<T> largest = broadcast(z[0]);
+    for_each_vector<T>(n, [&](size_t j, auto access) {
+        const Vec<T> v = access.keep(access.load(z + j), z[0]);
+        largest = v > largest ? v : largest;
+    });
+    return max_lanes<T>(largest);
+}
+
+// y = e^(z − max), returns Σ y. y may be z.
+template <class T>
+FUSEDNET_INLINE T shifted_exponentials(const T* z, T* y, size_t n, T largest) {
+    Vec<T> sum{};
+    for_each_vector<T>(n, [&](size_t j, auto access) {
+        const Vec<T> e = exp<T>(access.load(z + j) - largest);
+        access.store(y + j, e);
+        sum += access.keep(e, T(0));
+    });
+    return sum_lanes<T>(sum);
+}
+
+template <class T>
+void softmax(const T* z, size_t ldz, T* y, size_t ldy, size_t rows, size_t columns) {
+    for (size_t i = 0; i < rows; ++i, z += ldz, y += ldy) {
+        const T factor = T(1) / shifted_exponentials(z, y, columns, row_max(z, columns));
+        for_each_vector<T>(columns, [&](size_t j, auto access) { access.store(y + j, access.load(y + j) * factor); });
+    }
+}
+
+template <class T>
+void softmax_backward(const T* p, size_t ldp, const T* g, size_t ldg, T* out, size_t ldo, size_t rows,
+                      size_t columns) {
+    for (size_t i = 0; i < rows; ++i, p += ldp, g += ldg, out += ldo) {
+        Vec<T> dot{};
+        for_each_vector<T>(columns, [&](size_t j, auto access) { dot += access.load(p + j) * access.load(g + j); });
+        const T inner = sum_lanes<T>(dot);
+        for_each_vector<T>(columns, [&](size_t j, auto access) {
+            access.store(out + j, access.load(p + j) * (access.load(g + j) - inner));
+        });
+    }
+}
+
+// Philox4x32-10 (Salmon et al., SC 2011), written over `width` counters at once so that the compiler vectorises it.
+constexpr size_t philox_width = 16;
+
+struct PhiloxBlock {
+    std::uint32_t word[4][philox_width];
+};
+
+FUSEDNET_INLINE void philox(PhiloxBlock& c, std::uint32_t key0, std::uint32_t key1) {
+    for (int round = 0; round < 10; ++round) {
+        for (size_t l = 0; l < philox_width; ++l) {
+            const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * c.word[0][l];
+            const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * c.word[2][l];
+            const std::uint32_t w1 = c.word[1][l], w3 = c.word[3][l];
+            c.word[0][l] = static_cast<std::uint32_t>(p1 >> 32) ^ w1 ^ key0;
+            c.word[1][l] = static_cast<std::uint32_t>(p1);
+            c.word[2][l] = static_cast<std::uint32_t>(p0 >> 32) ^ w3 ^ key1;
+            c.word[3][l] = static_cast<std::uint32_t>(p0);
+        }
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+}
+
+// Counter: (column / 4, row, step, layer and the step's high half); key: the seed. Column 4q + w takes word w.
+template <class T>
+void dropout(const DropoutArguments<T>& a) {
+    const std::uint32_t threshold = static_cast<std::uint32_t>(a.rate * 4294967296.0);
+    const T keep = static_cast<T>(1.0 / (1.0 - a.rate));
+    const auto step_low = static_cast<std::uint32_t>(a.step), step_high = static_cast<std::uint32_t>(a.step >> 32);
+    for (size_t i = 0; i < a.rows; ++i) {
+        for (size_t j0 = 0; j0 < a.columns; j0 += 4 * philox_width) {
+            PhiloxBlock c;
+            for (size_t l = 0; l < philox_width; ++l) {
+                c.word[0][l] = static_cast<std::uint32_t>(j0 / 4 + l);
+                c.word[1][l] = static_cast<std::uint32_t>(a.first_row + i);
+                c.word[2][l] = step_low;
+                c.word[3][l] = a.layer ^ (step_high << 8);
+            }
+            philox(c, static_cast<std::uint32_t>(a.seed), static_cast<std::uint32_t>(a.seed >> 32));
+            const size_t offset = i * a.ld + j0;
+            const size_t count = a.columns - j0 < 4 * philox_width ? a.columns - j0 : 4 * philox_width;
+            for (size_t j = 0; j < count; ++j) {
+                const T m = c.word[j % 4][j / 4] < threshold ? T(0) : keep;
+                a.mask[offset + j] = m;
+                a.out[offset + j] = a.a[offset + j] * m;
+            }
+        }
+    }
+}
+
+}  // namespace fusednet::FUSEDNET_SET

@@ -1,0 +1,63 @@
+#include "kernels/cpu_features.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace fusednet {
+
+#if defined(__x86_64__)
+
+namespace {
+
+struct Registers {
+    unsigned eax, ebx, ecx, edx;
+};
+
+Registers cpuid(unsigned leaf, unsigned subleaf = 0) {
+    Registers r{};
+    __get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx);
+    return r;
+}
+
+// Which register states the operating system saves (XCR0).
+unsigned long long xgetbv() {
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (static_cast<unsigned long long>(high) << 32) | low;
+}
+
+bool has(unsigned value, unsigned long long mask) { return (value & mask) == mask; }
+
+constexpr unsigned long long bit(int i) { return 1ULL << i; }
+
+}  // namespace
+
+// Bit positions: Intel SDM volume 2, CPUID; the levels: the x86-64 psABI.
+CpuFeatures detect_cpu_features() {
+    CpuFeatures features{};
+    const Registers one = cpuid(1);
+    const unsigned long long fma = bit(12), movbe = bit(22), osxsave = bit(27), avx = bit(28), f16c = bit(29);
+    if (!has(one.ecx, fma | movbe | osxsave | avx | f16c)) return features;
+    const unsigned long long saved = xgetbv();
+    const Registers seven = cpuid(7), extended = cpuid(0x80000001);
+    const unsigned long long bmi1 = bit(3), avx2 = bit(5), bmi2 = bit(8), lzcnt = bit(5);
+    const unsigned long long ymm_state = bit(1) | bit(2);
+    features.avx2 = has(seven.ebx, bmi1 | avx2 | bmi2) && has(extended.ecx, lzcnt) && (saved & ymm_state) == ymm_state;
+    const unsigned long long f = bit(16), dq = bit(17), cd = bit(28), bw = bit(30), vl = bit(31);
+    const unsigned long long zmm_state = ymm_state | bit(5) | bit(6) | bit(7);
+    features.avx512 = features.avx2 && has(seven.ebx, f | dq | cd | bw | vl) && (saved & zmm_state) == zmm_state;
+    return features;
+}
+
+#elif defined(__aarch64__)
+
+CpuFeatures detect_cpu_features() { return {false, false, true}; }
+
+#else
+
+CpuFeatures detect_cpu_features() { return {}; }
+
+#endif
+
+}  // namespace fusednet

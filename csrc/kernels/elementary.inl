@@ -1,0 +1,182 @@
+// Vectorised eˣ, eˣ − 1, log(1 + t), tanh, sigmoid and the normal distribution function. NaN in gives NaN out:
+// clamps are written as `x < c ? c : x`, which lets it pass. Coefficients: tools/fit_polynomials.py.
+#pragma once
+
+#include "vec.h"
+
+namespace fusednet::FUSEDNET_SET {
+
+template <class T>
+struct Constants;
+
+template <>
+struct Constants<float> {
+    static constexpr int mantissa_bits = 23, exponent_bias = 127;
+    static constexpr float round_magic = 12582912.0f;  // 1.5 · 2²³: adding it rounds to an integer
+    static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+    static constexpr float exp_min = -104.0f, exp_max = 89.0f;  // beyond: 0 and infinity
+    static constexpr float tanh_saturation = 10.0f, expm1_saturation = -40.0f;
+    static constexpr float silu_min = -110.0f, normal_limit = 16.0f;
+    static constexpr std::int32_t high_half = ~0xfff;  // keeps a mantissa whose square is exact
+    static constexpr float exp_tail[] = {0.5f, 0.166665763f, 0.0416665524f, 0.00836323295f, 0.00139262504f};
+    static constexpr float log1p_tail[] = {0.666666389f, 0.400075614f, 0.282366186f, 0.268514991f};
+    static constexpr float erfc_center = 2.0f;
+    static constexpr float erfc_factor[] = {1.27697837f,     -0.0927638337f,  -0.166030899f,     0.164050967f,
+                                            -0.0542138964f,  -0.00802813563f, 0.00869549438f,    0.00124018011f,
+                                            -0.00140404911f, -0.000382621336f, 0.000164607496f, 7.31008768e-05f};
+};
+
+template <>
+struct Constants<double> {
+    static constexpr int mantissa_bits = 52, exponent_bias = 1023;
+    static constexpr double round_magic = 6755399441055744.0;  // 1.5 · 2⁵²
+    static constexpr double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
+    static constexpr double exp_min = -746.0, exp_max = 710.0;
+    static constexpr double tanh_saturation = 20.0, expm1_saturation = -40.0;
+    static constexpr double silu_min = -760.0, normal_limit = 40.0;
+    static constexpr std::int64_t high_half = ~0x7ffffffLL;
+    static constexpr double exp_tail[] = {0.50000000000000011,    0.16666666666666669,    0.041666666666623824,
+                                          0.008333333333330039,   0.0013888888917367081,  0.00019841269863171557,
+                                          2.4801521057868204e-05, 2.7557268276905696e-06, 2.7620201591031547e-07,
+                                          2.5100472505694996e-08};
+    static constexpr double log1p_tail[] = {0.66666666666666663, 0.40000000000014585, 0.28571428567108759,
+                                            0.22222222717427864, 0.18181789436132859, 0.15385570064958623,
+                                            0.13314144209654935, 0.12001072809590713, 0.088007384861446741,
+                                            0.16164045611943531};
+    static constexpr double erfc_center = 4.0;
+    static constexpr double erfc_factor[] = {
+        1.2329951186255526,      -0.13962111684056266,   0.015379652102614402,    0.068097054254704567,
+        -0.10103906603604078,    0.093732834998100631,   -0.066330365817273695,   0.037167515539388407,
+        -0.016197734008288792,   0.0050319699756891847,  -0.00075777356940660314, -0.00019925674434612188,
+        0.00015062265865352589,  -2.4398875275640783e-05, -1.1224207666443757e-05, 5.7086790242615674e-06,
+        2.9684574051778496e-07,  -8.2357764916553667e-07, 7.2097888752580679e-08,  1.0820421574394354e-07,
+        -1.6802478218882039e-08, -1.3145099567124415e-08, 1.6584637935367623e-09,  1.0795693441819911e-09};
+};
+
+template <class T, size_t terms>
+FUSEDNET_INLINE Vec<T> polynomial(Vec<T> x, const T (&c)[terms]) {
+    Vec<T> p = broadcast(c[terms - 1]);
+    for (size_t i = terms - 1; i-- > 0;) p = p * x + c[i];
+    return p;
+}
+
+template <class T>
+FUSEDNET_INLINE Vec<T> clamp_below(Vec<T> x, T low) {
+    return x < low ? broadcast(low) : x;
+}
+
+template <class T>
+FUSEDNET_INLINE Vec<T> clamp_above(Vec<T> x, T high) {
+    return x > high ? broadcast(high) : x;
+}
+
+template <class T>
+FUSEDNET_INLINE Ints<T> sign_bit() {
+    return bits<T>(broadcast(T(-0.0)));
+}
+
+template <class T>
+FUSEDNET_INLINE Vec<T> absolute(Vec<T> x) {
+    return (Vec<T>)(bits<T>(x) & ~sign_bit<T>());
+}
+
+// The integer nearest to x, as a number and as an int; |x| well below 2^mantissa_bits.
+template <class T>
+struct Rounded {
+    Vec<T> value;
+    Ints<T> integer;
+};
+
+template <class T>
+FUSEDNET_INLINE Rounded<T> round_scaled(Vec<T> x, T factor) {
+    const Vec<T> magic = broadcast(Constants<T>::round_magic);
+    const Vec<T> shifted = x * factor + magic;
+    return {shifted - magic, bits<T>(shifted) - bits<T>(magic)};
+}
+
+// 2ⁿ for n in the range of normal numbers.
+template <class T>
+FUSEDNET_INLINE Vec<T> power_of_two(Ints<T> n) {
+    return (Vec<T>)((n + Int<T>{Constants<T>::exponent_bias}) << Int<T>{Constants<T>::mantissa_bits});
+}
+
+// x = n·ln 2 + r with |r| ≤ ln 2 / 2, and eʳ − 1 = r + r²·tail(r).
+template <class T>
+struct ReducedExp {
+    Rounded<T> n;
+    Vec<T> r, tail;
+};
+
+template <class T>
+FUSEDNET_INLINE ReducedExp<T> reduce_exp(Vec<T> x) {
+    using C = Constants<T>;
+    const Rounded<T> n = round_scaled(x, T(1.44269504088896340736));
+    const Vec<T> r = (x - n.value * C::ln2_high) - n.value * C::ln2_low;
+    return {n, r, polynomial(r, C::exp_tail)};
+}
+
+// e^(x + low), |low| small: `low` carries the rounding error of an argument that had to be computed.
+// 2ⁿ is applied in two factors, so that overflow and subnormal results come out right.
+template <class T>
+FUSEDNET_INLINE Vec<T> exp(Vec<T> x, Vec<T> low = Vec<T>{}) {
+    using C = Constants<T>;
+    x = clamp_above(clamp_below(x, C::exp_min), C::exp_max);
+    const Rounded<T> n = round_scaled(x, T(1.44269504088896340736));
+    const Vec<T> r = (x - n.value * C::ln2_high) - n.value * C::ln2_low + low;
+    const Vec<T> p = r * r * polynomial(r, C::exp_tail) + r + T(1);
+    const Rounded<T> half = round_scaled(n.value, T(0.5));
+    return p * power_of_two<T>(half.integer) * power_of_two<T>(n.integer - half.integer);
+}
+
+// eˣ − 1 for x in [−40, 40].
+template <class T>
+FUSEDNET_INLINE Vec<T> expm1_bounded(Vec<T> x) {
+    const ReducedExp<T> e = reduce_exp<T>(x);
+    const Vec<T> p = e.r * e.r * e.tail + e.r;
+    const Vec<T> scale = power_of_two<T>(e.n.integer);
+    return p * scale + (scale - T(1));
+}
+
+// log(1 + t) for t in [0, 1], as 2·atanh(t / (2 + t)).
+template <class T>
+FUSEDNET_INLINE Vec<T> log1p_unit(Vec<T> t) {
+    const Vec<T> s = t / (t + T(2));
+    const Vec<T> u = s * s;
+    return s * u * polynomial(u, Constants<T>::log1p_tail) + s * T(2);
+}
+
+// tanh |x| = e / (e + 2) with e = e^(2|x|) − 1: no overflow, no cancellation near zero.
+template <class T>
+FUSEDNET_INLINE Vec<T> tanh(Vec<T> x) {
+    const Vec<T> y = clamp_above(absolute<T>(x), Constants<T>::tanh_saturation);
+    const Vec<T> e = expm1_bounded<T>(y + y);
+    return (Vec<T>)(bits<T>(e / (e + T(2))) | (bits<T>(x) & sign_bit<T>()));
+}
+
+// 1 / (1 + e^−x), from e^−|x| only: neither end overflows.
+template <class T>
+FUSEDNET_INLINE Vec<T> sigmoid(Vec<T> x) {
+    const Vec<T> t = exp<T>(-absolute<T>(x));
+    return (x < T(0) ? t : broadcast(T(1))) / (t + T(1));
+}
+
+// The standard normal distribution: Φ(x) and its density. Φ(−|x|) = e^(−x²/2) · g(t) / 2 with t = |x|/√2.
+template <class T>
+struct Normal {
+    Vec<T> cumulative, density;
+};
+
+template <class T>
+FUSEDNET_INLINE Normal<T> normal(Vec<T> x) {
+    using C = Constants<T>;
+    const Vec<T> y = clamp_above(absolute<T>(x), C::normal_limit);
+    const Vec<T> high = (Vec<T>)(bits<T>(y) & C::high_half);  // high² is exact, low carries the rest of y²
+    const Vec<T> low = (y - high) * (y + high);
+    const Vec<T> gauss = exp<T>(high * high * T(-0.5), low * T(-0.5));
+    const Vec<T> t = y * T(0.70710678118654752440);
+    const Vec<T> q = (t - C::erfc_center) / (t + C::erfc_center);
+    const Vec<T> tail = gauss * polynomial(q, C::erfc_factor) / (t * T(4) + T(2));
+    return {x < T(0) ? tail : T(1) - tail, gauss * T(0.39894228040143267794)};
+}
+
+}  // namespace fusednet::FUSEDNET_SET

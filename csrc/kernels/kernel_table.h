@@ -1,0 +1,157 @@
+// The interface between the instruction-set neutral core and the kernels: plain sizes and pointers, one struct of
+// function pointers per kernel set and element type. No inline functions but constexpr ones the compiler folds: this header is seen by translation
+// units compiled for different processors.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fusednet {
+
+enum class Activation : int { identity, sigmoid, tanh, relu, leaky_relu, elu, gelu, silu, softplus, exp, softmax };
+
+enum class Loss : int { mse, half_mse, mae, huber, cross_entropy, binary_cross_entropy, poisson, quantile, custom };
+
+enum class UpdateRule : int { sgd, momentum, nesterov, adam, adamw, rmsprop };
+
+// Y (m, n) = f(X (m, k) · W (k, n) + b). Rows of Y (and of `derivative`) have room for n rounded up to whole vectors.
+template <class T>
+struct DenseForward {
+    const T* x;
+    std::size_t ldx;
+    const T* w;
+    std::size_t ldw;
+    const T* bias;  // n, or null
+    T* y;
+    std::size_t ldy;
+    T* derivative;  // f'(z), same leading dimension as y, or null; only for activations that store it
+    std::size_t m, k, n;
+    Activation activation;  // softmax is applied by rows, through KernelTable::softmax
+    T* panel;               // scratch of KernelTable::panel_size(k) elements
+};
+
+// dX (m, k) = (dZ (m, n) · W (k, n)ᵀ) ∘ f'(saved) ∘ mask. Rows of dX have room for whole vectors.
+template <class T>
+struct InputGradient {
+    const T* dz;
+    std::size_t lddz;
+    const T* w;
+    std::size_t ldw;
+    T* dx;
+    std::size_t lddx;
+    const T* saved;  // the activation's output, or f'(z) where the activation stores it; null: no factor
+    const T* mask;   // dropout's factor, or null
+    std::size_t lds; // leading dimension of saved and mask
+    std::size_t m, k, n;
+    Activation activation;
+    T* panel;  // scratch of KernelTable::panel_size(n) elements
+};
+
+// out (k, n) = gradient_factor · X (m, k)ᵀ · dZ (m, n) + weight_factor · W (k, n). `out` may be W itself: a fused update.
+template <class T>
+struct WeightGradient {
+    const T* x;
+    std::size_t ldx;  // rows of X and dZ have room for whole vectors
+    const T* dz;
+    std::size_t lddz;
+    const T* w;
+    T* out;
+    std::size_t ldw;  // of w and out
+    std::size_t m, k, n;
+    T gradient_factor, weight_factor;
+};
+
+// out (n) = gradient_factor · Σ_rows dZ (m, n) + bias_factor · b (n). `out` may be b itself.
+template <class T>
+struct BiasGradient {
+    const T* dz;
+    std::size_t lddz;
+    const T* b;
+    T* out;
+    std::size_t m, n;
+    T gradient_factor, bias_factor;
+};
+
+// Returns Σ_rows weightᵢ · Lᵢ and writes gradient = scale · weightᵢ · ∂Lᵢ/∂prediction. cross_entropy and
+// binary_cross_entropy take logits and differentiate by them; every other loss takes the network's output.
+template <class T>
+struct LossArguments {
+    Loss loss;
+    double parameter;  // huber: δ, quantile: q
+    const T* prediction;
+    std::size_t ldp;
+    const T* target;              // (rows, columns), or null where labels are given
+    std::size_t ldt;
+    const std::int32_t* label;    // (rows), cross_entropy only
+    const T* weight;              // (rows), or null for ones
+    T* gradient;                  // (rows, columns), or null; may be the prediction itself
+    std::size_t ldg;
+    std::size_t rows, columns;
+    double scale;
+};
+
+// One pass of an optimizer over n parameters. Which fields count depends on the rule; see updates.inl.
+struct UpdateArguments {
+    UpdateRule rule;
+    double learning_rate, weight_decay;
+    double beta1, beta2, epsilon;  // momentum or β₁; β₂ or ρ; ε
+    double correction1, correction2;  // Adam: 1 − β₁ᵗ and 1 − β₂ᵗ
+};
+
+// Inverted dropout: mask is 0 or 1/(1 − rate), out = a ∘ mask. The draw depends only on seed, step, layer, row, column.
+template <class T>
+struct DropoutArguments {
+    const T* a;
+    T* mask;
+    T* out;
+    std::size_t ld;  // of a, mask and out
+    std::size_t rows, columns, first_row;
+    double rate;
+    std::uint64_t seed, step;
+    std::uint32_t layer;
+};
+
+template <class T>
+struct KernelTable {
+    std::size_t lanes;          // elements of one vector
+    std::size_t panel_columns;  // columns of one packed panel; work is split at multiples of it
+    std::size_t (*panel_size)(std::size_t depth);
+
+    void (*dense_forward)(const DenseForward<T>&);
+    void (*input_gradient)(const InputGradient<T>&);
+    void (*weight_gradient)(const WeightGradient<T>&);
+    void (*bias_gradient)(const BiasGradient<T>&);
+
+    // y = f(z) over n contiguous elements, derivative = f'(z) where it is not null.
+    void (*activation)(Activation, const T* z, T* y, T* derivative, std::size_t n);
+    // out = g ∘ f', from the activation's output (or f'(z), where the activation stores it). out may be g.
+    void (*activation_backward)(Activation, const T* saved, const T* g, T* out, std::size_t n);
+    // Row-wise; y may be z. Backward: out = p ∘ (g − Σ g·p); out may be g.
+    void (*softmax)(const T* z, std::size_t ldz, T* y, std::size_t ldy, std::size_t rows, std::size_t columns);
+    void (*softmax_backward)(const T* p, std::size_t ldp, const T* g, std::size_t ldg, T* out, std::size_t ldo,
+                             std::size_t rows, std::size_t columns);
+
+    double (*loss)(const LossArguments<T>&);
+    void (*update)(const UpdateArguments&, T* w, const T* g, T* state1, T* state2, std::size_t n);
+    void (*dropout)(const DropoutArguments<T>&);
+
+    // Copies rows index[0..rows) (or first_row, first_row + 1, … where index is null) and returns how many leading
+    // rows were finite: `rows` when all are. ld_source counts elements.
+    std::size_t (*gather)(const T* source, std::ptrdiff_t ld_source, const std::int64_t* index, std::size_t first_row,
+                          std::size_t rows, std::size_t columns, T* out, std::size_t ldo);
+    double (*sum_squares)(const T* x, std::size_t n);
+    void (*scale)(T* x, T factor, std::size_t n);
+};
+
+struct KernelSet {
+    const char* name;
+    KernelTable<float> f32;
+    KernelTable<double> f64;
+};
+
+// True for activations whose derivative cannot be had from the output alone and is stored by the training forward.
+constexpr bool stores_derivative(Activation f) {
+    return f == Activation::gelu || f == Activation::silu || f == Activation::softplus;
+}
+
+}  // namespace fusednet

@@ -1,0 +1,139 @@
+// Losses: value and gradient in one pass. A single-column prediction is contiguous and is treated as one row, with a
+// weight per element.
+#pragma once
+
+#include "activations.inl"
+
+namespace fusednet::FUSEDNET_SET {
+
+// One element's loss and its derivative by the prediction.
+template <class T>
+struct Term {
+    Vec<T> value, slope;
+};
+
+// log is the C library's, lane by lane: only the Poisson loss needs it.
+template <class T>
+FUSEDNET_INLINE Vec<T> natural_logarithm(Vec<T> x) {
+    Vec<T> r{};
+    for (size_t i = 0; i < lanes<T>; ++i) r[i] = static_cast<T>(__builtin_log(static_cast<double>(x[i])));
+    return r;
+}
+
+template <Loss loss, class T>
+FUSEDNET_INLINE Term<T> loss_term(Vec<T> p, Vec<T> t, [[maybe_unused]] T parameter) {
+    const Vec<T> e = p - t;
+    if constexpr (loss == Loss::mae) {
+        const Vec<T> sign = e > T(0) ? broadcast(T(1)) : (e < T(0) ? broadcast(T(-1)) : e);
+        return {absolute<T>(e), sign};
+    } else if constexpr (loss == Loss::huber) {
+        const Vec<T> size = absolute<T>(e);
+        const Vec<T> clipped = clamp_below(clamp_above(e, parameter), -parameter);
+        return {size > parameter ? (size - T(0.5) * parameter) * parameter : e * e * T(0.5), clipped};
+    } else if constexpr (loss == Loss::quantile) {  // q·(t − p) below the target, (1 − q)·(p − t) above it
+        const Vec<T> slope = e > T(0) ? broadcast(T(1) - parameter) : (e < T(0) ? broadcast(-parameter) : e);
+        return {e * slope, slope};
+    } else if constexpr (loss == Loss::poisson) {  // half the deviance: t·log(t/p) − t + p
+        const Vec<T> log_term = t * natural_logarithm<T>(t / p);
+        return {(t == T(0) ? p : log_term + e), e / p};
+    } else if constexpr (loss == Loss::binary_cross_entropy) {  // by the logit p: softplus(p) − t·p
+        Vec<T> slope{};
+        const Vec<T> softplus = activate<Activation::softplus, T>(p, slope);
+        return {softplus - t * p, slope - t};
+    } else {  // mse and half_mse: the factor 1/2 is the caller's
+        return {e * e, e * T(2)};
+    }
+}
+
+// `factor` turns the sum over a row's outputs into the sample's loss.
+template <Loss loss, class T>
+double elementwise_loss(const LossArguments<T>& a, double factor) {
+    const bool single = a.columns == 1;
+    const size_t rows = single ? 1 : a.rows, columns = single ? a.rows : a.columns;
+    const T parameter = static_cast<T>(a.parameter);
+    const T slope_factor = static_cast<T>(a.scale * factor);
+    constexpr size_t block = 64 * lanes<T>;  // summed in T, then in double
+    double total = 0;
+    for (size_t i = 0; i < rows; ++i) {
+        const T row_weight = a.weight != nullptr && !single ? a.weight[i] : T(1);
+        for (size_t j0 = 0; j0 < columns; j0 += block) {
+            const size_t count = columns - j0 < block ? columns - j0 : block;
+            const T* p = a.prediction + i * a.ldp + j0;
+            const T* t = a.target + i * a.ldt + j0;
+            const T* w = a.weight != nullptr && single ? a.weight + j0 : nullptr;
+            T* gradient = a.gradient != nullptr ? a.gradient + i * a.ldg + j0 : nullptr;
+            Vec<T> sum{};
+            for_each_vector<T>(count, [&](size_t j, auto access) {
+                const Term<T> term = loss_term<loss, T>(access.load(p + j), access.load(t + j), parameter);
+                const Vec<T> weight = w != nullptr ? access.load(w + j) : broadcast(row_weight);
+                sum += access.keep(term.value * weight, T(0));
+                if (gradient != nullptr) access.store(gradient + j, term.slope * weight * slope_factor);
+            });
+            total += static_cast<double>(sum_lanes<T>(sum));
+        }
+    }
+    return total * factor;
+}
+
+// From logits: Lᵢ = Σⱼ tⱼ·(log Σ e^z − zⱼ) and ∂Lᵢ/∂z = p·Σt − t, with t one-hot where labels are given.
+template <class T>
+double cross_entropy(const LossArguments<T>& a) {
+    double total = 0;
+    for (size_t i = 0; i < a.rows; ++i) {
+        const T* z = a.prediction + i * a.ldp;
+        const T weight = a.weight != nullptr ? a.weight[i] : T(1);
+        const T largest = row_max(z, a.columns);
+        const T label_logit = a.label != nullptr ? z[a.label[i]] : T(0);  // before z is overwritten
+        Vec<T> target_sum{}, target_dot{};
+        const T* t = a.target != nullptr ? a.target + i * a.ldt : nullptr;
+        if (t != nullptr) {
+            for_each_vector<T>(a.columns, [&](size_t j, auto access) {
+                const Vec<T> v = access.load(t + j);
+                target_sum += v;
+                target_dot += v == T(0) ? Vec<T>{} : v * (access.load(z + j) - largest);
+            });
+        }
+        const T mass = t != nullptr ? sum_lanes<T>(target_sum) : T(1);
+        const T dot = t != nullptr ? sum_lanes<T>(target_dot) : label_logit - largest;
+        T sum;
+        if (a.gradient != nullptr) {
+            T* g = a.gradient + i * a.ldg;
+            sum = shifted_exponentials(z, g, a.columns, largest);
+            const T factor = static_cast<T>(a.scale) * weight, probability_factor = factor * mass / sum;
+            for_each_vector<T>(a.columns, [&](size_t j, auto access) {
+                Vec<T> v = access.load(g + j) * probability_factor;
+                if (t != nullptr) v -= access.load(t + j) * factor;
+                access.store(g + j, v);
+            });
+            if (t == nullptr) g[a.label[i]] -= factor;
+        } else {
+            Vec<T> acc{};
+            for_each_vector<T>(a.columns, [&](size_t j, auto access) {
+                acc += access.keep(exp<T>(access.load(z + j) - largest), T(0));
+            });
+            sum = sum_lanes<T>(acc);
+        }
+        const double row_loss = __builtin_log(static_cast<double>(sum)) * static_cast<double>(mass) - static_cast<double>(dot);
+        total += static_cast<double>(weight) * row_loss;
+    }
+    return total;
+}
+
+template <class T>
+double loss(const LossArguments<T>& a) {
+    const double mean = 1.0 / static_cast<double>(a.columns);
+    switch (a.loss) {
+        case Loss::mse: return elementwise_loss<Loss::mse, T>(a, mean);
+        case Loss::half_mse: return elementwise_loss<Loss::mse, T>(a, 0.5);
+        case Loss::mae: return elementwise_loss<Loss::mae, T>(a, mean);
+        case Loss::huber: return elementwise_loss<Loss::huber, T>(a, mean);
+        case Loss::quantile: return elementwise_loss<Loss::quantile, T>(a, mean);
+        case Loss::poisson: return elementwise_loss<Loss::poisson, T>(a, mean);
+        case Loss::binary_cross_entropy: return elementwise_loss<Loss::binary_cross_entropy, T>(a, mean);
+        case Loss::cross_entropy: return cross_entropy(a);
+        case Loss::custom: break;  // the core's own business
+    }
+    return 0;
+}
+
+}  // namespace fusednet::FUSEDNET_SET

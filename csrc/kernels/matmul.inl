@@ -1,0 +1,356 @@
+// The three matrix products of a dense layer. One register tile of `tile_rows` × 2 vectors does the arithmetic of all
+// of them: it broadcasts an element of A and loads vectors of B. Every element of a result is summed over the depth in
+// ascending order by its own chain of multiply-adds, so its bits depend neither on the tile it falls into nor on how
+// the work is split over threads.
+#pragma once
+
+#include "activations.inl"
+
+namespace fusednet::FUSEDNET_SET {
+
+constexpr int tile_rows = FUSEDNET_TILE_ROWS;
+constexpr int tile_vectors = 2;
+constexpr int row_vectors = FUSEDNET_ROW_VECTORS;  // for a single row: enough chains to hide the latency
+constexpr size_t depth_block = 512;                // of B rows per pass: keeps a panel in the caches
+
+template <class T>
+constexpr size_t panel_columns = tile_vectors * lanes<T>;
+
+template <class T>
+size_t panel_size(size_t depth) {
+    return depth * panel_columns<T>;
+}
+
+template <int value>
+struct Count {
+    static constexpr int n = value;
+};
+
+template <int largest, class Body>
+FUSEDNET_INLINE void with_count(size_t count, Body body) {
+    if constexpr (largest == 1) {
+        body(Count<1>{});
+    } else if (count == static_cast<size_t>(largest)) {
+        body(Count<largest>{});
+    } else {
+        with_count<largest - 1>(count, body);
+    }
+}
+
+// Cuts m rows into ⌈m / tile_rows⌉ tiles of nearly equal height: 16 rows are 8 + 8, not 12 + 4.
+template <class Body>
+FUSEDNET_INLINE void for_each_row_tile(size_t m, Body body) {
+    const size_t tiles = (m + tile_rows - 1) / tile_rows;
+    for (size_t t = 0, i = 0; t < tiles; ++t) {
+        const size_t rows = m / tiles + (t < m % tiles ? 1 : 0);
+        with_count<tile_rows>(rows, [=](auto height) { body(i, height); });
+        i += rows;
+    }
+}
+
+// acc (rows, vectors) += A (rows, depth) · B (depth, vectors). `across`: A is given transposed, (depth, rows).
+template <bool across, int rows, int vectors, class T>
+FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb, size_t depth,
+                                  Vec<T> (&acc)[rows][vectors]) {
+    for (size_t p = 0; p < depth; ++p) {
+        Vec<T> line[vectors];
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; ++v) line[v] = load(b + v * lanes<T>);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i) {
+            const Vec<T> x = broadcast(across ? a[i] : a[i * lda]);
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; ++v) acc[i][v] += x * line[v];
+        }
+        a += across ? lda : 1;
+        b += ldb;
+    }
+}
+
+// C (rows, vectors) = start + A · B, where start is one row for all (the bias) or C itself (a later depth block).
+template <int rows, int vectors, class T>
+__attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, size_t ldb, size_t depth,
+                                            const T* start, T* c, size_t ldc) {
+    Vec<T> acc[rows][vectors];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; ++v) {
+            acc[i][v] = load((start != nullptr ? start : c + i * ldc) + v * lanes<T>);
+        }
+    }
+    multiply_add<false, rows, vectors, T>(a, lda, b, ldb, depth, acc);
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; ++v) store(c + i * ldc + v * lanes<T>, acc[i][v]);
+    }
+}
+
+// out (rows, columns) = gradient_factor · Aᵀ · B + weight_factor · W.
+template <int rows, int vectors, class T>
+__attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t row, size_t column, size_t columns) {
+    Vec<T> acc[rows][vectors] = {};
+    multiply_add<true, rows, vectors, T>(g.x + row, g.ldx, g.dz + column, g.lddz, g.m, acc);
+    const T* w = g.w + row * g.ldw + column;
+    T* out = g.out + row * g.ldw + column;
+    const T gradient_factor = g.gradient_factor, weight_factor = g.weight_factor;
+    for (int i = 0; i < rows; ++i, w += g.ldw, out += g.ldw) {
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; ++v) {
+            const size_t j = v * lanes<T>;
+            Vec<T> r = acc[i][v] * gradient_factor;
+            if (j + lanes<T> <= columns) {
+                if (weight_factor != T(0)) r += load(w + j) * weight_factor;
+                store(out + j, r);
+            } else {
+                if (weight_factor != T(0)) r += load_partial(w + j, columns - j) * weight_factor;
+                store_partial(out + j, r, columns - j);
+            }
+        }
+    }
+}
+
+// y[i] = start + x[i, :] · w for contiguous w: the products whose result is a single, contiguous column. (One column
+// of a wider result goes through the tiles: its bits must not depend on where the result was split.)
+template <int rows, class T>
+FUSEDNET_INLINE void dot_tile(const T* x, size_t ldx, const T* w, size_t k, T start, T* y, size_t ldy) {
+    Vec<T> acc[rows] = {};
+    for_each_vector<T>(k, [&](size_t p, auto access) {
+        const Vec<T> line = access.load(w + p);
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; ++i) acc[i] += access.load(x + i * ldx + p) * line;
+    });
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i) y[i * ldy] = start + sum_lanes<T>(acc[i]);
+}
+
+template <class T>
+void dot_rows(const T* x, size_t ldx, const T* w, size_t m, size_t k, T start, T* y, size_t ldy) {
+    size_t i = 0;
+    for (; i + 4 <= m; i += 4) dot_tile<4, T>(x + i * ldx, ldx, w, k, start, y + i * ldy, ldy);
+    for (; i < m; ++i) dot_tile<1, T>(x + i * ldx, ldx, w, k, start, y + i * ldy, ldy);
+}
+
+// panel (depth, width) = the first `columns` columns of w (depth, ldw), zeros beyond.
+template <class T>
+void pack_columns(const T* w, size_t ldw, size_t depth, size_t columns, T* panel, size_t width) {
+    for (size_t p = 0; p < depth; ++p, w += ldw, panel += width) {
+        for (size_t j = 0; j < width; j += lanes<T>) {
+            Vec<T> v{};
+            if (j + lanes<T> <= columns) {
+                v = load(w + j);
+            } else if (j < columns) {
+                v = load_partial(w + j, columns - j);
+            }
+            store(panel + j, v);
+        }
+    }
+}
+
+template <class T>
+using Quad = typename VecTypes<T>::Quad;
+
+#if defined(__clang__)
+#define FUSEDNET_SHUFFLE4(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#define FUSEDNET_SHUFFLE2(a, b, i, j) __builtin_shufflevector(a, b, i, j)
+#else
+#define FUSEDNET_SHUFFLE4(a, b, i, j, k, l) __builtin_shuffle(a, b, VecQuadIndex<float>{i, j, k, l})
+#define FUSEDNET_SHUFFLE2(a, b, i, j) __builtin_shuffle(a, b, VecQuadIndex<double>{i, j})
+template <class T>
+struct QuadIndex;
+template <>
+struct QuadIndex<float> {
+    typedef std::int32_t Type __attribute__((vector_size(16)));
+};
+template <>
+struct QuadIndex<double> {
+    typedef std::int64_t Type __attribute__((vector_size(16)));
+};
+template <class T>
+using VecQuadIndex = typename QuadIndex<T>::Type;
+#endif
+
+// A 4 × 4 (float) or 2 × 2 (double) block, transposed.
+FUSEDNET_INLINE void transpose_block(const float* w, size_t ldw, float* out, size_t ldo) {
+    Quad<float> r[4];
+    for (size_t i = 0; i < 4; ++i) __builtin_memcpy(&r[i], w + i * ldw, 16);
+    const Quad<float> a = FUSEDNET_SHUFFLE4(r[0], r[1], 0, 4, 1, 5), b = FUSEDNET_SHUFFLE4(r[0], r[1], 2, 6, 3, 7);
+    const Quad<float> c = FUSEDNET_SHUFFLE4(r[2], r[3], 0, 4, 1, 5), d = FUSEDNET_SHUFFLE4(r[2], r[3], 2, 6, 3, 7);
+    r[0] = FUSEDNET_SHUFFLE4(a, c, 0, 1, 4, 5);
+    r[1] = FUSEDNET_SHUFFLE4(a, c, 2, 3, 6, 7);
+    r[2] = FUSEDNET_SHUFFLE4(b, d, 0, 1, 4, 5);
+    r[3] = FUSEDNET_SHUFFLE4(b, d, 2, 3, 6, 7);
+    for (size_t i = 0; i < 4; ++i) __builtin_memcpy(out + i * ldo, &r[i], 16);
+}
+
+FUSEDNET_INLINE void transpose_block(const double* w, size_t ldw, double* out, size_t ldo) {
+    Quad<double> r[2];
+    for (size_t i = 0; i < 2; ++i) __builtin_memcpy(&r[i], w + i * ldw, 16);
+    const Quad<double> a = FUSEDNET_SHUFFLE2(r[0], r[1], 0, 2), b = FUSEDNET_SHUFFLE2(r[0], r[1], 1, 3);
+    __builtin_memcpy(out, &a, 16);
+    __builtin_memcpy(out + ldo, &b, 16);
+}
+
+// panel (depth, width) = w (columns, depth)ᵀ, zeros beyond `columns`.
+template <class T>
+void pack_transposed(const T* w, size_t ldw, size_t depth, size_t columns, T* panel, size_t width) {
+    constexpr size_t block = 16 / sizeof(T);
+    const size_t whole_columns = columns - columns % block, whole_depth = depth - depth % block;
+    for (size_t p = 0; p < whole_depth; p += block) {
+        for (size_t j = 0; j < whole_columns; j += block) {
+            transpose_block(w + j * ldw + p, ldw, panel + p * width + j, width);
+        }
+    }
+    for (size_t p = 0; p < depth; ++p) {
+        for (size_t j = p < whole_depth ? whole_columns : 0; j < width; ++j) {
+            panel[p * width + j] = j < columns ? w[j * ldw + p] : T(0);
+        }
+    }
+}
+
+// C (m, vectors) = start + A (m, depth) · B (depth, vectors), B in place or packed, in blocks of the depth.
+template <int vectors, class T>
+void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, size_t depth, const T* start, T* c,
+                   size_t ldc) {
+    for (size_t p = 0; p < depth; p += depth_block) {
+        const size_t block = depth - p < depth_block ? depth - p : depth_block;
+        for_each_row_tile(m, [=](size_t i, auto height) {
+            product_tile<height.n, vectors, T>(a + i * lda + p, lda, b + p * ldb, ldb, block,
+                                                      p == 0 ? start : nullptr, c + i * ldc, ldc);
+        });
+    }
+}
+
+// One row: C (1, n) = start + A (1, depth) · B (depth, n) over whole vectors, in place where start is null.
+// Returns the columns done; what remains is less than a vector.
+template <int vectors, class T>
+FUSEDNET_INLINE size_t product_row(const T* a, const T* b, size_t ldb, size_t depth, const T* start, T* c, size_t j,
+                                   size_t n) {
+    for (; j + vectors * lanes<T> <= n; j += vectors * lanes<T>) {
+        product_tile<1, vectors, T>(a, 0, b + j, ldb, depth, start != nullptr ? start + j : nullptr, c + j, 0);
+    }
+    if constexpr (vectors > 1) {
+        return product_row<vectors / 2, T>(a, b, ldb, depth, start, c, j, n);
+    } else {
+        return j;
+    }
+}
+
+// The next panel of what remains: its columns, and those rounded up to whole vectors.
+template <class T>
+struct Panel {
+    size_t columns, width;
+    explicit FUSEDNET_INLINE Panel(size_t remaining)
+        : columns(remaining < panel_columns<T> ? remaining : panel_columns<T>),
+          width((columns + lanes<T> - 1) / lanes<T> * lanes<T>) {}
+};
+
+// Leading dimensions that are multiples of a large power of two put a whole panel into a few cache sets.
+template <class T>
+FUSEDNET_INLINE bool conflicting_stride(size_t ld) {
+    return ld * sizeof(T) % 2048 == 0;
+}
+
+template <class T>
+void dense_forward(const DenseForward<T>& f) {
+    const auto finish = [&f](size_t column, size_t rows, size_t columns) {
+        if (f.activation == Activation::identity || f.activation == Activation::softmax) return;
+        T* derivative = f.derivative != nullptr && stores_derivative(f.activation) ? f.derivative + column : nullptr;
+        activate_block(f.activation, f.y + column, f.y + column, derivative, f.ldy, rows, columns);
+    };
+    if (f.n == 1 && f.ldw == 1) {
+        dot_rows(f.x, f.ldx, f.w, f.m, f.k, f.bias != nullptr ? f.bias[0] : T(0), f.y, f.ldy);
+        return f.ldy == 1 ? finish(0, 1, f.m) : finish(0, f.m, 1);
+    }
+    size_t j = 0;
+    if (f.m == 1 && f.n >= lanes<T>) {
+        if (f.bias == nullptr) __builtin_memset(f.y, 0, f.n * sizeof(T));
+        j = product_row<row_vectors, T>(f.x, f.w, f.ldw, f.k, f.bias, f.y, 0, f.n);
+        finish(0, 1, j);
+    }
+    for (T start[panel_columns<T>]; j < f.n; j += panel_columns<T>) {
+        const Panel<T> panel(f.n - j);
+        for (size_t i = 0; i < panel.width; ++i) start[i] = f.bias != nullptr && i < panel.columns ? f.bias[j + i] : T(0);
+        const T* b = f.w + j;
+        size_t ldb = f.ldw;
+        if (panel.width != panel.columns || (conflicting_stride<T>(f.ldw) && f.m > 2 * tile_rows)) {
+            pack_columns(b, ldb, f.k, panel.columns, f.panel, panel.width);
+            b = f.panel;
+            ldb = panel.width;
+        }
+        with_count<tile_vectors>(panel.width / lanes<T>, [&](auto vectors) {
+            product_panel<vectors.n, T>(f.x, f.ldx, b, ldb, f.m, f.k, start, f.y + j, f.ldy);
+        });
+        finish(j, f.m, panel.width);
+    }
+}
+
+template <class T>
+void input_gradient(const InputGradient<T>& g) {
+    const auto finish = [&g](size_t column, size_t columns) {
+        if (g.saved == nullptr) return;
+        const T* mask = g.mask != nullptr ? g.mask + column : nullptr;
+        differentiate_block(g.activation, g.saved + column, mask, g.lds, g.dx + column, g.lddx, g.m, columns);
+    };
+    if (g.k == 1 && g.lddx == 1) {  // W is one row: each row of dX is a dot product
+        dot_rows(g.dz, g.lddz, g.w, g.m, g.n, T(0), g.dx, g.lddx);
+        return finish(0, 1);
+    }
+    const T start[panel_columns<T>] = {};
+    for (size_t j = 0; j < g.k; j += panel_columns<T>) {
+        const Panel<T> panel(g.k - j);
+        pack_transposed(g.w + j * g.ldw, g.ldw, g.n, panel.columns, g.panel, panel.width);
+        with_count<tile_vectors>(panel.width / lanes<T>, [&](auto vectors) {
+            product_panel<vectors.n, T>(g.dz, g.lddz, g.panel, panel.width, g.m, g.n, start, g.dx + j, g.lddx);
+        });
+        finish(j, panel.width);
+    }
+}
+
+// One column of dZ: the gradient of a (k, 1) weight is the row dZᵀ · X, with contiguous results.
+template <class T>
+void column_weight_gradient(const WeightGradient<T>& g) {
+    for_each_vector<T>(g.k, [&](size_t j, auto access) {
+        Vec<T> acc{};
+        for (size_t p = 0; p < g.m; ++p) acc += access.load(g.x + p * g.ldx + j) * g.dz[p * g.lddz];
+        Vec<T> r = acc * g.gradient_factor;
+        if (g.weight_factor != T(0)) r += access.load(g.w + j) * g.weight_factor;
+        access.store(g.out + j, r);
+    });
+}
+
+template <class T>
+void weight_gradient(const WeightGradient<T>& g) {
+    if (g.n == 1 && g.ldw == 1) return column_weight_gradient(g);
+    for_each_row_tile(g.k, [&](size_t i, auto height) {
+        size_t j = 0;
+        for (; j + panel_columns<T> <= g.n; j += panel_columns<T>) {
+            update_tile<height.n, tile_vectors, T>(g, i, j, panel_columns<T>);
+        }
+        if (j < g.n) {
+            with_count<tile_vectors>((g.n - j + lanes<T> - 1) / lanes<T>,
+                                     [&](auto vectors) { update_tile<height.n, vectors.n, T>(g, i, j, g.n - j); });
+        }
+    });
+}
+
+template <class T>
+void bias_gradient(const BiasGradient<T>& g) {
+    if (g.n == 1 && g.lddz == 1) {
+        Vec<T> acc{};
+        for_each_vector<T>(g.m, [&](size_t i, auto access) { acc += access.load(g.dz + i); });
+        const T r = sum_lanes<T>(acc) * g.gradient_factor;
+        g.out[0] = g.bias_factor != T(0) ? r + g.b[0] * g.bias_factor : r;
+        return;
+    }
+    for_each_vector<T>(g.n, [&](size_t j, auto access) {
+        Vec<T> acc{};
+        for (size_t i = 0; i < g.m; ++i) acc += access.load(g.dz + i * g.lddz + j);
+        Vec<T> r = acc * g.gradient_factor;
+        if (g.bias_factor != T(0)) r += access.load(g.b + j) * g.bias_factor;
+        access.store(g.out + j, r);
+    });
+}
+
+}  // namespace fusednet::FUSEDNET_SET

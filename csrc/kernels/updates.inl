@@ -1,0 +1,120 @@
+// Optimizer updates and the small passes over flat arrays. Plain loops: the compiler vectorises them, square roots
+// and divisions included. The rules are PyTorch's (torch.optim): velocity v ← μv + g and w ← w − αv; Adam's ε outside
+// the square root of the corrected second moment.
+#pragma once
+
+#include "vec.h"
+#include "kernel_table.h"
+
+namespace fusednet::FUSEDNET_SET {
+
+FUSEDNET_INLINE float square_root(float x) { return __builtin_sqrtf(x); }
+FUSEDNET_INLINE double square_root(double x) { return __builtin_sqrt(x); }
+
+template <class T>
+void sgd(const UpdateArguments& a, T* __restrict w, const T* __restrict g, size_t n) {
+    const T rate = static_cast<T>(a.learning_rate), decay = static_cast<T>(a.weight_decay);
+    for (size_t i = 0; i < n; ++i) w[i] -= rate * (g[i] + decay * w[i]);
+}
+
+template <bool nesterov, class T>
+void momentum(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* __restrict velocity, size_t n) {
+    const T rate = static_cast<T>(a.learning_rate), decay = static_cast<T>(a.weight_decay);
+    const T mu = static_cast<T>(a.beta1);
+    for (size_t i = 0; i < n; ++i) {
+        const T gradient = g[i] + decay * w[i];
+        const T v = mu * velocity[i] + gradient;
+        velocity[i] = v;
+        w[i] -= rate * (nesterov ? gradient + mu * v : v);
+    }
+}
+
+template <bool decoupled, class T>
+void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* __restrict first,
+          T* __restrict second, size_t n) {
+    const T beta1 = static_cast<T>(a.beta1), beta2 = static_cast<T>(a.beta2), epsilon = static_cast<T>(a.epsilon);
+    const T rest1 = static_cast<T>(1.0 - a.beta1), rest2 = static_cast<T>(1.0 - a.beta2);
+    const T rate = static_cast<T>(a.learning_rate / a.correction1);
+    const T root_correction = static_cast<T>(1.0 / __builtin_sqrt(a.correction2));
+    const T coupled_decay = decoupled ? T(0) : static_cast<T>(a.weight_decay);
+    const T shrink = decoupled ? static_cast<T>(1.0 - a.learning_rate * a.weight_decay) : T(1);
+    for (size_t i = 0; i < n; ++i) {
+        const T gradient = g[i] + coupled_decay * w[i];
+        const T m = beta1 * first[i] + rest1 * gradient;
+        const T v = beta2 * second[i] + rest2 * gradient * gradient;
+        first[i] = m;
+        second[i] = v;
+        w[i] = w[i] * shrink - rate * m / (square_root(v) * root_correction + epsilon);
+    }
+}
+
+template <class T>
+void rmsprop(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* __restrict second, size_t n) {
+    const T rate = static_cast<T>(a.learning_rate), decay = static_cast<T>(a.weight_decay);
+    const T rho = static_cast<T>(a.beta2), rest = static_cast<T>(1.0 - a.beta2), epsilon = static_cast<T>(a.epsilon);
+    for (size_t i = 0; i < n; ++i) {
+        const T gradient = g[i] + decay * w[i];
+        const T v = rho * second[i] + rest * gradient * gradient;
+        second[i] = v;
+        w[i] -= rate * gradient / (square_root(v) + epsilon);
+    }
+}
+
+template <class T>
+void update(const UpdateArguments& a, T* w, const T* g, T* first, T* second, size_t n) {
+    switch (a.rule) {
+        case UpdateRule::sgd: return sgd(a, w, g, n);
+        case UpdateRule::momentum: return momentum<false>(a, w, g, first, n);
+        case UpdateRule::nesterov: return momentum<true>(a, w, g, first, n);
+        case UpdateRule::adam: return adam<false>(a, w, g, first, second, n);
+        case UpdateRule::adamw: return adam<true>(a, w, g, first, second, n);
+        case UpdateRule::rmsprop: return rmsprop(a, w, g, second, n);
+    }
+}
+
+// x − x is zero for finite x and NaN otherwise.
+template <class T>
+size_t gather(const T* source, std::ptrdiff_t ld_source, const std::int64_t* index, size_t first_row, size_t rows,
+              size_t columns, T* out, size_t ldo) {
+    Vec<T> excess{};
+    for (size_t i = 0; i < rows; ++i) {
+        const auto row = index != nullptr ? static_cast<std::ptrdiff_t>(index[i]) : static_cast<std::ptrdiff_t>(first_row + i);
+        const T* from = source + row * ld_source;
+        T* to = out + i * ldo;
+        for_each_vector<T>(columns, [&](size_t j, auto access) {
+            const Vec<T> v = access.load(from + j);
+            excess += v - v;
+            access.store(to + j, v);
+        });
+    }
+    if (sum_lanes<T>(excess) == T(0)) return rows;
+    for (size_t i = 0; i < rows; ++i) {  // rare: look for the row
+        for (size_t j = 0; j < columns; ++j) {
+            const T x = out[i * ldo + j];
+            if (!(x - x == T(0))) return i;
+        }
+    }
+    return rows;
+}
+
+template <class T>
+double sum_squares(const T* x, size_t n) {
+    constexpr size_t block = 64 * lanes<T>;
+    double total = 0;
+    for (size_t i = 0; i < n; i += block) {
+        Vec<T> sum{};
+        for_each_vector<T>(n - i < block ? n - i : block, [&](size_t j, auto access) {
+            const Vec<T> v = access.load(x + i + j);
+            sum += v * v;
+        });
+        total += static_cast<double>(sum_lanes<T>(sum));
+    }
+    return total;
+}
+
+template <class T>
+void scale(T* x, T factor, size_t n) {
+    for (size_t i = 0; i < n; ++i) x[i] *= factor;
+}
+
+}  // namespace fusednet::FUSEDNET_SET

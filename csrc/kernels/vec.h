@@ -1,0 +1,183 @@
+// Vec<T>: one SIMD register on GCC/Clang vector extensions. Arithmetic, comparison and selection are the operators;
+// this file adds what they lack. Everything lives in the namespace of the kernel set being compiled.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#define FUSEDNET_INLINE inline __attribute__((always_inline))
+
+namespace fusednet::FUSEDNET_SET {
+
+using std::size_t;
+
+template <class T>
+struct VecTypes;
+template <>
+struct VecTypes<float> {
+    typedef float Vec __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
+    typedef std::int32_t Ints __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
+    typedef float Quad __attribute__((vector_size(16)));
+};
+template <>
+struct VecTypes<double> {
+    typedef double Vec __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
+    typedef std::int64_t Ints __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
+    typedef double Quad __attribute__((vector_size(16)));
+};
+
+template <class T>
+using Vec = typename VecTypes<T>::Vec;
+template <class T>
+using Ints = typename VecTypes<T>::Ints;  // as wide as T, lane by lane: comparisons and bit patterns
+template <class T>
+using Int = decltype(Ints<T>{}[0] + 0);
+template <class T>
+constexpr size_t lanes = FUSEDNET_VECTOR_BYTES / sizeof(T);
+
+template <class T>
+FUSEDNET_INLINE Vec<T> load(const T* p) {
+    Vec<T> v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+template <class T>
+FUSEDNET_INLINE void store(T* p, Vec<T> v) {
+    __builtin_memcpy(p, &v, sizeof v);
+}
+
+template <class T>
+FUSEDNET_INLINE Vec<T> broadcast(T x) {
+    return x - Vec<T>{};  // folds to a broadcast: x − 0 is x, signed zeros included
+}
+
+template <class T>
+FUSEDNET_INLINE Ints<T> broadcast_int(Int<T> x) {
+    return x - Ints<T>{};
+}
+
+template <class T>
+FUSEDNET_INLINE Ints<T> bits(Vec<T> v) {
+    return (Ints<T>)v;
+}
+
+// All ones in the first `count` lanes.
+template <class T>
+FUSEDNET_INLINE Ints<T> first_lanes(size_t count) {
+    Ints<T> index;
+    for (size_t i = 0; i < lanes<T>; ++i) index[i] = static_cast<Int<T>>(i);
+    return index < broadcast_int<T>(static_cast<Int<T>>(count));
+}
+
+// The first `count` lanes (0 < count < lanes) of memory that may end there; the other lanes are zero.
+FUSEDNET_INLINE Vec<float> load_partial(const float* p, size_t count) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    return (Vec<float>)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<float>)_mm256_maskload_ps(p, (__m256i)first_lanes<float>(count));
+#else
+    Vec<float> v{};
+    for (size_t i = 0; i < count; ++i) v[i] = p[i];
+    return v;
+#endif
+}
+
+FUSEDNET_INLINE Vec<double> load_partial(const double* p, size_t count) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    return (Vec<double>)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), p);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<double>)_mm256_maskload_pd(p, (__m256i)first_lanes<double>(count));
+#else
+    Vec<double> v{};
+    for (size_t i = 0; i < count; ++i) v[i] = p[i];
+    return v;
+#endif
+}
+
+FUSEDNET_INLINE void store_partial(float* p, Vec<float> v, size_t count) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), (__m512)v);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    _mm256_maskstore_ps(p, (__m256i)first_lanes<float>(count), (__m256)v);
+#else
+    for (size_t i = 0; i < count; ++i) p[i] = v[i];
+#endif
+}
+
+FUSEDNET_INLINE void store_partial(double* p, Vec<double> v, size_t count) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << count) - 1), (__m512d)v);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    _mm256_maskstore_pd(p, (__m256i)first_lanes<double>(count), (__m256d)v);
+#else
+    for (size_t i = 0; i < count; ++i) p[i] = v[i];
+#endif
+}
+
+// Whole vectors and a shorter last one over n elements: body(offset, load, store) is called once for each.
+template <class T>
+struct WholeAccess {
+    FUSEDNET_INLINE Vec<T> load(const T* p) const { return FUSEDNET_SET::load(p); }
+    FUSEDNET_INLINE void store(T* p, Vec<T> v) const { FUSEDNET_SET::store(p, v); }
+    FUSEDNET_INLINE Vec<T> keep(Vec<T> v, T) const { return v; }
+};
+template <class T>
+struct PartialAccess {
+    size_t count;
+    FUSEDNET_INLINE Vec<T> load(const T* p) const { return load_partial(p, count); }
+    FUSEDNET_INLINE void store(T* p, Vec<T> v) const { store_partial(p, v, count); }
+    // v in the valid lanes, `other` elsewhere: for reductions.
+    FUSEDNET_INLINE Vec<T> keep(Vec<T> v, T other) const {
+        return first_lanes<T>(count) ? v : broadcast<T>(other);
+    }
+};
+
+template <class T, class Body>
+FUSEDNET_INLINE void for_each_vector(size_t n, Body body) {
+    size_t i = 0;
+    for (; i + lanes<T> <= n; i += lanes<T>) body(i, WholeAccess<T>{});
+    if (i < n) body(i, PartialAccess<T>{n - i});
+}
+
+// Folds a vector in halves: the order of the additions is fixed for a kernel set.
+template <class T, size_t bytes>
+struct Fold {
+    typedef T Half __attribute__((vector_size(bytes / 2)));
+    struct Halves {
+        Half low, high;
+    };
+    template <class V, class Operation>
+    static FUSEDNET_INLINE T apply(V v, Operation operation) {
+        Halves h;
+        __builtin_memcpy(&h, &v, sizeof v);
+        return Fold<T, bytes / 2>::apply(operation(h.low, h.high), operation);
+    }
+};
+template <class T>
+struct Fold<T, 16> {
+    template <class V, class Operation>
+    static FUSEDNET_INLINE T apply(V v, Operation operation) {
+        if constexpr (sizeof(T) == 8) {
+            return operation(v[0], v[1]);
+        } else {
+            return operation(operation(v[0], v[1]), operation(v[2], v[3]));
+        }
+    }
+};
+
+template <class T>
+FUSEDNET_INLINE T sum_lanes(Vec<T> v) {
+    return Fold<T, FUSEDNET_VECTOR_BYTES>::apply(v, [](auto a, auto b) { return a + b; });
+}
+
+template <class T>
+FUSEDNET_INLINE T max_lanes(Vec<T> v) {
+    return Fold<T, FUSEDNET_VECTOR_BYTES>::apply(v, [](auto a, auto b) { return a > b ? a : b; });
+}
+
+}  // namespace fusednet::FUSEDNET_SET

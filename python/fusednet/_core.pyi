@@ -1,0 +1,114 @@
+"""The compiled core. Arrays come in as NumPy arrays of any real dtype and strides; the package above turns other
+array-likes into arrays first. Shapes, dtypes, finiteness and label ranges are checked here."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Array: TypeAlias = NDArray[Any]
+_LossFunction: TypeAlias = Callable[[_Array, _Array], tuple[float, _Array]]
+
+class DivergenceError(ArithmeticError): ...
+
+class BuildInfo(TypedDict):
+    version: str
+    compiler: str
+    kernel_sets: list[str]
+    available_kernel_sets: list[str]
+    active_kernel_set: str
+
+class Optimizer:
+    """The hyperparameters of one optimizer. Its state (velocity, moments, step count) is kept by each network."""
+
+    def __init__(
+        self,
+        rule: str,  # "sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop"
+        *,
+        learning_rate: float,
+        beta1: float = 0.0,  # momentum, or Adam's β₁
+        beta2: float = 0.0,  # Adam's β₂, or RMSprop's ρ
+        epsilon: float = 0.0,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+    ) -> None: ...
+    @property
+    def rule(self) -> str: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @learning_rate.setter
+    def learning_rate(self, value: float, /) -> None: ...
+
+class OptimizerState(TypedDict):
+    step: int
+    first: _Array  # velocity or first moment; empty where the rule has none
+    second: _Array  # second moment; empty where the rule has none
+
+class Network:
+    """A dense network over one flat parameter buffer and one flat gradient buffer (per layer: weights, then bias)."""
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        activations: Sequence[str],  # one a layer, the output's last
+        bias: Sequence[bool],  # one a layer
+        dropout: Sequence[float],  # one a hidden layer
+        *,
+        loss: str | _LossFunction,
+        loss_parameter: float = 1.0,
+        l2: float = 0.0,
+        dtype: str = "float32",
+        seed: int = 0,  # of dropout's generator
+    ) -> None: ...
+    @property
+    def parameters(self) -> _Array: ...
+    @property
+    def gradient(self) -> _Array: ...
+    def weights(self, layer: int) -> _Array: ...
+    def bias(self, layer: int) -> _Array | None: ...
+    def weights_gradient(self, layer: int) -> _Array: ...
+    def bias_gradient(self, layer: int) -> _Array | None: ...
+    def layer(self, index: int) -> Network:
+        """A one-layer network on the same buffers (its loss is mse, its workspace its own)."""
+    def get_trainable(self, layer: int) -> bool: ...
+    def set_trainable(self, layer: int, trainable: bool) -> None: ...
+    @property
+    def l2(self) -> float: ...
+    @l2.setter
+    def l2(self, value: float, /) -> None: ...
+    @property
+    def dropout_step(self) -> int: ...
+    @dropout_step.setter
+    def dropout_step(self, value: int, /) -> None: ...
+    def forward(self, X: _Array, training: bool = True) -> _Array: ...
+    def backward(self, gradient: _Array) -> _Array: ...
+    def predict(self, X: _Array, out: _Array | None = None, logits: bool = False) -> _Array: ...
+    def loss(self, X: _Array, y: _Array, sample_weight: _Array | None = None) -> float: ...
+    def loss_and_gradient(self, X: _Array, y: _Array, sample_weight: _Array | None = None) -> float: ...
+    def train_step(
+        self, X: _Array, y: _Array, optimizer: Optimizer, sample_weight: _Array | None = None
+    ) -> float: ...
+    def train_epoch(
+        self,
+        X: _Array,
+        y: _Array,
+        optimizer: Optimizer,
+        batch_size: int,
+        order: NDArray[np.int64] | None = None,
+        sample_weight: _Array | None = None,
+    ) -> float:
+        """One epoch of minibatches in the given order of rows; the mean loss over the epoch's samples."""
+    def get_optimizer_state(self, optimizer: Optimizer) -> OptimizerState | None: ...
+    def set_optimizer_state(self, optimizer: Optimizer, state: OptimizerState | None) -> None: ...
+
+def activation(name: str, z: _Array) -> _Array: ...
+def activation_gradient(name: str, z: _Array) -> _Array: ...
+def loss(
+    name: str, prediction: _Array, target: _Array, parameter: float = 1.0, sample_weight: _Array | None = None
+) -> tuple[float, _Array]:
+    """Value and gradient; cross_entropy and binary_cross_entropy take logits."""
+
+def build_info() -> BuildInfo: ...
+def set_num_threads(threads: int | None) -> None: ...
+def get_num_threads() -> int: ...
