@@ -48,23 +48,30 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, Body body) {
     }
 }
 
-// acc (rows, vectors) += A (rows, depth) · B (depth, vectors). `across`: A is given transposed, (depth, rows).
+// acc (rows, vectors) += A (rows, depth) · B (depth, vectors), depth ≥ 1. `across`: A is given transposed,
+// (depth, rows). Else its rows are reached from a pointer for every three, by the addressing modes of x86: a pointer
+// or an offset for each would not fit into the registers.
 template <bool across, int rows, int vectors, class T>
 FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb, size_t depth,
                                   Vec<T> (&acc)[rows][vectors]) {
-    for (size_t p = 0; p < depth; ++p) {
+    constexpr int groups = across ? 1 : (rows + 2) / 3;
+    const T* base[groups];
+#pragma GCC unroll 8
+    for (int g = 0; g < groups; ++g) base[g] = a + 3 * g * lda;
+    do {
         Vec<T> line[vectors];
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; ++v) line[v] = load(b + v * lanes<T>);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; ++i) {
-            const Vec<T> x = broadcast(across ? a[i] : a[i * lda]);
+            const Vec<T> x = broadcast(across ? base[0][i] : base[i / 3][i % 3 * lda]);
 #pragma GCC unroll 8
             for (int v = 0; v < vectors; ++v) acc[i][v] += x * line[v];
         }
-        a += across ? lda : 1;
+#pragma GCC unroll 8
+        for (int g = 0; g < groups; ++g) base[g] += across ? lda : 1;
         b += ldb;
-    }
+    } while (--depth != 0);
 }
 
 // C (rows, vectors) = start + A · B, where start is one row for all (the bias) or C itself (a later depth block).
@@ -72,18 +79,18 @@ template <int rows, int vectors, class T>
 __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, size_t ldb, size_t depth,
                                             const T* start, T* c, size_t ldc) {
     Vec<T> acc[rows][vectors];
+    const T* from = start != nullptr ? start : c;
+    const size_t step = start != nullptr ? 0 : ldc;
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i) {
+    for (int i = 0; i < rows; ++i, from += step) {
 #pragma GCC unroll 8
-        for (int v = 0; v < vectors; ++v) {
-            acc[i][v] = load((start != nullptr ? start : c + i * ldc) + v * lanes<T>);
-        }
+        for (int v = 0; v < vectors; ++v) acc[i][v] = load(from + v * lanes<T>);
     }
     multiply_add<false, rows, vectors, T>(a, lda, b, ldb, depth, acc);
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i) {
+    for (int i = 0; i < rows; ++i, c += ldc) {
 #pragma GCC unroll 8
-        for (int v = 0; v < vectors; ++v) store(c + i * ldc + v * lanes<T>, acc[i][v]);
+        for (int v = 0; v < vectors; ++v) store(c + v * lanes<T>, acc[i][v]);
     }
 }
 
@@ -95,7 +102,8 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t ro
     const T* w = g.w + row * g.ldw + column;
     T* out = g.out + row * g.ldw + column;
     const T gradient_factor = g.gradient_factor, weight_factor = g.weight_factor;
-    for (int i = 0; i < rows; ++i, w += g.ldw, out += g.ldw) {
+    const size_t ldw = g.ldw;
+    for (int i = 0; i < rows; ++i, w += ldw, out += ldw) {
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; ++v) {
             const size_t j = v * lanes<T>;
