@@ -2,8 +2,8 @@
 
     pip install ".[bench]" && python benchmarks/steps.py
 
-Every contender runs in a process of its own; they take turns in rounds, and the smallest time of each counts. Before a
-case is timed, each contender's first steps are compared with NumPy in float64.
+Every contender runs in a process of its own; they take turns in rounds, and the smallest time of each counts.
+Before a case is timed, each contender's first steps are compared with NumPy in float64.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def compare(contenders, widths, batch, method, rounds, seconds):
     for contender in contenders:
         error = contender.ask("prepare", case)["error"]
         if not error < 1e-4:
-            raise RuntimeError(f"{contender.name}: {error:.1e} away from the reference after four steps of {case}")
+            raise RuntimeError(f"{contender.name}: {error:.1e} from the reference after four steps of {case}")
     times = {contender.name: [] for contender in contenders}
     for _ in range(rounds):
         for contender in contenders:
@@ -74,17 +74,16 @@ def table(title, results):
     lines = [f"| {title} | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
     for case, times in results.items():
         ours = times["fusednet"]["min"]
-        cells = [f"{ours:.2f}"] + [f"{times[n]['min']:.1f} ({times[n]['min'] / ours:.1f}×)" for n in names[1:]]
-        lines.append(f"| {case} | " + " | ".join(cells) + " |")
+        others = [f"{times[name]['min']:.1f} ({times[name]['min'] / ours:.1f}×)" for name in names[1:]]
+        lines.append(f"| {case} | {ours:.2f} | " + " | ".join(others) + " |")
     return "\n".join(lines)
 
 
 def machine():
     """Return what the figures depend on."""
     info = fn.build_info()
-    model = next(
-        (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.processor()
-    )
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
     return (
         f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}; "
         f"fusednet {info['version']}, {info['compiler']}, kernels {info['active_kernel_set']}"

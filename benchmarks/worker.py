@@ -1,6 +1,6 @@
 """One contender in a process of its own: reads a request a line from standard input, answers in JSON.
 
-A process each keeps the libraries' thread pools and allocators apart. While one measures, the others wait for input.
+A process each keeps the libraries' thread pools and allocators apart. While one measures, the others wait.
 """
 
 import importlib
@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from itertools import pairwise
 
 import numpy as np
 from contenders import NAMES
@@ -15,11 +16,10 @@ from contenders import NAMES
 
 def network(case, seed=0):
     """Return the initial weights of a case, the same in every process."""
-    rng = np.random.default_rng(seed)
-    pairs = zip(case["widths"], case["widths"][1:], strict=False)
+    rng, dtype = np.random.default_rng(seed), case["dtype"]
     return [
-        ((rng.uniform(-1, 1, (i, o)) / np.sqrt(i)).astype(case["dtype"]), rng.uniform(-0.1, 0.1, o).astype(case["dtype"]))
-        for i, o in pairs
+        ((rng.uniform(-1, 1, (i, o)) / np.sqrt(i)).astype(dtype), rng.uniform(-0.1, 0.1, o).astype(dtype))
+        for i, o in pairwise(case["widths"])
     ]
 
 
@@ -47,7 +47,7 @@ class Worker:
         pairs = zip(self.contender.weights(), reference.weights(), strict=True)
         error = max(float(np.abs(a - b).max()) for own, ref in pairs for a, b in zip(own, ref, strict=True))
         # Enough steps that an epoch takes a few milliseconds, in a bounded amount of memory.
-        flops = 6 * case["batch"] * sum(a * b for a, b in zip(case["widths"], case["widths"][1:], strict=False))
+        flops = 6 * case["batch"] * sum(a * b for a, b in pairwise(case["widths"]))
         self.steps = int(np.clip(2e8 / flops, 8, 2000))
         self.X, self.y = data(case, self.steps * case["batch"])
         self.single = self.contender.single(np.ascontiguousarray(self.X[0]))

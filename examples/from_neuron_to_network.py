@@ -1,6 +1,6 @@
-"""From one neuron to a trained network: each part of a neural network, its formula, and the same thing by hand.
+"""From one neuron to a trained network: each part, its formula, and the same thing worked by hand.
 
-Most tutorials tell this story, and three of their formulas are often wrong. Each is pointed out where it belongs:
+Most tutorials tell this story, and three of their formulas are often wrong. Each is put right in its place:
 
 1. the sign: with w ← w − α·∂L/∂w, the gradient of the squared error holds ŷ − y; y − ŷ climbs the loss;
 2. what is sent back through the network is the gradient of the loss, not its value;
@@ -45,13 +45,13 @@ def activations() -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         tutorial = (np.exp(extreme) - np.exp(-extreme)) / (np.exp(extreme) + np.exp(-extreme))
     print("the tutorials' tanh: ", tutorial, " (∞ / ∞ at ±1000)")
-    # Here tanh |x| = e / (e + 2) with e = e^(2|x|) − 1 and |x| capped where tanh is 1 anyway; the sign comes last.
+    # Here tanh |x| = e / (e + 2) with e = e^(2|x|) − 1, |x| capped where tanh is 1 anyway; the sign comes last.
 
 
 def losses() -> None:
     heading("3. Losses")
     y, y_hat = np.array([[1.0], [2.0], [3.0]]), np.array([[1.5], [2.0], [1.0]])
-    print(f"mse      = mean of (ŷ − y)²       = {F.mse_loss(y_hat, y):.6f}   by hand {(0.25 + 0 + 4) / 3:.6f}")
+    print(f"mse      = mean of (ŷ − y)²       = {F.mse_loss(y_hat, y):.6f}   by hand {4.25 / 3:.6f}")
     print(f"half_mse = 1/(2n) · Σ (ŷ − y)²    = {F.half_mse_loss(y_hat, y):.6f}   by hand {4.25 / 6:.6f}")
     probabilities, labels = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]), np.array([0, 2])
     by_hand = -(math.log(0.7) + math.log(0.6)) / 2
@@ -113,7 +113,8 @@ def sine() -> None:
         validation_data=(X[300:], y[300:]),
         progress=False,
     )
-    print(f"training loss {history.loss[-1]:.4f}, validation loss {history.val_loss[-1]:.4f}; the noise's variance is 0.01")
+    print(f"training loss   {history.loss[-1]:.4f}")
+    print(f"validation loss {history.val_loss[-1]:.4f}   the noise's variance is 0.01")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Fit the polynomials of csrc/kernels/elementary.inl and print their coefficients as C++ (needs mpmath).
 
-Each fit is a Chebyshev interpolation in 60 digits, turned into monomials: within a small factor of the minimax
-polynomial, and free of its iteration. The printed error is that of the polynomial rounded to its type.
+Each fit is a Chebyshev interpolation in 60 digits, turned into monomials: within a small factor of the
+minimax polynomial, and free of its iteration. The printed error is that of the polynomial rounded to its type.
 """
 
 import numpy as np
@@ -46,7 +46,8 @@ def fit(name, function, interval, terms, dtype, relative_to=None):
 
 
 half_ln2 = log(mpf(2)) / 2 * mpf("1.001")
-for dtype, exp_terms, log_terms, erfc_terms, center in ((np.float32, 5, 4, 12, 2), (np.float64, 10, 10, 24, 4)):
+CASES = ((np.float32, 5, 4, 12, 2), (np.float64, 10, 10, 24, 4))
+for dtype, exp_terms, log_terms, erfc_terms, center in CASES:
     print(f"// {dtype.__name__}")
     fit("exp", exp_tail, [-half_ln2, half_ln2], exp_terms, dtype, lambda r: exp(r) / (r * r + mpf(10) ** -30))
     fit("log1p", log1p_tail, [mpf(0), mpf(1) / 9], log_terms, dtype, lambda u: 2 / (u + mpf(10) ** -30))

@@ -2,7 +2,7 @@
 
 A module here defines ``Contender(weights, activation, learning_rate, batch_size, dtype)`` with
 
-- ``train_epoch(X, y)``: plain SGD on the mean squared error, over consecutive minibatches of contiguous arrays;
+- ``train_epoch(X, y)``: plain SGD on the mean squared error, over consecutive minibatches;
 - ``predict(X)``, and ``single(x)``: a callable without arguments that predicts the one row x;
 - ``weights()``: the pairs (W of shape (in, out), b) as NumPy arrays.
 """

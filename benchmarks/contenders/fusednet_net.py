@@ -15,7 +15,13 @@ class Contender:
 
     def train_epoch(self, X, y):
         self.net.fit(
-            X, y, epochs=1, batch_size=self.batch_size, optimizer=self.optimizer, shuffle=False, progress=False
+            X,
+            y,
+            epochs=1,
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            shuffle=False,
+            progress=False,
         )
 
     def predict(self, X):

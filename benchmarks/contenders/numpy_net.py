@@ -7,7 +7,11 @@ class Contender:
     def __init__(self, weights, activation, learning_rate, batch_size, dtype):
         self.W = [np.ascontiguousarray(W, dtype) for W, _ in weights]
         self.b = [np.ascontiguousarray(b, dtype) for _, b in weights]
-        self.tanh, self.rate, self.batch_size = activation == "tanh", np.dtype(dtype).type(learning_rate), batch_size
+        self.tanh, self.rate, self.batch_size = (
+            activation == "tanh",
+            np.dtype(dtype).type(learning_rate),
+            batch_size,
+        )
 
     def _forward(self, x):
         outputs = [x]

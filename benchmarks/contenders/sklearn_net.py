@@ -1,7 +1,7 @@
 """scikit-learn's MLPRegressor: partial_fit is one epoch of minibatches.
 
-Its gradient is that of half the squared error summed over the outputs, so the learning rate is scaled to make the same
-updates. One call with a learning rate of zero builds the network; then the weights are put in.
+Its gradient is that of half the squared error summed over the outputs, so the learning rate is scaled to make
+the same updates. A first call builds the network; then the weights are put in.
 """
 
 import numpy as np

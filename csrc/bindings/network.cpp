@@ -211,6 +211,12 @@ py::array backward(const PyNetwork& self, const py::array& gradient) {
     });
 }
 
+// NumPy has one dtype object for each native type: identity is the usual case, and quick.
+template <class T>
+bool has_dtype(const py::array& a) {
+    return a.dtype().is(py::dtype::of<T>()) || py::isinstance<py::array_t<T>>(a);
+}
+
 py::array predict(const PyNetwork& self, const py::array& X, const py::object& out, bool logits) {
     return self.visit([&](auto& net) {
         using T = ElementOf<decltype(net)>;
@@ -220,7 +226,7 @@ py::array predict(const PyNetwork& self, const py::array& X, const py::object& o
         if (out.is_none()) {
             result = new_matrix<T>(x.rows, net.outputs(), flat);
         } else {
-            if (!py::isinstance<py::array_t<T>>(out)) {
+            if (!py::isinstance<py::array>(out) || !has_dtype<T>(py::reinterpret_borrow<py::array>(out))) {
                 throw TypeError(text("out: expected a ", sizeof(T) == 4 ? "float32" : "float64", " array, received ",
                                      py::isinstance<py::array>(out) ? "dtype " + std::string(py::str(out.attr("dtype")))
                                                                     : std::string(py::str(py::type::of(out)))));

@@ -23,7 +23,7 @@ FUSEDNET_INLINE Vec<T> activate(Vec<T> z, [[maybe_unused]] Vec<T>& derivative) {
     } else if constexpr (f == Activation::gelu) {  // z·Φ(z); the clamp turns −∞ · 0 into its limit
         const Normal<T> n = normal<T>(z);
         const Vec<T> bounded = clamp_below(z, -C::normal_limit);
-        derivative = clamp_above(bounded, C::normal_limit) * n.density + n.cumulative;
+        derivative = fma(clamp_above(bounded, C::normal_limit), n.density, n.cumulative);
         return bounded * n.cumulative;
     } else if constexpr (f == Activation::silu) {
         const Vec<T> s = sigmoid<T>(z);
@@ -168,7 +168,7 @@ void softmax_backward(const T* p, size_t ldp, const T* g, size_t ldg, T* out, si
                       size_t columns) {
     for (size_t i = 0; i < rows; ++i, p += ldp, g += ldg, out += ldo) {
         Vec<T> dot{};
-        for_each_vector<T>(columns, [&](size_t j, auto access) { dot += access.load(p + j) * access.load(g + j); });
+        for_each_vector<T>(columns, [&](size_t j, auto access) { dot = fma(access.load(p + j), access.load(g + j), dot); });
         const T inner = sum_lanes<T>(dot);
         for_each_vector<T>(columns, [&](size_t j, auto access) {
             access.store(out + j, access.load(p + j) * (access.load(g + j) - inner));

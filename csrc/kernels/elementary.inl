@@ -56,7 +56,7 @@ struct Constants<double> {
 template <class T, size_t terms>
 FUSEDNET_INLINE Vec<T> polynomial(Vec<T> x, const T (&c)[terms]) {
     Vec<T> p = broadcast(c[terms - 1]);
-    for (size_t i = terms - 1; i-- > 0;) p = p * x + c[i];
+    for (size_t i = terms - 1; i-- > 0;) p = fma(p, x, broadcast(c[i]));
     return p;
 }
 
@@ -90,7 +90,7 @@ struct Rounded {
 template <class T>
 FUSEDNET_INLINE Rounded<T> round_scaled(Vec<T> x, T factor) {
     const Vec<T> magic = broadcast(Constants<T>::round_magic);
-    const Vec<T> shifted = x * factor + magic;
+    const Vec<T> shifted = fma(x, broadcast(factor), magic);
     return {shifted - magic, bits<T>(shifted) - bits<T>(magic)};
 }
 
@@ -100,19 +100,19 @@ FUSEDNET_INLINE Vec<T> power_of_two(Ints<T> n) {
     return (Vec<T>)((n + Int<T>{Constants<T>::exponent_bias}) << Int<T>{Constants<T>::mantissa_bits});
 }
 
-// x = n·ln 2 + r with |r| ≤ ln 2 / 2, and eʳ − 1 = r + r²·tail(r).
+// x = n·ln 2 + r with |r| ≤ ln 2 / 2, and eʳ − 1. `low` is a small addition to x, carried separately.
 template <class T>
 struct ReducedExp {
     Rounded<T> n;
-    Vec<T> r, tail;
+    Vec<T> expm1;
 };
 
 template <class T>
-FUSEDNET_INLINE ReducedExp<T> reduce_exp(Vec<T> x) {
+FUSEDNET_INLINE ReducedExp<T> reduce_exp(Vec<T> x, Vec<T> low = Vec<T>{}) {
     using C = Constants<T>;
     const Rounded<T> n = round_scaled(x, T(1.44269504088896340736));
-    const Vec<T> r = (x - n.value * C::ln2_high) - n.value * C::ln2_low;
-    return {n, r, polynomial(r, C::exp_tail)};
+    const Vec<T> r = fma(n.value, broadcast(-C::ln2_low), fma(n.value, broadcast(-C::ln2_high), x)) + low;
+    return {n, fma(r * r, polynomial(r, C::exp_tail), r)};
 }
 
 // e^(x + low), |low| small: `low` carries the rounding error of an argument that had to be computed.
@@ -120,21 +120,17 @@ FUSEDNET_INLINE ReducedExp<T> reduce_exp(Vec<T> x) {
 template <class T>
 FUSEDNET_INLINE Vec<T> exp(Vec<T> x, Vec<T> low = Vec<T>{}) {
     using C = Constants<T>;
-    x = clamp_above(clamp_below(x, C::exp_min), C::exp_max);
-    const Rounded<T> n = round_scaled(x, T(1.44269504088896340736));
-    const Vec<T> r = (x - n.value * C::ln2_high) - n.value * C::ln2_low + low;
-    const Vec<T> p = r * r * polynomial(r, C::exp_tail) + r + T(1);
-    const Rounded<T> half = round_scaled(n.value, T(0.5));
-    return p * power_of_two<T>(half.integer) * power_of_two<T>(n.integer - half.integer);
+    const ReducedExp<T> e = reduce_exp<T>(clamp_above(clamp_below(x, C::exp_min), C::exp_max), low);
+    const Rounded<T> half = round_scaled(e.n.value, T(0.5));
+    return (e.expm1 + T(1)) * power_of_two<T>(half.integer) * power_of_two<T>(e.n.integer - half.integer);
 }
 
 // eˣ − 1 for x in [−40, 40].
 template <class T>
 FUSEDNET_INLINE Vec<T> expm1_bounded(Vec<T> x) {
     const ReducedExp<T> e = reduce_exp<T>(x);
-    const Vec<T> p = e.r * e.r * e.tail + e.r;
     const Vec<T> scale = power_of_two<T>(e.n.integer);
-    return p * scale + (scale - T(1));
+    return fma(e.expm1, scale, scale - T(1));
 }
 
 // log(1 + t) for t in [0, 1], as 2·atanh(t / (2 + t)).
@@ -142,7 +138,7 @@ template <class T>
 FUSEDNET_INLINE Vec<T> log1p_unit(Vec<T> t) {
     const Vec<T> s = t / (t + T(2));
     const Vec<T> u = s * s;
-    return s * u * polynomial(u, Constants<T>::log1p_tail) + s * T(2);
+    return fma(s * u, polynomial(u, Constants<T>::log1p_tail), s * T(2));
 }
 
 // tanh |x| = e / (e + 2) with e = e^(2|x|) − 1: no overflow, no cancellation near zero.

@@ -11,7 +11,7 @@ namespace fusednet::FUSEDNET_SET {
 constexpr int tile_rows = FUSEDNET_TILE_ROWS;
 constexpr int tile_vectors = 2;
 constexpr int row_vectors = FUSEDNET_ROW_VECTORS;  // for a single row: enough chains to hide the latency
-constexpr size_t depth_block = 512;                // of B rows per pass: keeps a panel in the caches
+constexpr size_t depth_block = 256;                // of B rows per pass: a panel and rows of A stay in the L1 cache
 
 template <class T>
 constexpr size_t panel_columns = tile_vectors * lanes<T>;
@@ -66,7 +66,7 @@ FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb
         for (int i = 0; i < rows; ++i) {
             const Vec<T> x = broadcast(across ? base[0][i] : base[i / 3][i % 3 * lda]);
 #pragma GCC unroll 8
-            for (int v = 0; v < vectors; ++v) acc[i][v] += x * line[v];
+            for (int v = 0; v < vectors; ++v) acc[i][v] = fma(x, line[v], acc[i][v]);
         }
 #pragma GCC unroll 8
         for (int g = 0; g < groups; ++g) base[g] += across ? lda : 1;
@@ -109,10 +109,10 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t ro
             const size_t j = v * lanes<T>;
             Vec<T> r = acc[i][v] * gradient_factor;
             if (j + lanes<T> <= columns) {
-                if (weight_factor != T(0)) r += load(w + j) * weight_factor;
+                if (weight_factor != T(0)) r = fma(load(w + j), broadcast(weight_factor), r);
                 store(out + j, r);
             } else {
-                if (weight_factor != T(0)) r += load_partial(w + j, columns - j) * weight_factor;
+                if (weight_factor != T(0)) r = fma(load_partial(w + j, columns - j), broadcast(weight_factor), r);
                 store_partial(out + j, r, columns - j);
             }
         }
@@ -127,7 +127,7 @@ FUSEDNET_INLINE void dot_tile(const T* x, size_t ldx, const T* w, size_t k, T st
     for_each_vector<T>(k, [&](size_t p, auto access) {
         const Vec<T> line = access.load(w + p);
 #pragma GCC unroll 8
-        for (int i = 0; i < rows; ++i) acc[i] += access.load(x + i * ldx + p) * line;
+        for (int i = 0; i < rows; ++i) acc[i] = fma(access.load(x + i * ldx + p), line, acc[i]);
     });
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) y[i * ldy] = start + sum_lanes<T>(acc[i]);
@@ -321,9 +321,9 @@ template <class T>
 void column_weight_gradient(const WeightGradient<T>& g) {
     for_each_vector<T>(g.k, [&](size_t j, auto access) {
         Vec<T> acc{};
-        for (size_t p = 0; p < g.m; ++p) acc += access.load(g.x + p * g.ldx + j) * g.dz[p * g.lddz];
+        for (size_t p = 0; p < g.m; ++p) acc = fma(access.load(g.x + p * g.ldx + j), broadcast(g.dz[p * g.lddz]), acc);
         Vec<T> r = acc * g.gradient_factor;
-        if (g.weight_factor != T(0)) r += access.load(g.w + j) * g.weight_factor;
+        if (g.weight_factor != T(0)) r = fma(access.load(g.w + j), broadcast(g.weight_factor), r);
         access.store(g.out + j, r);
     });
 }
@@ -356,7 +356,7 @@ void bias_gradient(const BiasGradient<T>& g) {
         Vec<T> acc{};
         for (size_t i = 0; i < g.m; ++i) acc += access.load(g.dz + i * g.lddz + j);
         Vec<T> r = acc * g.gradient_factor;
-        if (g.bias_factor != T(0)) r += access.load(g.b + j) * g.bias_factor;
+        if (g.bias_factor != T(0)) r = fma(access.load(g.b + j), broadcast(g.bias_factor), r);
         access.store(g.out + j, r);
     });
 }

@@ -7,6 +7,8 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define FUSEDNET_INLINE inline __attribute__((always_inline))
@@ -64,6 +66,32 @@ FUSEDNET_INLINE Ints<T> broadcast_int(Int<T> x) {
 template <class T>
 FUSEDNET_INLINE Ints<T> bits(Vec<T> v) {
     return (Ints<T>)v;
+}
+
+// a·b + c, rounded once where the set has the instruction. Kernels are compiled without contraction of a·b + c by the
+// compiler: which sums it fuses differs from one instance of a template to another, and the bits with it.
+FUSEDNET_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    return (Vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+    return (Vec<float>)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+    return a * b + c;
+#endif
+}
+
+FUSEDNET_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    return (Vec<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#elif defined(__aarch64__)
+    return (Vec<double>)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+#else
+    return a * b + c;
+#endif
 }
 
 // All ones in the first `count` lanes.

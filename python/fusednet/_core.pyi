@@ -1,5 +1,5 @@
-"""The compiled core. Arrays come in as NumPy arrays of any real dtype and strides; the package above turns other
-array-likes into arrays first. Shapes, dtypes, finiteness and label ranges are checked here."""
+"""The compiled core. Arrays come in as NumPy arrays of any real dtype and strides; the package above turns
+other array-likes into arrays first. Shapes, dtypes, finiteness and label ranges are checked here."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypedDict
@@ -20,7 +20,7 @@ class BuildInfo(TypedDict):
     active_kernel_set: str
 
 class Optimizer:
-    """The hyperparameters of one optimizer. Its state (velocity, moments, step count) is kept by each network."""
+    """The hyperparameters of one optimizer. Its state (velocity, moments, steps) is kept by each network."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class OptimizerState(TypedDict):
     second: _Array  # second moment; empty where the rule has none
 
 class Network:
-    """A dense network over one flat parameter buffer and one flat gradient buffer (per layer: weights, then bias)."""
+    """A dense network over one flat parameter buffer and one flat gradient buffer (weights, bias; weights, …)."""
 
     def __init__(
         self,

@@ -1,0 +1,132 @@
+"""From the arguments of `Network` to its layers, and from its layers to the table that `summary` prints."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from fusednet._validation import integer, real
+from fusednet.layers import Dense, dtype_name
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+    from fusednet.initializers import Initializer
+    from fusednet.network import Network
+
+
+def build_layers(
+    widths: Sequence[int] | Sequence[Dense],
+    activation: str | Sequence[str],
+    output: str,
+    initializer: Initializer,
+    dtype: str,
+    rng: Generator,
+) -> list[Dense]:
+    """Return the layers of a network: those given, or new ones of these widths."""
+    given = list(widths)
+    if given and all(isinstance(layer, Dense) for layer in given):
+        layers = [layer for layer in given if isinstance(layer, Dense)]
+        _check_options(layers, activation, output, initializer, dtype)
+        return layers
+    sizes = [integer("a width", width) for width in given]
+    if len(sizes) < 2:
+        raise ValueError(f"widths must name the input and at least one layer, as in [4, 16, 1], not {given}")
+    activations = [*per_hidden_layer("activation", activation, len(sizes) - 2), output]
+    return [
+        Dense(*shape, name, initializer=initializer, dtype=dtype, seed=rng)
+        for shape, name in zip(pairwise(sizes), activations, strict=True)
+    ]
+
+
+def _check_options(
+    layers: list[Dense], activation: str | Sequence[str], output: str, initializer: Initializer, dtype: str
+) -> None:
+    """Raise ValueError where an option, other than by default, contradicts the layers given."""
+    functions = [layer.activation for layer in layers]
+    if dtype_name(dtype) not in ("float32", layers[0].dtype.name):
+        raise ValueError(f"the layers have the dtype {layers[0].dtype}; make them with dtype={dtype!r}")
+    if output not in ("identity", functions[-1]):
+        raise ValueError(f"the last layer has the activation {functions[-1]!r}; make it with {output!r}")
+    if activation != "relu" and per_hidden_layer("activation", activation, len(layers) - 1) != functions[:-1]:
+        raise ValueError(f"the hidden layers have the activations {functions[:-1]}, not {activation!r}")
+    if initializer != "auto":
+        raise ValueError("initializer is for layers made from widths; give it to each Dense")
+
+
+def check_layers(layers: Sequence[Dense]) -> None:
+    """Raise ValueError where layers do not make a network together."""
+    if not layers:
+        raise ValueError("a network needs at least one layer")
+    for index, layer in enumerate(layers):
+        if layer._network is not None or any(layer is other for other in layers[:index]):
+            raise ValueError(f"layer {index}, {layer!r}, already belongs to a network; give layer.copy()")
+        if index and layer.in_features != layers[index - 1].out_features:
+            raise ValueError(
+                f"layer {index} takes {layer.in_features} inputs, "
+                f"but the layer before it has {layers[index - 1].out_features} outputs"
+            )
+        if layer.dtype != layers[0].dtype:
+            raise ValueError(f"layer 0 has the dtype {layers[0].dtype}, but layer {index} has {layer.dtype}")
+        if layer.activation == "softmax" and layer is not layers[-1]:
+            raise ValueError(f'"softmax" is for the output alone, not for layer {index}')
+
+
+def per_hidden_layer(name: str, value: Any, count: int) -> list[Any]:
+    """Return a list with one entry for each hidden layer, from such a list or one entry for all."""
+    if isinstance(value, (str, numbers.Real)):
+        return [value] * count
+    try:
+        values = list(value)
+    except TypeError:
+        raise TypeError(f"{name} must be one value or a list of them, not {value!r}") from None
+    if len(values) != count:
+        raise ValueError(
+            f"{name} must have one entry for each of the {count} hidden layers, not {len(values)}"
+        )
+    return values
+
+
+def dropout_rates(dropout: float | Sequence[float], count: int) -> list[float]:
+    """Return the dropout rate of each of `count` hidden layers."""
+    return [real("dropout", rate, "[0, 1)") for rate in per_hidden_layer("dropout", dropout, count)]
+
+
+class Summary(str):
+    """A string that shows itself as it prints."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def summarize(net: Network) -> Summary:
+    """Return the table of a network's layers."""
+    rows = [("layer", "shape", "activation", "dropout", "parameters", "trainable")]
+    for index, (layer, rate) in enumerate(zip(net.layers, (*net.dropout, 0.0), strict=True)):
+        rows.append(
+            (
+                str(index),
+                f"{layer.in_features} → {layer.out_features}",
+                layer.activation,
+                f"{rate:g}" if rate else "-",
+                f"{layer.parameter_count:,}",
+                "yes" if layer.trainable else "no",
+            )
+        )
+    spans = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, spans)).rstrip() for row in rows]
+    lines.insert(1, "-" * max(map(len, lines)))
+    count = sum(layer.parameter_count for layer in net.layers)
+    frozen = sum(layer.parameter_count for layer in net.layers if not layer.trainable)
+    name = net.loss if isinstance(net.loss, str) else getattr(net.loss, "__name__", repr(net.loss))
+    lines.append(lines[1])
+    lines.append(
+        f"{count:,} parameters"
+        + (f", {frozen:,} of them frozen" if frozen else "")
+        + f", {count * net.dtype.itemsize / 1024:,.1f} KiB of {net.dtype}; loss: {name}"
+    )
+    return Summary("\n".join(lines))

@@ -1,0 +1,105 @@
+"""From whatever holds numbers to the NumPy arrays that the core reads.
+
+The core takes bool, integer, float32 and float64 arrays in native byte order, of any strides, and checks
+their shapes and values. What already is such an array passes through untouched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+from numpy.typing import NDArray
+
+_CORE_TYPES = "?bBhHiIlLqQfd"  # NumPy's one-letter codes: bool, the integers, float32, float64
+
+
+def as_array(data: Any, name: str = "X") -> NDArray[Any]:
+    """Return `data` as an array of one or two dimensions that the core reads, without a copy where it can.
+
+    Parameters
+    ----------
+    data : array-like
+        Arrays, nested sequences, pandas and polars frames and series, and anything with ``__array__``.
+        float16 becomes float32; extended precision and objects that are numbers become float64.
+    name : str
+        What error messages call it.
+
+    Raises
+    ------
+    TypeError
+        If it does not hold real numbers, or is sparse.
+    ValueError
+        If it is ragged, has masked entries, or has other than one or two dimensions.
+    """
+    array = numeric(data, name)
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{name} must have one or two dimensions, but has the shape {array.shape}")
+    return array
+
+
+def numeric(data: Any, name: str) -> NDArray[Any]:
+    """Do what `as_array` does for data of any number of dimensions."""
+    if type(data) is ndarray:
+        array = data
+    elif hasattr(data, "tocsr"):
+        raise TypeError(f"{name} is sparse ({type(data).__name__}); pass a dense array: {name}.toarray()")
+    elif np.ma.is_masked(data):
+        raise ValueError(f"{name} has masked entries; fill or drop them first")
+    else:
+        try:
+            array = np.asarray(data)
+        except ValueError as error:
+            raise ValueError(f"{name} does not form an array of numbers: {error}") from None
+    if array.dtype.char not in _CORE_TYPES or not array.dtype.isnative:
+        array = _convert(array, name)
+    return array
+
+
+def sample_count(X: NDArray[Any]) -> int:
+    """Return the number of samples in an input; one dimension is one sample."""
+    return X.shape[0] if X.ndim == 2 else 1
+
+
+def as_weights(data: Any, samples: int, name: str = "sample_weight") -> NDArray[Any] | None:
+    """Return sample weights of shape (samples,), checked to be finite, non-negative and not all zero."""
+    if data is None:
+        return None
+    weights = as_array(data, name)
+    if weights.shape != (samples,):
+        raise ValueError(f"{name} must have the shape ({samples},), one weight a sample, not {weights.shape}")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"{name} must be finite and not negative")
+    if not weights.any():
+        raise ValueError(f"{name} must not be all zero")
+    return weights
+
+
+def _convert(array: NDArray[Any], name: str) -> NDArray[Any]:
+    kind, native = array.dtype.kind, array.dtype.newbyteorder("=")
+    if kind == "O":
+        return _numbers(array, name)
+    if kind not in "biuf":
+        hint = "; encode class labels as integers from 0" if kind in "SUT" else ""
+        raise TypeError(f"{name} must hold real numbers, but its dtype is {array.dtype}{hint}")
+    if native.char in _CORE_TYPES:
+        return array.astype(native)
+    return array.astype(np.float32 if native.itemsize < 4 else np.float64)
+
+
+def _numbers(array: NDArray[Any], name: str) -> NDArray[np.float64]:
+    """Convert an object array; text is refused even where it reads as a number."""
+    result = np.empty(array.shape)
+    for index, value in np.ndenumerate(array):
+        try:
+            if isinstance(value, (str, bytes)):
+                raise TypeError
+            result[index] = float(value)
+        except (TypeError, ValueError, OverflowError):
+            where = f" at {index if len(index) > 1 else index[0]}" if index else ""
+            raise TypeError(
+                f"{name} must hold real numbers, but holds {value!r} ({type(value).__name__}){where}; "
+                "encode text and categories as numbers, fill or drop missing values"
+            ) from None
+    return result

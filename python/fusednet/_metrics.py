@@ -1,0 +1,61 @@
+"""What `Network.evaluate` reports, and how predictions become classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from fusednet.network import Network
+
+
+def evaluate(
+    net: Network, X: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None
+) -> dict[str, float]:
+    """Return the loss, with the accuracy for the two cross-entropies and R² for every other loss."""
+    loss = net._core.loss(X, y, sample_weight)  # first: it checks y
+    prediction = np.atleast_2d(net._core.predict(X))
+    if net.loss in ("cross_entropy", "binary_cross_entropy"):
+        return {"loss": loss, "accuracy": _accuracy(prediction, y, sample_weight, net.layers[-1].activation)}
+    if y.size != prediction.size:  # a loss of one's own gives targets a meaning of its own
+        return {"loss": loss}
+    return {"loss": loss, "r2": _r2(prediction, y.reshape(prediction.shape), sample_weight)}
+
+
+def classes(prediction: NDArray[Any], output: str) -> NDArray[Any]:
+    """Return class labels for the outputs, the last axis, of a network with this output activation."""
+    if output == "softmax":
+        return np.asarray(prediction.argmax(axis=-1))
+    if output == "sigmoid":
+        labels = (prediction > 0.5).astype(np.int64)
+        return labels[..., 0] if labels.shape[-1] == 1 else labels
+    raise ValueError(f'classes need output="softmax" or output="sigmoid", not output="{output}"')
+
+
+def _accuracy(
+    prediction: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None, output: str
+) -> float:
+    if output == "softmax":
+        hits = prediction.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))
+    else:
+        hits = ((prediction > 0.5) == (y.reshape(prediction.shape) > 0.5)).mean(axis=1)
+    return float(np.average(hits, weights=sample_weight))
+
+
+def _r2(prediction: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None) -> float:
+    """R² = 1 − Σ w (y − ŷ)² / Σ w (y − ȳ)², averaged over the outputs.
+
+    As in scikit-learn a constant y gives 1 where it is met exactly, else 0, and a single sample NaN.
+    """
+    if len(y) < 2:
+        return float("nan")
+    y, prediction = y.astype(np.float64), prediction.astype(np.float64)
+    residual = np.average((y - prediction) ** 2, axis=0, weights=sample_weight)
+    spread = np.average(
+        (y - np.average(y, axis=0, weights=sample_weight)) ** 2, axis=0, weights=sample_weight
+    )
+    constant = spread == 0
+    scores = np.where(constant, residual == 0, 1.0 - residual / np.where(constant, 1.0, spread))
+    return float(scores.mean())

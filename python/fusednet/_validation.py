@@ -1,0 +1,40 @@
+"""Checks of scalar arguments, with messages that name the argument, what it must be and what came."""
+
+from __future__ import annotations
+
+import numbers
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+
+def integer(name: str, value: Any, minimum: int = 1) -> int:
+    """Return `value` as an int that is at least `minimum`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {value!r}") from None
+    if number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, not {number}")
+    return number
+
+
+def real(name: str, value: Any, interval: str) -> float:
+    """Return `value` as a float that lies in `interval`, written as in mathematics: "[0, 1)", "(0, inf)"."""
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    number = float(value)
+    low, high = map(float, interval[1:-1].split(","))
+    above = number > low if interval[0] == "(" else number >= low
+    below = number < high if interval[-1] == ")" else number <= high
+    if not (above and below):  # NaN is neither
+        raise ValueError(f"{name} must lie in {interval}, not {value!r}")
+    return number
+
+
+def choice(name: str, value: Any, known: Iterable[str]) -> str:
+    """Return `value` if it is one of the `known` names."""
+    names = tuple(known)
+    if not isinstance(value, str) or value not in names:
+        raise ValueError(f"{name} must be one of {', '.join(names)}, not {value!r}")
+    return value

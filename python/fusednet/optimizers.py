@@ -1,0 +1,307 @@
+"""Optimizers: how a gradient becomes a step. All follow PyTorch's conventions.
+
+An optimizer holds hyperparameters alone. Its state (velocity, moments, step count) lives in each network that
+it trains, so that one object may serve many networks, and continues from one `fit` or `train_step` to the
+next.
+
+In the formulas w are the parameters, g the gradient of the loss with the network's own L2 term in it, α the
+learning rate, λ the weight decay. With `clip_norm` = c the gradient of all trainable parameters is first
+scaled by min(1, c / ‖g‖₂).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+from fusednet import _core as core
+from fusednet._validation import real
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
+
+LearningRate: TypeAlias = float | Callable[[int], float]
+
+
+class Optimizer:
+    """What the optimizers share: the learning rate and its schedule.
+
+    Not to be made by itself: see `SGD`, `Adam`, `AdamW` and `RMSprop`.
+    """
+
+    _epoch = 0  # the last one set, by which a schedule goes
+
+    def __init__(
+        self, rule: str, hyperparameters: dict[str, Any], *, beta1: float = 0.0, beta2: float = 0.0
+    ) -> None:
+        self._hyperparameters = hyperparameters
+        clip_norm = hyperparameters["clip_norm"]
+        self._core = core.Optimizer(
+            rule,
+            learning_rate=1.0,  # until the setter below
+            beta1=beta1,
+            beta2=beta2,
+            epsilon=hyperparameters.get("epsilon", 0.0),
+            weight_decay=real("weight_decay", hyperparameters["weight_decay"], "[0, inf)"),
+            clip_norm=None if clip_norm is None else real("clip_norm", clip_norm, "(0, inf)"),
+        )
+        self.learning_rate = hyperparameters["learning_rate"]
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate in force.
+
+        Set it to a positive number or to a schedule, a callable of the epoch. Under a schedule it is that of
+        the epoch which `fit` is in or ended with, and of epoch 0 before.
+        """
+        return self._core.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: LearningRate) -> None:
+        if not callable(value):
+            self._core.learning_rate = real("learning_rate", value, "(0, inf)")
+        self._hyperparameters["learning_rate"] = value
+        self.set_epoch(self._epoch)
+
+    @property
+    def schedule(self) -> Callable[[int], float] | None:
+        """The schedule of the learning rate; None where it is a number."""
+        value = self._hyperparameters["learning_rate"]
+        return value if callable(value) else None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the learning rate to what the schedule gives for `epoch`; without one nothing changes.
+
+        `fit` calls this at the start of each epoch; in a loop of your own you do.
+
+        Parameters
+        ----------
+        epoch : int
+            The epoch, from 0.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the schedule returns anything but a finite number that is at least 0.
+        """
+        self._epoch = epoch
+        if self.schedule is not None:
+            rate = real("the learning rate that a schedule returns", self.schedule(epoch), "[0, inf)")
+            self._core.learning_rate = rate
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), **self._hyperparameters), (), self._epoch
+
+    def __setstate__(self, epoch: int) -> None:
+        self.set_epoch(epoch)
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self._hyperparameters.items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum and Nesterov's momentum [1]_.
+
+    With g ← g + λw: v ← μv + g and w ← w − αv; under Nesterov w ← w − α(g + μv). At momentum 0, w ← w − αg,
+    which the core fuses into backpropagation. As in PyTorch the learning rate stands outside the velocity;
+    scikit-learn and Keras put it inside, which differs once α changes.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+        α, or a schedule of it (see `fusednet.schedules`).
+    momentum : float, default 0.0
+        μ, in [0, 1).
+    nesterov : bool, default False
+        Whether to look ahead along the velocity; needs a momentum.
+    weight_decay : float, default 0.0
+        λ, on every trainable parameter, biases included; `Network`'s `l2` leaves the biases out.
+    clip_norm : float, optional
+        The largest norm that the gradient may have.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyperparameter is out of its range or of the wrong type.
+
+    References
+    ----------
+    .. [1] I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum in
+       deep learning", ICML 2013.
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+    ) -> None:
+        velocity = real("momentum", momentum, "[0, 1)")
+        if nesterov and velocity == 0:
+            raise ValueError("nesterov=True needs a momentum above 0")
+        super().__init__(
+            "sgd" if velocity == 0 else "nesterov" if nesterov else "momentum",
+            {
+                "learning_rate": learning_rate,
+                "momentum": momentum,
+                "nesterov": nesterov,
+                "weight_decay": weight_decay,
+                "clip_norm": clip_norm,
+            },
+            beta1=velocity,
+        )
+
+
+class Adam(Optimizer):
+    """Adam: steps scaled by running moments of the gradient [1]_.
+
+    With g ← g + λw at step t: m ← β₁m + (1 − β₁)g, s ← β₂s + (1 − β₂)g², and
+    w ← w − α · m̂ / (√ŝ + ε) with m̂ = m / (1 − β₁ᵗ), ŝ = s / (1 − β₂ᵗ): ε stands outside the root, after the
+    correction of the bias, as in PyTorch.
+
+    Parameters
+    ----------
+    learning_rate : float or callable, default 0.001
+        α, or a schedule of it (see `fusednet.schedules`).
+    beta1, beta2 : float, default 0.9 and 0.999
+        How slowly the moments forget, in [0, 1).
+    epsilon : float, default 1e-8
+        ε, positive.
+    weight_decay : float, default 0.0
+        λ, added to the gradient; see `AdamW` for the decay that is not.
+    clip_norm : float, optional
+        The largest norm that the gradient may have.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyperparameter is out of its range or of the wrong type.
+
+    References
+    ----------
+    .. [1] D. P. Kingma, J. Ba, "Adam: A method for stochastic optimization", ICLR 2015.
+    """
+
+    _rule = "adam"
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(
+            self._rule,
+            {
+                "learning_rate": learning_rate,
+                "beta1": beta1,
+                "beta2": beta2,
+                "epsilon": real("epsilon", epsilon, "(0, inf)"),
+                "weight_decay": weight_decay,
+                "clip_norm": clip_norm,
+            },
+            beta1=real("beta1", beta1, "[0, 1)"),
+            beta2=real("beta2", beta2, "[0, 1)"),
+        )
+
+
+class AdamW(Adam):
+    """Adam with the weight decay taken out of the gradient [1]_.
+
+    w ← w − αλw, then Adam's step with the bare g: the decay is not scaled by the moments.
+
+    Parameters
+    ----------
+    learning_rate : float or callable, default 0.001
+        α, or a schedule of it (see `fusednet.schedules`).
+    beta1, beta2 : float, default 0.9 and 0.999
+        How slowly the moments forget, in [0, 1).
+    epsilon : float, default 1e-8
+        ε, positive.
+    weight_decay : float, default 0.01
+        λ, on every trainable parameter.
+    clip_norm : float, optional
+        The largest norm that the gradient may have.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyperparameter is out of its range or of the wrong type.
+
+    References
+    ----------
+    .. [1] I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
+    """
+
+    _rule = "adamw"
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.01,
+        *,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm=clip_norm)
+
+
+class RMSprop(Optimizer):
+    """RMSprop: steps scaled by a running mean of squared gradients [1]_.
+
+    With g ← g + λw: s ← ρs + (1 − ρ)g² and w ← w − α · g / (√s + ε), ρ being `alpha`: PyTorch's, not centred
+    and without momentum.
+
+    Parameters
+    ----------
+    learning_rate : float or callable, default 0.01
+        α, or a schedule of it (see `fusednet.schedules`).
+    alpha : float, default 0.99
+        ρ, how slowly the mean forgets, in [0, 1).
+    epsilon : float, default 1e-8
+        ε, positive.
+    weight_decay : float, default 0.0
+        λ, added to the gradient.
+    clip_norm : float, optional
+        The largest norm that the gradient may have.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyperparameter is out of its range or of the wrong type.
+
+    References
+    ----------
+    .. [1] T. Tieleman, G. Hinton, "Lecture 6.5: RMSProp", Coursera, 2012.
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.01,
+        alpha: float = 0.99,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(
+            "rmsprop",
+            {
+                "learning_rate": learning_rate,
+                "alpha": alpha,
+                "epsilon": real("epsilon", epsilon, "(0, inf)"),
+                "weight_decay": weight_decay,
+                "clip_norm": clip_norm,
+            },
+            beta2=real("alpha", alpha, "[0, 1)"),
+        )

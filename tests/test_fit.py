@@ -1,0 +1,421 @@
+"""The training loop: determinism, sources of data, metrics, progress, errors and interruptions."""
+
+import io
+import signal
+import sys
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fusednet as fn
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(50, 3))
+Y = np.sin(X.sum(axis=1))
+W = RNG.uniform(0.1, 2.0, size=50)
+
+
+def network(**options):
+    return fn.Network([3, 8, 1], **{"activation": "tanh", "dtype": "float64", "seed": 0} | options)
+
+
+def snapshot(net, optimizer):
+    state = net._core.get_optimizer_state(optimizer._core)
+    if state is not None:
+        state = (state["step"], state["first"].tolist(), state["second"].tolist())
+    return net.parameters.tolist(), state, net._rng.bit_generator.state, net._core.dropout_step
+
+
+# What an epoch is
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 50, 1000])
+@pytest.mark.parametrize("weights", [None, W])
+def test_an_epoch_is_its_steps(batch_size, weights):
+    a, b = network(), network()
+    history = a.fit(X, Y, epochs=2, batch_size=batch_size, shuffle=False, sample_weight=weights)
+    for epoch in range(2):
+        total = seen = 0.0
+        for first in range(0, 50, batch_size):
+            part = slice(first, first + batch_size)
+            w = None if weights is None else weights[part]
+            size = len(X[part]) if w is None else w.sum()
+            total += size * b.train_step(X[part], Y[part], fn.SGD(0.01), w)
+            seen += size
+        assert history.loss[epoch] == pytest.approx(total / seen, rel=1e-12)
+    np.testing.assert_allclose(a.parameters, b.parameters, rtol=1e-12)
+
+
+def test_shuffling_is_a_permutation_of_the_networks_generator():
+    a, b = network(), network()
+    a.fit(X, Y, epochs=3, batch_size=8)
+    for _ in range(3):
+        order = b._rng.permutation(50)
+        b.fit(X[order], Y[order], epochs=1, batch_size=8, shuffle=False)
+    np.testing.assert_array_equal(a.parameters, b.parameters)
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.4}, {"dtype": "float32"}])
+def test_same_seed_same_bits(options):
+    runs = [network(**options) for _ in range(2)]
+    for net in runs:
+        net.fit(X, Y, epochs=5, batch_size=8, optimizer=fn.Adam())
+    np.testing.assert_array_equal(runs[0].parameters, runs[1].parameters)
+    assert runs[0].history == runs[1].history
+    other = network(**options | {"seed": 1})
+    other.fit(X, Y, epochs=5, batch_size=8, optimizer=fn.Adam())
+    assert not np.array_equal(other.parameters, runs[0].parameters)
+
+
+def test_what_surrounds_the_training_does_not_change_it():
+    plain, watched = network(), network()
+    plain.fit(X, Y, epochs=4)
+    watched.fit(
+        X,
+        Y,
+        epochs=4,
+        validation_data=(X, Y),
+        metrics={"n": lambda y, p: 0.0},
+        callbacks=[fn.EarlyStopping(patience=9)],
+    )
+    np.testing.assert_array_equal(plain.parameters, watched.parameters)
+
+
+def test_two_fits_equal_one():
+    a, b = network(dropout=0.2), network(dropout=0.2)
+    for _ in range(2):
+        optimizer = fn.SGD(0.05, momentum=0.9)
+        a.fit(X, Y, epochs=4, optimizer=optimizer)
+        for _ in range(2):
+            b.fit(X, Y, epochs=2, optimizer=optimizer)
+    np.testing.assert_array_equal(a.parameters, b.parameters)
+
+
+def test_defaults():
+    net, explicit = network(), network()
+    assert net.fit(X, Y).epochs == 10
+    explicit.fit(X, Y, epochs=10, batch_size=32, optimizer=fn.SGD(0.01), shuffle=True)
+    np.testing.assert_array_equal(net.parameters, explicit.parameters)
+    assert net.history.learning_rate == [0.01] * 10
+
+
+def test_it_learns():
+    net = network()
+    net.fit(X, Y, epochs=300, batch_size=10, optimizer=fn.Adam(0.02))
+    assert net.evaluate(X, Y)["r2"] > 0.99
+
+
+@pytest.mark.parametrize("y", [Y, Y[:, None], Y.astype(np.float32), list(Y), pd.Series(Y)], ids=type)
+def test_forms_of_targets(y):
+    net, expected = fn.Network([3, 1], seed=0), fn.Network([3, 1], seed=0)
+    net.fit(pd.DataFrame(X), y, epochs=2)
+    expected.fit(X.astype(np.float32), Y.astype(np.float32), epochs=2)
+    np.testing.assert_array_equal(net.parameters, expected.parameters)
+
+
+# Batches from elsewhere
+
+
+def batches():
+    return [(X[i : i + 8], Y[i : i + 8]) for i in range(0, 50, 8)]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [batches(), batches, lambda: iter(batches()), lambda: (list(b) for b in batches())],
+    ids=range(4),
+)
+def test_batches(source):
+    a, b = network(), network()
+    a.fit(X, Y, epochs=3, batch_size=8, shuffle=False)
+    b.fit(source, epochs=3)
+    np.testing.assert_allclose(a.parameters, b.parameters, rtol=1e-12)
+    np.testing.assert_allclose(a.history.loss, b.history.loss, rtol=1e-12)
+
+
+def test_weighted_batches():
+    a, b = network(), network()
+    a.fit(X, Y, epochs=2, batch_size=8, shuffle=False, sample_weight=W)
+    b.fit(lambda: ((X[i : i + 8], Y[i : i + 8], W[i : i + 8]) for i in range(0, 50, 8)), epochs=2)
+    np.testing.assert_allclose(a.parameters, b.parameters, rtol=1e-12)
+    np.testing.assert_allclose(a.history.loss, b.history.loss, rtol=1e-12)
+
+
+def test_a_generator_serves_one_epoch():
+    assert network().fit(iter(batches()), epochs=1).epochs == 1
+    with pytest.raises(ValueError, match="list_iterator runs dry after one epoch, and there are 2"):
+        network().fit(iter(batches()), epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "words"),
+    [
+        ([], ValueError, "gave none"),
+        ([X], TypeError, "a batch must be \\(X, y\\)"),
+        ([(X,)], TypeError, "a batch must be"),
+        ([(X, Y[:-1])], ValueError, "50 rows"),
+        ([(X, Y, W[:-1])], ValueError, "sample_weight"),
+        (X, TypeError, "fit needs y beside an X of type ndarray"),
+        (pd.DataFrame(X), TypeError, "fit needs y beside an X of type DataFrame"),
+        (3, TypeError, "fit needs y"),
+    ],
+)
+def test_bad_batches(source, error, words):
+    with pytest.raises(error, match=words):
+        network().fit(source, epochs=1)
+
+
+def test_batches_do_not_go_with_sample_weight():
+    with pytest.raises(ValueError, match="third element"):
+        network().fit(batches, sample_weight=W)
+
+
+# Validation and metrics
+
+
+def test_validation_loss():
+    net = network(l2=0.1)
+    history = net.fit(X[:30], Y[:30], epochs=3, validation_data=(X[30:], Y[30:]))
+    assert len(history.val_loss) == 3
+    assert history.val_loss[-1] == net.evaluate(X[30:], Y[30:])["loss"]
+    weighted = network().fit(X[:30], Y[:30], epochs=1, validation_data=(X[30:], Y[30:], W[30:])).val_loss
+    plain = network()
+    plain.fit(X[:30], Y[:30], epochs=1)
+    assert weighted[0] == plain.evaluate(X[30:], Y[30:], W[30:])["loss"]
+
+
+def test_metrics_on_validation_data():
+    seen = []
+
+    def mae(y_true, y_pred):
+        seen.append((y_true.shape, y_pred.shape))
+        return abs(y_true - y_pred).mean()
+
+    net = network()
+    history = net.fit(X[:30], Y[:30], epochs=2, validation_data=(X[30:], Y[30:]), metrics={"mae": mae})
+    assert list(history.metrics) == ["val_mae"]
+    assert history.metrics["val_mae"][-1] == pytest.approx(abs(net.predict(X[30:])[:, 0] - Y[30:]).mean())
+    assert seen == [((20,), (20,))] * 2
+
+
+def test_metrics_on_training_data():
+    net = fn.Network([3, 2], seed=0)
+    targets = np.column_stack([Y, Y])
+    history = net.fit(
+        X, targets, epochs=2, metrics={"shape": lambda y, p: float(p.shape == y.shape == (50, 2))}
+    )
+    assert history.metrics == {"shape": [1.0, 1.0]}
+
+
+def test_metrics_of_labels_see_probabilities():
+    net = fn.Network([3, 4], output="softmax", loss="cross_entropy", seed=0)
+    labels = RNG.integers(0, 4, size=50)
+    history = net.fit(X, labels, epochs=2, metrics={"accuracy": lambda y, p: (p.argmax(axis=1) == y).mean()})
+    assert history.metrics["accuracy"][-1] == net.evaluate(X, labels)["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"epochs": 0}, ValueError, "epochs must be at least 1, not 0"),
+        ({"epochs": 1.5}, TypeError, "epochs must be an integer"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, not 0"),
+        ({"batch_size": "all"}, TypeError, "batch_size"),
+        ({"optimizer": "adam"}, TypeError, "fn.SGD"),
+        ({"optimizer": fn.Adam}, TypeError, "fn.SGD"),
+        ({"sample_weight": W[:-1]}, ValueError, "\\(50,\\).*\\(49,\\)"),
+        ({"sample_weight": -W}, ValueError, "negative"),
+        ({"sample_weight": 0 * W}, ValueError, "zero"),
+        ({"validation_data": X}, TypeError, "validation_data must be"),
+        ({"validation_data": (X,)}, TypeError, "validation_data must be"),
+        ({"validation_data": (X, Y, W[:-1])}, ValueError, "validation sample_weight"),
+        ({"validation_data": (X[:, :2], Y)}, ValueError, "\\(n, 3\\)"),
+        ({"validation_data": (X, Y * np.nan)}, ValueError, "finite"),
+        ({"metrics": {"loss": max}}, ValueError, "'loss'"),
+        ({"metrics": {"m": 3}}, TypeError, "callable"),
+        ({"metrics": [max]}, TypeError, "metrics must be a dict"),
+        ({"callbacks": [3]}, TypeError, "callback"),
+    ],
+)
+def test_arguments_are_checked_and_nothing_is_lost(options, error, words):
+    net, optimizer = network(dropout=0.1), fn.SGD(0.1, momentum=0.5)
+    net.fit(X, Y, epochs=1, optimizer=optimizer)
+    history, before = net.history, snapshot(net, optimizer)
+    with pytest.raises(error, match=words):
+        net.fit(X, Y, **{"optimizer": optimizer} | options)
+    assert snapshot(net, optimizer) == before
+    assert net.history is history
+
+
+def test_errors_about_validation_data_say_so():
+    with pytest.raises(ValueError, match="expected shape") as caught:
+        network().fit(X, Y, validation_data=(X[:, :2], Y))
+    assert caught.value.__notes__ == ["This is about validation_data."]
+
+
+def test_metrics_on_batches_need_validation_data():
+    with pytest.raises(ValueError, match="validation_data"):
+        network().fit(batches, metrics={"n": lambda y, p: 0.0})
+
+
+# Bad data in the middle
+
+
+@pytest.mark.parametrize("optimizer", [fn.SGD(0.1), fn.SGD(0.1, momentum=0.9), fn.Adam()], ids=repr)
+@pytest.mark.parametrize("where", ["X", "y"])
+def test_bad_data_leaves_no_trace(optimizer, where):
+    net = network(dropout=0.3)
+    net.fit(X, Y, epochs=2, optimizer=optimizer)
+    history, before = net.history, snapshot(net, optimizer)
+    bad_X, bad_Y = X.copy(), Y.copy()
+    (bad_X if where == "X" else bad_Y)[40] = np.nan
+    with pytest.raises(ValueError, match=f"{where}.*finite.*row 40"):
+        net.fit(bad_X, bad_Y, batch_size=4, optimizer=optimizer)
+    assert snapshot(net, optimizer) == before
+    assert net.history is history
+
+
+def test_bad_batches_leave_no_trace():
+    calls = []
+
+    def source():
+        calls.append(0)
+        yield from batches()
+        if len(calls) == 3:
+            yield X, Y[:-1]
+
+    net, optimizer = network(), fn.Adam()
+    before = snapshot(net, optimizer)
+    with pytest.raises(ValueError, match="50 rows"):
+        net.fit(source, epochs=5, optimizer=optimizer)
+    assert len(calls) == 3
+    assert snapshot(net, optimizer) == before
+
+
+# Divergence
+
+
+def test_divergence_restores_the_last_finite_epoch():
+    reference = network(activation="relu")
+    reference.fit(X, Y, epochs=3, optimizer=fn.SGD(0.05))
+    net = network(activation="relu")
+    optimizer = fn.SGD(lambda epoch: 0.05 if epoch < 3 else 1e200)
+    message = r"epoch 3 at the learning rate 1e\+200.*end of epoch 2"
+    with pytest.raises(fn.DivergenceError, match=message) as caught:
+        net.fit(X, Y, epochs=9, optimizer=optimizer)
+    assert isinstance(caught.value, ArithmeticError)
+    assert "lower learning rate" in str(caught.value)
+    np.testing.assert_array_equal(net.parameters, reference.parameters)
+    assert net.history.loss == reference.history.loss
+
+
+@pytest.mark.parametrize("batch_size", [8, 50])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_divergence_in_the_first_epochs_restores_the_start(batch_size, dtype):
+    net, optimizer = network(activation="relu", dtype=dtype), fn.SGD(1e150 if dtype == "float64" else 1e18)
+    before = net.parameters.copy()
+    with pytest.raises(fn.DivergenceError, match="before the training"):
+        net.fit(X, Y, epochs=9, batch_size=batch_size, optimizer=optimizer)
+    np.testing.assert_array_equal(net.parameters, before)
+    assert np.isfinite(net.evaluate(X, Y)["loss"])
+
+
+def test_divergence_drops_the_state_of_the_optimizer():
+    net, optimizer = network(activation="relu"), fn.SGD(0.01, momentum=0.9)
+    net.fit(X, Y, epochs=1, optimizer=optimizer)
+    optimizer.learning_rate = 1e300
+    with pytest.raises(fn.DivergenceError):
+        net.fit(X, Y, optimizer=optimizer)
+    assert net._core.get_optimizer_state(optimizer._core) is None
+    optimizer.learning_rate = 0.01
+    net.fit(X, Y, epochs=1, optimizer=optimizer)
+    assert np.isfinite(net.parameters).all()
+
+
+def test_divergence_in_batches():
+    net = network(activation="relu")
+    before = net.parameters.copy()
+    with pytest.raises(fn.DivergenceError, match="epoch 0"):
+        net.fit(batches, epochs=3, optimizer=fn.SGD(1e200))
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_a_single_step_may_diverge_only_before_its_update():
+    net = network(activation="relu")
+    net.parameters *= 1e200
+    before = net.parameters.copy()
+    with pytest.raises(fn.DivergenceError):
+        net.train_step(X, Y, fn.SGD(0.1))
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+# Ctrl-C
+
+
+class Interrupt(fn.Callback):
+    def on_epoch_begin(self, net, epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+
+def test_an_interruption_loses_nothing():
+    net, reference = network(), network()
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, Y, epochs=9, callbacks=[Interrupt()])
+    reference.fit(X, Y, epochs=2)
+    assert net.history == reference.history
+    np.testing.assert_array_equal(net.parameters, reference.parameters)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal to itself")
+def test_ctrl_c_reaches_a_running_epoch():
+    big_X, big_Y = np.ones((400_000, 3)), np.ones(400_000)
+    net = fn.Network([3, 256, 256, 1], seed=0)
+    before = net.parameters.copy()
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    start = time.perf_counter()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(big_X, big_Y, epochs=1000, optimizer=fn.SGD(1e-4))
+    assert time.perf_counter() - start < 3
+    assert not np.array_equal(net.parameters, before)
+    assert np.isfinite(net.parameters).all()
+    assert net.fit(X, Y, epochs=1).epochs == 1
+
+
+# The progress bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_on_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    history = network().fit(X, Y, epochs=3, validation_data=(X, Y))
+    text = sys.stderr.getvalue().split("\r")[-1]
+    assert "3/3" in text
+    assert f"loss={history.loss[-1]:.4g}, val_loss={history.val_loss[-1]:.4g}" in text
+    assert text.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    "stream", [Terminal(), io.StringIO(), None], ids=["told so", "no terminal", "no stderr"]
+)
+def test_silence(monkeypatch, capfd, stream):
+    monkeypatch.setattr(sys, "stderr", stream)
+    network().fit(X, Y, epochs=3, progress=not (stream is not None and stream.isatty()))
+    assert stream is None or stream.getvalue() == ""
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_bar_is_closed_after_an_error(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with pytest.raises(KeyboardInterrupt):
+        network().fit(X, Y, epochs=9, callbacks=[Interrupt()])
+    assert "2/9" in sys.stderr.getvalue().split("\r")[-1]
+    assert sys.stderr.getvalue().endswith("\n")

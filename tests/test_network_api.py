@@ -1,0 +1,442 @@
+"""What a Network is told and what it answers."""
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.optimize
+
+import fusednet as fn
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(30, 3))
+Y = np.stack([X.sum(axis=1), X[:, 0] ** 2], axis=1)
+LABELS = RNG.integers(0, 4, size=30)
+
+
+def classifier(**options):
+    return fn.Network([3, 8, 4], output="softmax", loss="cross_entropy", seed=0, **options)
+
+
+# Construction
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: fn.Network([]), ValueError, "at least one layer"),
+        (lambda: fn.Network([3]), ValueError, "at least one layer"),
+        (lambda: fn.Network([3, 0]), ValueError, "a width must be at least 1, not 0"),
+        (lambda: fn.Network([3, 2.5]), TypeError, "a width must be an integer, not 2.5"),
+        (lambda: fn.Network([3, 2], output="relu6"), ValueError, "'relu6'"),
+        (lambda: fn.Network([3, 4, 2], activation="softmax"), ValueError, "softmax"),
+        (
+            lambda: fn.Network([3, 4, 2], activation=["relu", "tanh"]),
+            ValueError,
+            "the 1 hidden layers, not 2",
+        ),
+        (lambda: fn.Network([3, 4, 2], activation=None), TypeError, "activation"),
+        (lambda: fn.Network([3, 4, 2], loss="l1"), ValueError, "loss must be one of mse, .*'l1'"),
+        (lambda: fn.Network([3, 4, 2], loss=3), ValueError, "loss must be one of"),
+        (
+            lambda: fn.Network([3, 2], loss="cross_entropy"),
+            ValueError,
+            'needs output="softmax", not output="identity"',
+        ),
+        (lambda: fn.Network([3, 2], loss="binary_cross_entropy"), ValueError, 'needs output="sigmoid"'),
+        (lambda: fn.Network([3, 2], l2=-1.0), ValueError, "l2 must lie in"),
+        (lambda: fn.Network([3, 4, 2], dropout=1.0), ValueError, "dropout must lie in \\[0, 1\\), not 1.0"),
+        (lambda: fn.Network([3, 4, 2], dropout=[0.1, 0.2]), ValueError, "the 1 hidden layers, not 2"),
+        (lambda: fn.Network([3, 2], dtype="int32"), ValueError, "dtype must be one of float32, float64"),
+        (lambda: fn.Network([3, 2], seed=-1), ValueError, "non-negative"),
+        (lambda: fn.losses.Huber(0.0), ValueError, "delta"),
+        (lambda: fn.losses.Quantile(1.0), ValueError, "q must lie in"),
+    ],
+)
+def test_arguments_are_checked(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+def test_activations_one_each():
+    net = fn.Network([3, 4, 5, 2], activation=["tanh", "gelu"], output="sigmoid")
+    assert [layer.activation for layer in net.layers] == ["tanh", "gelu", "sigmoid"]
+
+
+def test_widths_may_be_numpy_integers():
+    assert fn.Network(np.array([3, 4, 2])).parameters.size == 3 * 4 + 4 + 4 * 2 + 2
+
+
+def test_loss_objects():
+    r = fn.Network([3, 2], seed=0).predict(X) - Y
+    huber = fn.Network([3, 2], loss=fn.losses.Huber(0.5), seed=0).evaluate(X, Y)["loss"]
+    assert huber == pytest.approx(np.where(abs(r) <= 0.5, r**2 / 2, 0.5 * (abs(r) - 0.25)).mean(), rel=1e-5)
+    quantile = fn.Network([3, 2], loss=fn.losses.Quantile(0.9), seed=0).evaluate(X, Y)["loss"]
+    assert quantile == pytest.approx(np.where(r < 0, -0.9 * r, 0.1 * r).mean(), rel=1e-5)
+    half = fn.Network([3, 2], loss="quantile", seed=0).evaluate(X, Y)["loss"]
+    assert half == pytest.approx(abs(r).mean() / 2, rel=1e-5)
+
+
+def test_same_seed_same_network():
+    a, b, c = classifier(), classifier(), fn.Network([3, 8, 4], seed=1)
+    np.testing.assert_array_equal(a.parameters, b.parameters)
+    assert not np.array_equal(a.parameters, c.parameters)
+
+
+def test_what_cannot_change_is_read_only():
+    net = classifier(dropout=0.25)
+    assert (net.loss, net.dropout, net.dtype, len(net.layers)) == ("cross_entropy", (0.25,), np.float32, 2)
+    for name in ("loss", "dropout", "dtype", "layers"):
+        with pytest.raises(AttributeError):
+            setattr(net, name, None)
+
+
+# Prediction
+
+
+def test_one_dimension_in_one_dimension_out():
+    net = fn.Network([3, 4, 2], seed=0)
+    assert net.predict(X[0]).shape == (2,)
+    np.testing.assert_allclose(net.predict(X[0]), net.predict(X[:1])[0], rtol=1e-6)
+    assert net.predict([0.1, 0.2, 0.3]).shape == (2,)
+
+
+def test_out():
+    net = fn.Network([3, 4, 2], seed=0)
+    out = np.empty((30, 2), dtype=np.float32)
+    assert net.predict(X, out) is out
+    np.testing.assert_array_equal(out, net.predict(X))
+    row = np.empty(2, dtype=np.float32)
+    assert net.predict(X[0], out=row) is row
+    for bad in (np.empty((29, 2), np.float32), np.empty((30, 3), np.float32), np.empty(60, np.float32)):
+        with pytest.raises(ValueError, match=r"\(30, 2\)"):
+            net.predict(X, bad)
+    with pytest.raises(TypeError, match="float32"):
+        net.predict(X, np.empty((30, 2)))
+    frozen = np.empty((30, 2), dtype=np.float32)
+    frozen.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        net.predict(X, frozen)
+
+
+def test_logits():
+    net = classifier()
+    z = net.predict(X, logits=True).astype(np.float64)
+    np.testing.assert_allclose(net.predict(X), np.exp(z) / np.exp(z).sum(axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_array_equal(
+        fn.Network([3, 2], seed=1).predict(X, logits=True), fn.Network([3, 2], seed=1).predict(X)
+    )
+
+
+def test_predict_classes():
+    net = classifier()
+    np.testing.assert_array_equal(net.predict_classes(X), net.predict(X).argmax(axis=1))
+    assert net.predict_classes(X[0]) == net.predict(X[0]).argmax()
+    binary = fn.Network([3, 1], output="sigmoid", loss="binary_cross_entropy", seed=0)
+    np.testing.assert_array_equal(binary.predict_classes(X), binary.predict(X)[:, 0] > 0.5)
+    assert binary.predict_classes(X).dtype.kind == "i"
+    assert binary.predict_classes(X[0]) in (0, 1)
+    several = fn.Network([3, 2], output="sigmoid", loss="binary_cross_entropy", seed=0)
+    np.testing.assert_array_equal(several.predict_classes(X), several.predict(X) > 0.5)
+    with pytest.raises(ValueError, match='not output="identity"'):
+        fn.Network([3, 1]).predict_classes(X)
+
+
+@pytest.mark.parametrize("call", ["predict", "forward"])
+@pytest.mark.parametrize("shape", [(30, 4), (30, 2), (4,), (0, 3), (3, 30)])
+def test_wrong_shapes_name_both(call, shape):
+    with pytest.raises(ValueError, match=rf"\(n, 3\).*received \({shape[0]},"):
+        getattr(fn.Network([3, 2]), call)(np.zeros(shape))
+
+
+# Evaluation
+
+
+def test_evaluate_classes():
+    metrics = pytest.importorskip("sklearn.metrics", reason="compares with scikit-learn")
+    net, weights = classifier(), RNG.uniform(size=30)
+    p = net.predict(X)
+    for y in (LABELS, np.eye(4)[LABELS]):
+        result = net.evaluate(X, y)
+        assert list(result) == ["loss", "accuracy"]
+        assert result["loss"] == pytest.approx(metrics.log_loss(LABELS, p, labels=range(4)), rel=1e-5)
+        assert result["accuracy"] == metrics.accuracy_score(LABELS, p.argmax(axis=1))
+    result = net.evaluate(X, LABELS, weights)
+    expected = metrics.accuracy_score(LABELS, p.argmax(axis=1), sample_weight=weights)
+    assert result["accuracy"] == pytest.approx(expected)
+    expected = metrics.log_loss(LABELS, p, labels=range(4), sample_weight=weights)
+    assert result["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_evaluate_binary():
+    net = fn.Network([3, 1], output="sigmoid", loss="binary_cross_entropy", seed=0)
+    y = LABELS % 2
+    expected = ((net.predict(X)[:, 0] > 0.5) == y).mean()
+    for target in (y, y[:, None], y.astype(bool), y.astype(float)):
+        assert net.evaluate(X, target)["accuracy"] == pytest.approx(expected)
+
+
+def test_evaluate_regression():
+    metrics = pytest.importorskip("sklearn.metrics", reason="compares with scikit-learn")
+    net, weights = fn.Network([3, 2], dtype="float64", seed=0), RNG.uniform(size=30)
+    p = net.predict(X)
+    assert net.evaluate(X, Y)["r2"] == pytest.approx(metrics.r2_score(Y, p))
+    assert net.evaluate(X, Y, weights)["r2"] == pytest.approx(metrics.r2_score(Y, p, sample_weight=weights))
+    assert net.evaluate(X, Y)["loss"] == pytest.approx(metrics.mean_squared_error(Y, p))
+    half_constant = np.column_stack([Y[:, 0], np.ones(30)])
+    assert net.evaluate(X, half_constant)["r2"] == pytest.approx(metrics.r2_score(half_constant, p))
+    net.parameters = np.zeros(8)
+    assert net.evaluate(X, np.zeros((30, 2)))["r2"] == 1.0
+    assert net.evaluate(X, np.ones((30, 2)))["r2"] == 0.0
+    assert np.isnan(net.evaluate(X[:1], Y[:1])["r2"])
+
+
+def test_the_l2_term_is_in_the_loss():
+    net = fn.Network([3, 4, 2], dtype="float64", seed=0)
+    plain = net.evaluate(X, Y)["loss"]
+    penalty = sum((layer.weights**2).sum() for layer in net.layers) / 2
+    net.l2 = 0.3
+    assert net.l2 == 0.3
+    assert net.evaluate(X, Y)["loss"] == pytest.approx(plain + 0.3 * penalty)
+    assert net.loss_and_gradient(X, Y)[0] == pytest.approx(plain + 0.3 * penalty)
+    with pytest.raises(ValueError, match="l2"):
+        net.l2 = -0.1
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "words"),
+    [
+        (LABELS.astype(float), TypeError, "integer"),
+        (LABELS + 1, ValueError, "0 to 3"),
+        (LABELS - 1, ValueError, "0 to 3"),
+        (LABELS[:-1], ValueError, "30 rows"),
+        (np.eye(5)[LABELS], ValueError, "\\(n, 4\\)"),
+        (np.eye(4)[LABELS] * 2, ValueError, "from 0 to 1"),
+    ],
+)
+def test_wrong_class_targets(y, error, words):
+    net = classifier()
+    for call in (
+        net.fit,
+        net.evaluate,
+        net.loss_and_gradient,
+        lambda X, y: net.train_step(X, y, fn.SGD(0.1)),
+    ):
+        with pytest.raises(error, match=words):
+            call(X, y)
+
+
+# The level below
+
+
+def test_loss_and_gradient_serves_scipy():
+    net = fn.Network([3, 6, 2], activation="tanh", dtype="float64", seed=0)
+
+    def objective(theta):
+        net.parameters = theta
+        return net.loss_and_gradient(X, Y)
+
+    start = net.parameters.copy()
+    assert scipy.optimize.check_grad(lambda t: objective(t)[0], lambda t: objective(t)[1], start) < 1e-6
+    result = scipy.optimize.minimize(objective, start, jac=True, method="L-BFGS-B")
+    net.parameters = result.x
+    assert net.evaluate(X, Y)["loss"] < 0.01
+
+
+def test_loss_and_gradient_returns_a_copy_and_leaves_dropout_out():
+    net = fn.Network([3, 6, 2], dropout=0.5, seed=0)
+    loss, gradient = net.loss_and_gradient(X, Y)
+    assert not np.shares_memory(gradient, net.gradient)
+    np.testing.assert_array_equal(gradient, net.gradient)
+    again = net.loss_and_gradient(X, Y)
+    assert again[0] == loss == pytest.approx(net.evaluate(X, Y)["loss"], rel=1e-6)
+    np.testing.assert_array_equal(again[1], gradient)
+
+
+def test_own_loop_equals_train_step():
+    a = fn.Network([3, 6, 2], activation="tanh", dtype="float64", seed=0)
+    b = a.copy()
+    for _ in range(5):
+        y_hat = a.forward(X)
+        a.backward(2 * (y_hat - Y) / Y.size)
+        a.parameters -= 0.1 * a.gradient
+        b.train_step(X, Y, fn.SGD(0.1))
+    np.testing.assert_allclose(a.parameters, b.parameters, rtol=1e-11)
+
+
+def test_train_step_returns_the_loss_before_the_step():
+    net = fn.Network([3, 6, 2], dtype="float64", seed=0)
+    before = net.evaluate(X, Y)["loss"]
+    assert net.train_step(X, Y, fn.SGD(0.1)) == pytest.approx(before, rel=1e-12)
+    assert net.evaluate(X, Y)["loss"] < before
+
+
+def test_a_loss_of_ones_own():
+    def mse(y_pred, y_true):
+        assert y_pred.ndim == y_true.ndim == 2
+        r = y_pred - y_true
+        return float((r**2).mean()), 2 * r / r.size
+
+    nets = [fn.Network([3, 6, 2], loss=loss, dtype="float64", seed=0) for loss in ("mse", mse)]
+    histories = [net.fit(X, Y, epochs=3, batch_size=7, validation_data=(X, Y)) for net in nets]
+    np.testing.assert_allclose(histories[0].loss, histories[1].loss, rtol=1e-12)
+    np.testing.assert_allclose(histories[0].val_loss, histories[1].val_loss, rtol=1e-12)
+    assert nets[1].evaluate(X, Y) == pytest.approx(nets[0].evaluate(X, Y))
+    with pytest.raises(ValueError, match="sample_weight"):
+        nets[1].fit(X, Y, sample_weight=np.ones(30))
+
+
+def test_a_loss_of_ones_own_with_targets_of_its_own():
+    def outside(y_pred, interval):
+        below, above = np.minimum(y_pred - interval[:, :1], 0), np.maximum(y_pred - interval[:, 1:], 0)
+        return float((below**2 + above**2).mean()), 2 * (below + above) / len(y_pred)
+
+    net = fn.Network([3, 1], loss=outside, seed=0)
+    intervals = np.column_stack([Y[:, 0] - 0.1, Y[:, 0] + 0.1])
+    net.fit(X, intervals, epochs=200, optimizer=fn.SGD(0.1))
+    result = net.evaluate(X, intervals)
+    assert list(result) == ["loss"]
+    assert result["loss"] < 1e-3
+
+
+def test_errors_in_a_loss_of_ones_own_reach_the_caller():
+    def broken(y_pred, y_true):
+        raise ZeroDivisionError("mine")
+
+    net = fn.Network([3, 2], loss=broken)
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        net.fit(X, Y)
+    with pytest.raises(AttributeError, match="nonsense"):
+        fn.Network([3, 2], loss=lambda p, y: p.nonsense).train_step(X, Y, fn.SGD(0.1))
+
+
+def test_parameters_are_a_view():
+    net = fn.Network([3, 2], seed=0)
+    view = net.parameters
+    net.parameters = np.arange(8)
+    np.testing.assert_array_equal(view, np.arange(8))
+    view[:] = 0
+    assert not net.predict(X).any()
+    for bad in (np.zeros(7), np.zeros((8, 1)), 0.0):
+        with pytest.raises(ValueError, match=r"parameters must have the shape \(8,\)"):
+            net.parameters = bad
+
+
+def test_forward_in_training_drops_out():
+    net = fn.Network([3, 50, 2], dropout=0.5, seed=0)
+    assert not np.array_equal(net.forward(X), net.forward(X))
+    np.testing.assert_array_equal(net.forward(X, training=False), net.predict(X))
+
+
+# Copies
+
+
+@pytest.mark.parametrize(
+    "duplicate", [lambda n: n.copy(), copy.deepcopy, copy.copy, lambda n: pickle.loads(pickle.dumps(n))]
+)
+def test_copies_are_equal_and_independent(duplicate):
+    net = classifier(dropout=0.3, l2=0.01)
+    net.layers[0].trainable = False
+    net.fit(X, LABELS, epochs=2, batch_size=8)
+    other = duplicate(net)
+    assert repr(other) == repr(net)
+    assert other.history == net.history
+    assert not other.layers[0].trainable
+    np.testing.assert_array_equal(other.predict(X), net.predict(X))
+    before = net.parameters.copy()
+    # Shuffles and dropout go on alike, so the same bits come out.
+    losses = other.fit(X, LABELS, epochs=3, batch_size=8).loss
+    np.testing.assert_array_equal(net.parameters, before)
+    assert net.fit(X, LABELS, epochs=3, batch_size=8).loss == losses
+    np.testing.assert_array_equal(other.parameters, net.parameters)
+
+
+def test_copy_keeps_loss_objects():
+    net = fn.Network([3, 2], loss=fn.losses.Huber(0.25), seed=0)
+    assert net.copy().loss == fn.losses.Huber(0.25)
+    assert net.copy().evaluate(X, Y) == net.evaluate(X, Y)
+
+
+def test_subclasses_stay():
+    class Mine(fn.Network):
+        pass
+
+    assert type(Mine([3, 2]).copy()) is Mine
+
+
+def test_copy_from():
+    a, b = fn.Network([3, 4, 2], dtype="float64", seed=0), fn.Network([3, 4, 2], dtype="float64", seed=1)
+    expected = 0.1 * b.parameters + 0.9 * a.parameters
+    view = a.parameters
+    a.copy_from(b, tau=0.1)
+    np.testing.assert_allclose(view, expected, rtol=1e-13)
+    a.copy_from(b)
+    np.testing.assert_array_equal(view, b.parameters)
+    before = a.parameters.copy()
+    a.copy_from(fn.Network([3, 4, 2], seed=2), tau=0.0)
+    np.testing.assert_array_equal(a.parameters, before)
+
+
+@pytest.mark.parametrize(
+    ("other", "tau", "error", "words"),
+    [
+        (lambda: fn.Network([3, 5, 2]), 1.0, ValueError, "architectures differ"),
+        (lambda: fn.Network([3, 4, 2], activation="tanh"), 1.0, ValueError, "architectures differ"),
+        (lambda: fn.Network([fn.Dense(3, 4, "relu", bias=False), fn.Dense(4, 2)]), 1.0, ValueError, "differ"),
+        (lambda: fn.Network([3, 4, 2]), 1.5, ValueError, "tau must lie in \\[0, 1\\], not 1.5"),
+        (lambda: np.zeros(26), 1.0, TypeError, "must be a Network"),
+    ],
+)
+def test_copy_from_checks(other, tau, error, words):
+    with pytest.raises(error, match=words):
+        fn.Network([3, 4, 2]).copy_from(other(), tau)
+
+
+# Text and module
+
+
+def test_repr():
+    assert repr(classifier()) == (
+        "Network([3, 8, 4], activation='relu', output='softmax', loss='cross_entropy', dtype='float32')"
+    )
+    assert repr(fn.Network([3, 2])) == "Network([3, 2], output='identity', loss='mse', dtype='float32')"
+    mixed = fn.Network([3, 2, 2, 1], activation=["tanh", "relu"])
+    assert "activation=['tanh', 'relu']" in repr(mixed)
+
+
+def test_summary():
+    net = fn.Network([784, 256, 10], dropout=0.2, output="softmax", loss="cross_entropy")
+    net.layers[0].trainable = False
+    text = net.summary()
+    assert repr(text) == str(text)
+    lines = text.splitlines()
+    assert lines[2].split() == ["0", "784", "→", "256", "relu", "0.2", "200,960", "no"]
+    assert lines[3].split() == ["1", "256", "→", "10", "softmax", "-", "2,570", "yes"]
+    assert (
+        lines[-1] == "203,530 parameters, 200,960 of them frozen, 795.0 KiB of float32; loss: cross_entropy"
+    )
+    assert len({len(lines[1]), len(lines[4]), max(map(len, lines[:4]))}) == 1
+
+
+def test_public_names():
+    for name in fn.__all__:
+        assert getattr(fn, name) is not None
+    assert fn.__version__ == fn.build_info()["version"]
+    assert issubclass(fn.DivergenceError, ArithmeticError)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        fn.nonsense  # noqa: B018
+
+
+def test_import_is_light():
+    heavy = ["tqdm", "safetensors", "matplotlib", "pandas", "polars", "scipy", "sklearn", "json", "hashlib"]
+    code = (
+        "import sys, numpy; before = set(sys.modules); import fusednet; "
+        f"print([name for name in {heavy} if name in set(sys.modules) - before])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
