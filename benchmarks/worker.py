@@ -11,6 +11,7 @@ import time
 from itertools import pairwise
 
 import numpy as np
+
 from contenders import NAMES
 
 

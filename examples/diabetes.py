@@ -1,6 +1,6 @@
 """Predict the progression of diabetes in 442 patients, beside scikit-learn's MLPRegressor of the same shape.
 
-A quarter of the patients is held out, and both learn from the rest: the same hidden layer, distribution of the
+A quarter of the patients is held out, and both learn from the rest: the same layer, distribution of the
 initial weights, batches, optimizer and number of epochs. So few patients are soon learnt by heart; dropout,
 which scikit-learn's network does not have, holds that off. Ten splits, because one of so few says little.
 """

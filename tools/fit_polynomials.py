@@ -1,7 +1,7 @@
 """Fit the polynomials of csrc/kernels/elementary.inl and print their coefficients as C++ (needs mpmath).
 
 Each fit is a Chebyshev interpolation in 60 digits, turned into monomials: within a small factor of the
-minimax polynomial, and free of its iteration. The printed error is that of the polynomial rounded to its type.
+minimax polynomial, and free of its iteration. The printed error is that of the rounded one.
 """
 
 import numpy as np

@@ -46,7 +46,7 @@ class OptimizerState(TypedDict):
     second: _Array  # second moment; empty where the rule has none
 
 class Network:
-    """A dense network over one flat parameter buffer and one flat gradient buffer (weights, bias; weights, …)."""
+    """A dense network over one flat parameter buffer and one flat gradient buffer: weights, then bias, …"""
 
     def __init__(
         self,
