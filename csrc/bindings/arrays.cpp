@@ -30,12 +30,12 @@ std::string shape_text(const py::array& a) { return py::str(a.attr("shape")); }
 InputMatrix as_matrix(const py::array& a, const char* name) {
     const std::optional<DType> dtype = supported_dtype(a.dtype());
     if (!dtype) {
-        throw TypeError(text(name, ": expected a native boolean, integer, float32 or float64 array, received dtype ",
-                             std::string(py::str(a.dtype()))));
+        fail<TypeError>(name, ": expected a native boolean, integer, float32 or float64 array, received dtype ",
+                             std::string(py::str(a.dtype())));
     }
     const auto ndim = a.ndim();
     if (ndim != 1 && ndim != 2) {
-        throw std::invalid_argument(text(name, ": expected an array of one or two dimensions, received shape ", shape_text(a)));
+        fail(name, ": expected an array of one or two dimensions, received shape ", shape_text(a));
     }
     InputMatrix m;
     m.data = a.data();
@@ -54,9 +54,9 @@ InputMatrix as_rows(const py::array& a, std::size_t columns, bool allow_row, con
         std::swap(m.row_stride, m.column_stride);
     }
     if (m.columns != columns || m.rows == 0 || (a.ndim() == 1 && !allow_row)) {
-        throw std::invalid_argument(text(name, ": expected shape (n, ", columns, ")",
+        fail(name, ": expected shape (n, ", columns, ")",
                                          allow_row ? text(" or (", columns, ",)") : "", " with n at least 1, received ",
-                                         shape_text(a)));
+                                         shape_text(a));
     }
     return m;
 }
@@ -66,7 +66,7 @@ InputMatrix as_weights(const py::object& weights, std::size_t rows) {
     const auto a = py::reinterpret_borrow<py::array>(weights);
     InputMatrix m = as_matrix(a, "sample_weight");
     if (a.ndim() != 1 || m.rows != rows) {
-        throw std::invalid_argument(text("sample_weight: expected shape (", rows, ",) as X has ", rows, " rows, received ", shape_text(a)));
+        fail("sample_weight: expected shape (", rows, ",) as X has ", rows, " rows, received ", shape_text(a));
     }
     return m;
 }

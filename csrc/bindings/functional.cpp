@@ -66,10 +66,11 @@ py::tuple loss(const std::string& name, const py::array& prediction, const py::a
         const bool labels = which == Loss::cross_entropy && target.ndim() == 1;
         const InputMatrix y = as_matrix(target, "target");
         if (labels && is_floating(y.dtype)) {
-            throw TypeError(text("target: expected integer class labels, received dtype ", dtype_name(y.dtype)));
+            fail<TypeError>("target: expected integer class labels, received dtype ", dtype_name(y.dtype));
         }
-        check(shape.rows > 0 && shape.columns > 0 && y.rows == shape.rows && (labels || y.columns == shape.columns),
-              "target: expected shape ", shape_text(p), " as the prediction's, received ", shape_text(target));
+        if (!(shape.rows > 0 && shape.columns > 0 && y.rows == shape.rows && (labels || y.columns == shape.columns))) {
+ fail("target: expected shape ", shape_text(p), " as the prediction's, received ", shape_text(target));
+}
         const InputMatrix w = as_weights(sample_weight, shape.rows);
         const RowSelection all{nullptr, 0, shape.rows};
         std::vector<T> targets(labels ? 0 : shape.rows * shape.columns), weight(w.empty() ? 0 : shape.rows);

@@ -42,16 +42,16 @@ CustomLoss<T> custom_loss(const py::object& function) {
         };
         const py::object result = function(copy(prediction), copy(target));
         if (!py::isinstance<py::tuple>(result) || py::len(result) != 2) {
-            throw TypeError(text("loss function: expected a tuple (value, gradient), received ",
-                                 std::string(py::str(py::type::of(result)))));
+            fail<TypeError>("loss function: expected a tuple (value, gradient), received ",
+                                 std::string(py::str(py::type::of(result))));
         }
         const auto parts = py::reinterpret_borrow<py::tuple>(result);
         const auto g = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(parts[1]);
         if (!g) throw py::error_already_set();
         if (g.ndim() != 2 || static_cast<std::size_t>(g.shape(0)) != gradient.rows ||
             static_cast<std::size_t>(g.shape(1)) != gradient.columns) {
-            throw std::invalid_argument(text("loss function: expected a gradient of shape (", gradient.rows, ", ",
-                                             gradient.columns, ") as y_pred's, received ", shape_text(g)));
+            fail("loss function: expected a gradient of shape (", gradient.rows, ", ",
+                                             gradient.columns, ") as y_pred's, received ", shape_text(g));
         }
         T excess = 0;
         for (std::size_t i = 0; i < gradient.rows; ++i) {
@@ -71,7 +71,9 @@ Samples samples_for(const Network<T>& net, const py::array& X, const py::array& 
     Samples s;
     s.x = as_rows(X, net.inputs(), false, "X");
     s.y = as_matrix(y, "y");
-    check(s.y.rows == s.x.rows, "y: expected ", s.x.rows, " rows as X has, received shape ", shape_text(y));
+    if (s.y.rows != s.x.rows) {
+ fail("y: expected ", s.x.rows, " rows as X has, received shape ", shape_text(y));
+}
     const bool flat = y.ndim() == 1;
     if (net.config().loss == Loss::cross_entropy && flat) {
         if (is_floating(s.y.dtype)) {
@@ -81,10 +83,14 @@ Samples samples_for(const Network<T>& net, const py::array& X, const py::array& 
         s.labels = true;
     } else if (net.has_custom_loss()) {
         check(weight.is_none(), "sample_weight: expected None, as a loss function of one's own gives the value of the whole batch");
-        check(s.y.columns > 0, "y: expected at least one column, received shape ", shape_text(y));
+        if (s.y.columns == 0) {
+ fail("y: expected at least one column, received shape ", shape_text(y));
+}
     } else {
-        check(s.y.columns == net.outputs(), "y: expected shape (n, ", net.outputs(), ")",
+        if (s.y.columns != net.outputs()) {
+ fail("y: expected shape (n, ", net.outputs(), ")",
               net.outputs() == 1 ? " or (n,)" : "", ", received ", shape_text(y));
+}
     }
     s.weight = as_weights(weight, s.x.rows);
     return s;
@@ -227,16 +233,18 @@ py::array predict(const PyNetwork& self, const py::array& X, const py::object& o
             result = new_matrix<T>(x.rows, net.outputs(), flat);
         } else {
             if (!py::isinstance<py::array>(out) || !has_dtype<T>(py::reinterpret_borrow<py::array>(out))) {
-                throw TypeError(text("out: expected a ", sizeof(T) == 4 ? "float32" : "float64", " array, received ",
+                fail<TypeError>("out: expected a ", sizeof(T) == 4 ? "float32" : "float64", " array, received ",
                                      py::isinstance<py::array>(out) ? "dtype " + std::string(py::str(out.attr("dtype")))
-                                                                    : std::string(py::str(py::type::of(out)))));
+                                                                    : std::string(py::str(py::type::of(out))));
             }
             result = py::reinterpret_borrow<py::array>(out);
             const auto columns = static_cast<py::ssize_t>(net.outputs());
             const bool fits = flat ? result.ndim() == 1 && result.shape(0) == columns
                                    : result.ndim() == 2 && result.shape(0) == X.shape(0) && result.shape(1) == columns;
-            check(fits, "out: expected shape ", flat ? text("(", columns, ",)") : text("(", x.rows, ", ", columns, ")"),
+            if (!fits) {
+ fail("out: expected shape ", flat ? text("(", columns, ",)") : text("(", x.rows, ", ", columns, ")"),
                   ", received ", shape_text(result));
+}
             check(result.writeable(), "out: expected a writable array, received a read-only one");
         }
         constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
@@ -285,8 +293,10 @@ double train_epoch(const PyNetwork& self, const py::array& X, const py::array& y
         py::array_t<std::int64_t, py::array::c_style> rows;
         if (!order.is_none()) {
             rows = order.cast<py::array_t<std::int64_t, py::array::c_style>>();
-            check(rows.ndim() == 1 && rows.size() > 0, "order: expected at least one row index in one dimension, received shape ",
+            if (rows.ndim() != 1 || rows.size() == 0) {
+ fail("order: expected at least one row index in one dimension, received shape ",
                   shape_text(rows));
+}
             index = rows.data();
             count = static_cast<std::size_t>(rows.size());
             const auto [low, high] = std::minmax_element(index, index + count);

@@ -24,8 +24,14 @@ std::string text(const Parts&... parts) {
 }
 
 template <class Error = std::invalid_argument, class... Parts>
+[[noreturn]] void fail(const Parts&... parts) {
+    throw Error(text(parts...));
+}
+
+// For messages whose parts cost nothing to name: they are evaluated whether or not the condition holds.
+template <class Error = std::invalid_argument, class... Parts>
 void check(bool condition, const Parts&... parts) {
-    if (!condition) throw Error(text(parts...));
+    if (!condition) fail<Error>(parts...);
 }
 
 }  // namespace fusednet
