@@ -35,6 +35,12 @@ def erfc_factor(center):
     return factor
 
 
+def normal_center(u):
+    """(Φ(x) − 1/2) / x with u = x²."""
+    terms = ((-u / 2) ** k / (mp.factorial(k) * (2 * k + 1)) for k in range(40))
+    return sum(terms) / sqrt(2 * mp.pi)
+
+
 def fit(name, function, interval, terms, dtype, relative_to=None):
     coefficients = chebyfit(function, interval, terms)[::-1]
     rounded = [mpf(float(dtype(float(c)))) for c in coefficients]
@@ -51,5 +57,6 @@ for dtype, exp_terms, log_terms, erfc_terms, center in CASES:
     print(f"// {dtype.__name__}")
     fit("exp", exp_tail, [-half_ln2, half_ln2], exp_terms, dtype, lambda r: exp(r) / (r * r + mpf(10) ** -30))
     fit("log1p", log1p_tail, [mpf(0), mpf(1) / 9], log_terms, dtype, lambda u: 2 / (u + mpf(10) ** -30))
+    fit("normal", normal_center, [mpf(0), mpf(9) / 16], 5 if dtype is np.float32 else 9, dtype)
     fit("erfc", erfc_factor(mpf(center)), [mpf(-1), mpf("0.97")], erfc_terms, dtype)
 assert log1p(mpf(1)) - (2 * mpf(1) / 3 + log1p_tail(mpf(1) / 9) / 27) < mpf(10) ** -40

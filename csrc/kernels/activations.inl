@@ -23,16 +23,16 @@ FUSEDNET_INLINE Vec<T> activate(Vec<T> z, [[maybe_unused]] Vec<T>& derivative) {
     } else if constexpr (f == Activation::gelu) {  // z·Φ(z); the clamp turns −∞ · 0 into its limit
         const Normal<T> n = normal<T>(z);
         const Vec<T> bounded = clamp_below(z, -C::normal_limit);
-        derivative = fma(clamp_above(bounded, C::normal_limit), n.density, n.cumulative);
-        return bounded * n.cumulative;
+        derivative = fma(clamp_above(bounded, C::normal_limit), n.density, n.cumulative.value());
+        return bounded * n.cumulative.first * n.cumulative.second;
     } else if constexpr (f == Activation::silu) {
-        const Vec<T> s = sigmoid<T>(z);
+        const Exponential<T> s = logistic<T>(z);
         const Vec<T> bounded = clamp_below(z, C::silu_min);
-        derivative = clamp_above(bounded, -C::silu_min) * (T(1) - s) * s + s;
-        return bounded * s;
+        derivative = fma(clamp_above(bounded, -C::silu_min), T(1) - s.value(), broadcast(T(1))) * s.value();
+        return bounded * s.first * s.second;
     } else if constexpr (f == Activation::softplus) {  // max(z, 0) + log(1 + e^−|z|)
         const Vec<T> t = exp<T>(-absolute<T>(z));
-        derivative = (z < T(0) ? t : broadcast(T(1))) / (t + T(1));
+        derivative = divide(z < T(0) ? t : broadcast(T(1)), t + T(1));
         return clamp_below(z, T(0)) + log1p_unit<T>(t);
     } else if constexpr (f == Activation::exp) {
         return exp<T>(z);

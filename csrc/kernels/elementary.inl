@@ -1,5 +1,5 @@
 // Vectorised eˣ, eˣ − 1, log(1 + t), tanh, sigmoid and the normal distribution function. NaN in gives NaN out:
-// clamps are written as `x < c ? c : x`, which lets it pass. Coefficients: tools/fit_polynomials.py.
+// clamps are written as `c > x ? c : x`, which lets it pass (and is one instruction). Coefficients: tools/fit_polynomials.py.
 #pragma once
 
 #include "vec.h"
@@ -14,12 +14,14 @@ struct Constants<float> {
     static constexpr int mantissa_bits = 23, exponent_bias = 127;
     static constexpr float round_magic = 12582912.0f;  // 1.5 · 2²³: adding it rounds to an integer
     static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
-    static constexpr float exp_min = -104.0f, exp_max = 89.0f;  // beyond: 0 and infinity
+    static constexpr float exp_min = -150.0f, exp_max = 89.0f;  // beyond: 0, even 150 times as large, and infinity
     static constexpr float tanh_saturation = 10.0f, expm1_saturation = -40.0f;
-    static constexpr float silu_min = -110.0f, normal_limit = 16.0f;
+    static constexpr float silu_min = -150.0f, normal_limit = 16.0f;
     static constexpr std::int32_t high_half = ~0xfff;  // keeps a mantissa whose square is exact
     static constexpr float exp_tail[] = {0.5f, 0.166665763f, 0.0416665524f, 0.00836323295f, 0.00139262504f};
     static constexpr float log1p_tail[] = {0.666666389f, 0.400075614f, 0.282366186f, 0.268514991f};
+    static constexpr float normal_center[] = {0.398942292f, -0.0664903f, 0.00997236092f,
+                                              -0.00118131889f, 0.000102970516f};
     static constexpr float erfc_center = 2.0f;
     static constexpr float erfc_factor[] = {1.27697837f,     -0.0927638337f,  -0.166030899f,     0.164050967f,
                                             -0.0542138964f,  -0.00802813563f, 0.00869549438f,    0.00124018011f,
@@ -31,9 +33,9 @@ struct Constants<double> {
     static constexpr int mantissa_bits = 52, exponent_bias = 1023;
     static constexpr double round_magic = 6755399441055744.0;  // 1.5 · 2⁵²
     static constexpr double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
-    static constexpr double exp_min = -746.0, exp_max = 710.0;
+    static constexpr double exp_min = -1000.0, exp_max = 710.0;
     static constexpr double tanh_saturation = 20.0, expm1_saturation = -40.0;
-    static constexpr double silu_min = -760.0, normal_limit = 40.0;
+    static constexpr double silu_min = -1000.0, normal_limit = 40.0;
     static constexpr std::int64_t high_half = ~0x7ffffffLL;
     static constexpr double exp_tail[] = {0.50000000000000011,    0.16666666666666669,    0.041666666666623824,
                                           0.008333333333330039,   0.0013888888917367081,  0.00019841269863171557,
@@ -43,6 +45,9 @@ struct Constants<double> {
                                             0.22222222717427864, 0.18181789436132859, 0.15385570064958623,
                                             0.13314144209654935, 0.12001072809590713, 0.088007384861446741,
                                             0.16164045611943531};
+    static constexpr double normal_center[] = {0.39894228040143265,    -0.066490380066904192,  0.0099735570099765466,
+                                               -0.0011873282143969831, 0.00011543467768540948, -9.4446050579001989e-06,
+                                               6.6581391595755933e-07, -4.0950399522417176e-08, 2.0057131453656121e-09};
     static constexpr double erfc_center = 4.0;
     static constexpr double erfc_factor[] = {
         1.2329951186255526,      -0.13962111684056266,   0.015379652102614402,    0.068097054254704567,
@@ -62,12 +67,12 @@ FUSEDNET_INLINE Vec<T> polynomial(Vec<T> x, const T (&c)[terms]) {
 
 template <class T>
 FUSEDNET_INLINE Vec<T> clamp_below(Vec<T> x, T low) {
-    return x < low ? broadcast(low) : x;
+    return broadcast(low) > x ? broadcast(low) : x;
 }
 
 template <class T>
 FUSEDNET_INLINE Vec<T> clamp_above(Vec<T> x, T high) {
-    return x > high ? broadcast(high) : x;
+    return broadcast(high) < x ? broadcast(high) : x;
 }
 
 template <class T>
@@ -80,63 +85,78 @@ FUSEDNET_INLINE Vec<T> absolute(Vec<T> x) {
     return (Vec<T>)(bits<T>(x) & ~sign_bit<T>());
 }
 
-// The integer nearest to x, as a number and as an int; |x| well below 2^mantissa_bits.
+// The integer nearest to x · factor, well below 2^mantissa_bits in size: as a number, and in the low bits of another.
 template <class T>
 struct Rounded {
     Vec<T> value;
-    Ints<T> integer;
+    Ints<T> low_bits;  // two's complement; the bits above are those of round_magic
 };
 
 template <class T>
 FUSEDNET_INLINE Rounded<T> round_scaled(Vec<T> x, T factor) {
     const Vec<T> magic = broadcast(Constants<T>::round_magic);
     const Vec<T> shifted = fma(x, broadcast(factor), magic);
-    return {shifted - magic, bits<T>(shifted) - bits<T>(magic)};
+    return {shifted - magic, bits<T>(shifted)};
 }
 
-// 2ⁿ for n in the range of normal numbers.
+// 2ⁿ for n in the range of normal numbers; only the low bits of n count: the shift drops the others.
 template <class T>
 FUSEDNET_INLINE Vec<T> power_of_two(Ints<T> n) {
-    return (Vec<T>)((n + Int<T>{Constants<T>::exponent_bias}) << Int<T>{Constants<T>::mantissa_bits});
+    constexpr Int<T> shift = Constants<T>::mantissa_bits, bias = Int<T>{Constants<T>::exponent_bias} << shift;
+    return (Vec<T>)((n << shift) + bias);
 }
 
-// x = n·ln 2 + r with |r| ≤ ln 2 / 2, and eʳ − 1. `low` is a small addition to x, carried separately.
+constexpr double log2_e = 1.44269504088896340736;
+
+// x = n·ln 2 + r with |r| ≤ ln 2 / 2.
 template <class T>
-struct ReducedExp {
-    Rounded<T> n;
-    Vec<T> expm1;
+FUSEDNET_INLINE Vec<T> reduce(Vec<T> x, Vec<T> n) {
+    using C = Constants<T>;
+    return fma(n, broadcast(-C::ln2_low), fma(n, broadcast(-C::ln2_high), x));
+}
+
+// eʳ − 1 for |r| ≤ ln 2 / 2.
+template <class T>
+FUSEDNET_INLINE Vec<T> expm1_reduced(Vec<T> r) {
+    return fma(r * r, polynomial(r, Constants<T>::exp_tail), r);
+}
+
+// e^x as the product of two numbers that are both normal, whatever x: a factor multiplied in between keeps its
+// precision where e^x itself overflows or is subnormal.
+template <class T>
+struct Exponential {
+    Vec<T> first, second;
+
+    FUSEDNET_INLINE Vec<T> value() const { return first * second; }
 };
 
-template <class T>
-FUSEDNET_INLINE ReducedExp<T> reduce_exp(Vec<T> x, Vec<T> low = Vec<T>{}) {
+// e^(x + low): `low` carries the rounding error of an x that had to be computed.
+template <class T, class... Low>
+FUSEDNET_INLINE Exponential<T> exponential(Vec<T> x, Low... low) {
     using C = Constants<T>;
-    const Rounded<T> n = round_scaled(x, T(1.44269504088896340736));
-    const Vec<T> r = fma(n.value, broadcast(-C::ln2_low), fma(n.value, broadcast(-C::ln2_high), x)) + low;
-    return {n, fma(r * r, polynomial(r, C::exp_tail), r)};
+    x = clamp_above(clamp_below(x, C::exp_min), C::exp_max);
+    const Rounded<T> n = round_scaled(x, T(log2_e)), half = round_scaled(n.value, T(0.5));
+    const Vec<T> p = expm1_reduced<T>((reduce<T>(x, n.value) + ... + low)) + T(1);
+    return {p * power_of_two<T>(half.low_bits), power_of_two<T>(n.low_bits - half.low_bits)};
 }
 
-// e^(x + low), |low| small: `low` carries the rounding error of an argument that had to be computed.
-// 2ⁿ is applied in two factors, so that overflow and subnormal results come out right.
 template <class T>
-FUSEDNET_INLINE Vec<T> exp(Vec<T> x, Vec<T> low = Vec<T>{}) {
-    using C = Constants<T>;
-    const ReducedExp<T> e = reduce_exp<T>(clamp_above(clamp_below(x, C::exp_min), C::exp_max), low);
-    const Rounded<T> half = round_scaled(e.n.value, T(0.5));
-    return (e.expm1 + T(1)) * power_of_two<T>(half.integer) * power_of_two<T>(e.n.integer - half.integer);
+FUSEDNET_INLINE Vec<T> exp(Vec<T> x) {
+    return exponential<T>(x).value();
 }
 
 // eˣ − 1 for x in [−40, 40].
 template <class T>
 FUSEDNET_INLINE Vec<T> expm1_bounded(Vec<T> x) {
-    const ReducedExp<T> e = reduce_exp<T>(x);
-    const Vec<T> scale = power_of_two<T>(e.n.integer);
-    return fma(e.expm1, scale, scale - T(1));
+    const Rounded<T> n = round_scaled(x, T(log2_e));
+    const Vec<T> scale = power_of_two<T>(n.low_bits);
+    return fma(expm1_reduced<T>(reduce<T>(x, n.value)), scale, scale - T(1));
 }
 
 // log(1 + t) for t in [0, 1], as 2·atanh(t / (2 + t)).
 template <class T>
 FUSEDNET_INLINE Vec<T> log1p_unit(Vec<T> t) {
-    const Vec<T> s = t / (t + T(2));
+    const Vec<T> s = divide(t, t + T(2));
     const Vec<T> u = s * s;
     return fma(s * u, polynomial(u, Constants<T>::log1p_tail), s * T(2));
 }
@@ -144,22 +164,29 @@ FUSEDNET_INLINE Vec<T> log1p_unit(Vec<T> t) {
 // tanh |x| = e / (e + 2) with e = e^(2|x|) − 1: no overflow, no cancellation near zero.
 template <class T>
 FUSEDNET_INLINE Vec<T> tanh(Vec<T> x) {
-    const Vec<T> y = clamp_above(absolute<T>(x), Constants<T>::tanh_saturation);
-    const Vec<T> e = expm1_bounded<T>(y + y);
-    return (Vec<T>)(bits<T>(e / (e + T(2))) | (bits<T>(x) & sign_bit<T>()));
+    const Vec<T> e = expm1_bounded<T>(clamp_above(absolute<T>(x + x), 2 * Constants<T>::tanh_saturation));
+    return (Vec<T>)(bits<T>(divide(e, e + T(2))) | (bits<T>(x) & sign_bit<T>()));
 }
 
-// 1 / (1 + e^−x), from e^−|x| only: neither end overflows.
+// 1 / (1 + e^−x) = first · second, from e^−|x| only: neither end overflows.
+template <class T>
+FUSEDNET_INLINE Exponential<T> logistic(Vec<T> x) {
+    const Exponential<T> t = exponential<T>(-absolute<T>(x));
+    const Vec<T> one = broadcast(T(1));
+    return {divide(x < T(0) ? t.first : one, t.value() + T(1)), x < T(0) ? t.second : one};
+}
+
 template <class T>
 FUSEDNET_INLINE Vec<T> sigmoid(Vec<T> x) {
-    const Vec<T> t = exp<T>(-absolute<T>(x));
-    return (x < T(0) ? t : broadcast(T(1))) / (t + T(1));
+    return logistic<T>(x).value();
 }
 
-// The standard normal distribution: Φ(x) and its density. Φ(−|x|) = e^(−x²/2) · g(t) / 2 with t = |x|/√2.
+// The standard normal distribution: Φ(x) = first · second and its density. Φ(−|x|) = e^(−x²/2) · g(t) / 2 with
+// t = |x|/√2; near zero, 1/2 + x·h(x²) has the smaller rounding error.
 template <class T>
 struct Normal {
-    Vec<T> cumulative, density;
+    Exponential<T> cumulative;
+    Vec<T> density;
 };
 
 template <class T>
@@ -168,11 +195,15 @@ FUSEDNET_INLINE Normal<T> normal(Vec<T> x) {
     const Vec<T> y = clamp_above(absolute<T>(x), C::normal_limit);
     const Vec<T> high = (Vec<T>)(bits<T>(y) & C::high_half);  // high² is exact, low carries the rest of y²
     const Vec<T> low = (y - high) * (y + high);
-    const Vec<T> gauss = exp<T>(high * high * T(-0.5), low * T(-0.5));
+    const Exponential<T> gauss = exponential<T>(high * high * T(-0.5), low * T(-0.5));
     const Vec<T> t = y * T(0.70710678118654752440);
-    const Vec<T> q = (t - C::erfc_center) / (t + C::erfc_center);
-    const Vec<T> tail = gauss * polynomial(q, C::erfc_factor) / (t * T(4) + T(2));
-    return {x < T(0) ? tail : T(1) - tail, gauss * T(0.39894228040143267794)};
+    const Vec<T> q = divide(t - C::erfc_center, t + C::erfc_center);
+    const Vec<T> tail = divide(gauss.first * polynomial(q, C::erfc_factor), t * T(4) + T(2));
+    const Vec<T> one = broadcast(T(1));
+    const Vec<T> center = fma(x, polynomial<T>(x * x, C::normal_center), broadcast(T(0.5)));
+    const Vec<T> first = x < T(0) ? tail : one - tail * gauss.second;
+    const Exponential<T> cumulative = {y < T(0.75) ? center : first, (x < T(0)) & (y >= T(0.75)) ? gauss.second : one};
+    return {cumulative, gauss.value() * T(0.39894228040143267794)};
 }
 
 }  // namespace fusednet::FUSEDNET_SET

@@ -94,15 +94,24 @@ __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, 
     }
 }
 
+// Whether a matrix of weights is too large to be found near the core: then prefetching pays for itself.
+template <class T>
+FUSEDNET_INLINE bool is_far(size_t rows, size_t columns) {
+    return rows * columns * sizeof(T) > (size_t{1} << 18);
+}
+
 // out (rows, columns) = gradient_factor · Aᵀ · B + weight_factor · W.
 template <int rows, int vectors, class T>
-__attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t row, size_t column, size_t columns) {
+__attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t row, size_t column, size_t columns, bool far) {
+    const size_t ldw = g.ldw;
+    const T* w = g.w + row * ldw + column;
+    T* out = g.out + row * ldw + column;
+    for (int i = 0; i < rows && far; ++i) {  // on its way while the product is computed
+        for (int v = 0; v < vectors; ++v) __builtin_prefetch(out + i * ldw + v * lanes<T>, 1);
+    }
     Vec<T> acc[rows][vectors] = {};
     multiply_add<true, rows, vectors, T>(g.x + row, g.ldx, g.dz + column, g.lddz, g.m, acc);
-    const T* w = g.w + row * g.ldw + column;
-    T* out = g.out + row * g.ldw + column;
     const T gradient_factor = g.gradient_factor, weight_factor = g.weight_factor;
-    const size_t ldw = g.ldw;
     for (int i = 0; i < rows; ++i, w += ldw, out += ldw) {
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; ++v) {
@@ -217,15 +226,44 @@ void pack_transposed(const T* w, size_t ldw, size_t depth, size_t columns, T* pa
     }
 }
 
+// Brings a block of memory into the second-level cache, a share at a time: the next panel, while this one is used.
+template <class T>
+class Prefetch {
+public:
+    Prefetch(const T* block, size_t ld, size_t rows, size_t columns)
+        : row_(block), ld_(ld), rows_(rows), columns_(columns) {}
+
+    // At least `lines` cache lines of what is left.
+    void advance(size_t lines) {
+        for (; lines > 0 && rows_ > 0; --lines) {
+            __builtin_prefetch(row_ + column_, 0, 2);
+            column_ += 64 / sizeof(T);
+            if (column_ >= columns_) {
+                column_ = 0;
+                row_ += ld_;
+                --rows_;
+            }
+        }
+    }
+    size_t lines() const { return columns_ == 0 ? 0 : rows_ * ((columns_ * sizeof(T) + 63) / 64); }
+
+private:
+    const T* row_;
+    size_t ld_, rows_, columns_, column_ = 0;
+};
+
 // C (m, vectors) = start + A (m, depth) · B (depth, vectors), B in place or packed, in blocks of the depth.
 template <int vectors, class T>
 void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, size_t depth, const T* start, T* c,
-                   size_t ldc) {
+                   size_t ldc, Prefetch<T> next) {
+    const size_t tiles = (m + tile_rows - 1) / tile_rows * ((depth + depth_block - 1) / depth_block);
+    const size_t share = (next.lines() + tiles - 1) / tiles;
     for (size_t p = 0; p < depth; p += depth_block) {
         const size_t block = depth - p < depth_block ? depth - p : depth_block;
-        for_each_row_tile(m, [=](size_t i, auto height) {
+        for_each_row_tile(m, [=, &next](size_t i, auto height) {
+            next.advance(share);
             product_tile<height.n, vectors, T>(a + i * lda + p, lda, b + p * ldb, ldb, block,
-                                                      p == 0 ? start : nullptr, c + i * ldc, ldc);
+                                               p == 0 ? start : nullptr, c + i * ldc, ldc);
         });
     }
 }
@@ -277,9 +315,12 @@ void dense_forward(const DenseForward<T>& f) {
         j = product_row<row_vectors, T>(f.x, f.w, f.ldw, f.k, f.bias, f.y, 0, f.n);
         finish(0, 1, j);
     }
+    const bool far = is_far<T>(f.k, f.ldw);
     for (T start[panel_columns<T>]; j < f.n; j += panel_columns<T>) {
         const Panel<T> panel(f.n - j);
         for (size_t i = 0; i < panel.width; ++i) start[i] = f.bias != nullptr && i < panel.columns ? f.bias[j + i] : T(0);
+        const size_t remaining = f.n - j - panel.columns;
+        const size_t next_columns = !far ? 0 : remaining < panel_columns<T> ? remaining : panel_columns<T>;
         const T* b = f.w + j;
         size_t ldb = f.ldw;
         if (panel.width != panel.columns || (conflicting_stride<T>(f.ldw) && f.m > 2 * tile_rows)) {
@@ -288,7 +329,8 @@ void dense_forward(const DenseForward<T>& f) {
             ldb = panel.width;
         }
         with_count<tile_vectors>(panel.width / lanes<T>, [&](auto vectors) {
-            product_panel<vectors.n, T>(f.x, f.ldx, b, ldb, f.m, f.k, start, f.y + j, f.ldy);
+            product_panel<vectors.n, T>(f.x, f.ldx, b, ldb, f.m, f.k, start, f.y + j, f.ldy,
+                                        {f.w + j + panel.columns, f.ldw, f.k, next_columns});
         });
         finish(j, f.m, panel.width);
     }
@@ -306,11 +348,15 @@ void input_gradient(const InputGradient<T>& g) {
         return finish(0, 1);
     }
     const T start[panel_columns<T>] = {};
+    const bool far = is_far<T>(g.k, g.ldw);
     for (size_t j = 0; j < g.k; j += panel_columns<T>) {
         const Panel<T> panel(g.k - j);
+        const size_t remaining = g.k - j - panel.columns;
+        const size_t next_rows = !far ? 0 : remaining < panel_columns<T> ? remaining : panel_columns<T>;
         pack_transposed(g.w + j * g.ldw, g.ldw, g.n, panel.columns, g.panel, panel.width);
         with_count<tile_vectors>(panel.width / lanes<T>, [&](auto vectors) {
-            product_panel<vectors.n, T>(g.dz, g.lddz, g.panel, panel.width, g.m, g.n, start, g.dx + j, g.lddx);
+            product_panel<vectors.n, T>(g.dz, g.lddz, g.panel, panel.width, g.m, g.n, start, g.dx + j, g.lddx,
+                                        {g.w + (j + panel.columns) * g.ldw, g.ldw, next_rows, g.n});
         });
         finish(j, panel.width);
     }
@@ -331,14 +377,15 @@ void column_weight_gradient(const WeightGradient<T>& g) {
 template <class T>
 void weight_gradient(const WeightGradient<T>& g) {
     if (g.n == 1 && g.ldw == 1) return column_weight_gradient(g);
+    const bool far = is_far<T>(g.k, g.ldw);
     for_each_row_tile(g.k, [&](size_t i, auto height) {
         size_t j = 0;
         for (; j + panel_columns<T> <= g.n; j += panel_columns<T>) {
-            update_tile<height.n, tile_vectors, T>(g, i, j, panel_columns<T>);
+            update_tile<height.n, tile_vectors, T>(g, i, j, panel_columns<T>, far);
         }
         if (j < g.n) {
             with_count<tile_vectors>((g.n - j + lanes<T> - 1) / lanes<T>,
-                                     [&](auto vectors) { update_tile<height.n, vectors.n, T>(g, i, j, g.n - j); });
+                                     [&](auto vectors) { update_tile<height.n, vectors.n, T>(g, i, j, g.n - j, far); });
         }
     });
 }
@@ -352,12 +399,24 @@ void bias_gradient(const BiasGradient<T>& g) {
         g.out[0] = g.bias_factor != T(0) ? r + g.b[0] * g.bias_factor : r;
         return;
     }
-    for_each_vector<T>(g.n, [&](size_t j, auto access) {
-        Vec<T> acc{};
-        for (size_t i = 0; i < g.m; ++i) acc += access.load(g.dz + i * g.lddz + j);
-        Vec<T> r = acc * g.gradient_factor;
+    constexpr size_t wide = 4 * lanes<T>;  // columns summed in one pass over the rows
+    const auto finish = [&g](size_t j, Vec<T> sum, auto access) {
+        Vec<T> r = sum * g.gradient_factor;
         if (g.bias_factor != T(0)) r = fma(access.load(g.b + j), broadcast(g.bias_factor), r);
         access.store(g.out + j, r);
+    };
+    size_t j = 0;
+    for (; j + wide <= g.n; j += wide) {
+        Vec<T> sum[4] = {};
+        for (size_t i = 0; i < g.m; ++i) {
+            for (size_t v = 0; v < 4; ++v) sum[v] += load(g.dz + i * g.lddz + j + v * lanes<T>);
+        }
+        for (size_t v = 0; v < 4; ++v) finish(j + v * lanes<T>, sum[v], WholeAccess<T>{});
+    }
+    for_each_vector<T>(g.n - j, [&](size_t offset, auto access) {
+        Vec<T> sum{};
+        for (size_t i = 0; i < g.m; ++i) sum += access.load(g.dz + i * g.lddz + j + offset);
+        finish(j + offset, sum, access);
     });
 }
 

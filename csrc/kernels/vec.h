@@ -94,6 +94,21 @@ FUSEDNET_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 #endif
 }
 
+// a / b, within 1 ulp: for finite a and normal b. A division of 16 floats takes as long as a dozen multiply-adds; an
+// estimate of 14 bits, refined, is quicker.
+FUSEDNET_INLINE Vec<float> divide(Vec<float> a, Vec<float> b) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    const Vec<float> estimate = (Vec<float>)_mm512_rcp14_ps((__m512)b);
+    const Vec<float> inverse = fma(fma(-b, estimate, Vec<float>{} + 1.0f), estimate, estimate);
+    const Vec<float> quotient = a * inverse;
+    return fma(fma(-b, quotient, a), inverse, quotient);
+#else
+    return a / b;
+#endif
+}
+
+FUSEDNET_INLINE Vec<double> divide(Vec<double> a, Vec<double> b) { return a / b; }
+
 // All ones in the first `count` lanes.
 template <class T>
 FUSEDNET_INLINE Ints<T> first_lanes(size_t count) {
