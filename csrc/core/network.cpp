@@ -87,7 +87,8 @@ Team Network<T>::team_for(double flops) const {
 
 template <class T>
 void Network<T>::reserve(std::size_t rows, std::size_t targets, const Team& team) {
-    workspace_.reserve(layers_, dropout_, targets, rows, team.size());
+    workspace_.reserve(layers_, dropout_, targets, rows);
+    workspace_.reserve_panels(layers_, team.size());
 }
 
 template <class T>
@@ -109,7 +110,7 @@ void Network<T>::forward_layers(std::size_t m, bool dropout, bool logits, const 
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         LayerTape<T>& tape = workspace_.layers[l];
         dense_forward(layers_[l], x, ldx, tape.output, tape.derivative, tape.ld, m, logits && l + 1 == layers_.size(),
-                      team, scratch());
+                      team, workspace_.scratch());
         tape.dropout_applied = dropout && dropout_[l] > 0;
         if (tape.dropout_applied) {
             k.dropout({tape.output, tape.mask, tape.dropped, tape.ld, m, layers_[l].out, 0, dropout_[l], config_.seed,
@@ -178,7 +179,7 @@ void Network<T>::backward_layers(T* dz, std::size_t m, const Optimizer* fused, b
         if (l > 0 ? (l > lowest || input) : input) {
             input_gradient(layer, dz, lddz, next, ldx, l > 0 ? layers_[l - 1].activation : Activation::identity,
                            l > 0 ? below->saved() : nullptr, l > 0 && below->dropout_applied ? below->mask : nullptr, m,
-                           team, scratch());
+                           team, workspace_.scratch());
         }
         if (layer.trainable) {
             parameter_gradient(layer, l > 0 ? below->next_input() : workspace_.input, ldx, dz, lddz, m, factors,

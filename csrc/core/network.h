@@ -83,7 +83,6 @@ private:
     double step_flops(std::size_t rows) const;
     Team team_for(double flops) const;
     void reserve(std::size_t rows, std::size_t targets, const Team&);
-    Scratch<T> scratch() const { return {workspace_.panels, workspace_.panel_size}; }
 
     StepResult step(const Samples&, const RowSelection&, const Optimizer*, bool dropout, const Team&);
     void gather(const Samples&, const RowSelection&);

@@ -2,7 +2,9 @@
 // the next step.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <new>
 #include <vector>
 
 #include "core/buffer.h"
@@ -26,7 +28,7 @@ struct LayerTape {
 
 template <class T>
 struct Workspace {
-    std::size_t rows = 0, threads = 0;  // capacities
+    std::size_t rows = 0;  // capacity
     T* input = nullptr;
     std::size_t ld_input = 0;
     std::vector<LayerTape<T>> layers;
@@ -36,70 +38,74 @@ struct Workspace {
     std::int32_t* label = nullptr;
     T* weight = nullptr;
     double* partial_loss = nullptr;
-    T* panels = nullptr;  // one a thread
-    std::size_t panel_size = 0;
 
-    // Makes room; keeps what it has where that is enough.
+    // Makes room for a batch; keeps what it has where that is enough. Throws std::bad_alloc, and is then empty.
     void reserve(const std::vector<DenseLayer<T>>& net, const std::vector<double>& dropout, std::size_t targets,
-                 std::size_t wanted_rows, std::size_t wanted_threads) {
-        if (wanted_rows <= rows && wanted_threads <= threads && targets == targets_) return;
-        rows = wanted_rows > rows ? wanted_rows : rows;
-        threads = wanted_threads > threads ? wanted_threads : threads;
+                 std::size_t wanted_rows) {
+        if (wanted_rows <= rows && targets == targets_) return;
+        const std::size_t new_rows = std::max(rows, wanted_rows);
+        rows = 0;
+        storage_ = {};
         targets_ = targets;
-        carve(net, dropout, nullptr);
+        carve(net, dropout, new_rows, nullptr);
         storage_ = Buffer<std::byte>(used_);
-        carve(net, dropout, storage_.data());
+        carve(net, dropout, new_rows, storage_.data());
+        rows = new_rows;
     }
 
-    T* panel(std::size_t worker) const { return panels + worker * panel_size; }
+    // Panels are apart from the rest: the team may grow between a forward and its backward.
+    void reserve_panels(const std::vector<DenseLayer<T>>& net, std::size_t workers) {
+        if (workers * panel_size_ <= panels_.size() && panel_size_ > 0) return;
+        std::size_t deepest = 0;
+        for (const DenseLayer<T>& l : net) deepest = std::max({deepest, l.in, l.out});
+        constexpr std::size_t line = alignment / sizeof(T);
+        panel_size_ = (kernels<T>().panel_size(deepest) + line - 1) / line * line;
+        panels_ = Buffer<T>(workers * panel_size_);
+    }
+
+    Scratch<T> scratch() const { return {panels_.data(), panel_size_}; }
 
 private:
     // Assigns the views; with a null base it only counts.
-    void carve(const std::vector<DenseLayer<T>>& net, const std::vector<double>& dropout, std::byte* base) {
+    void carve(const std::vector<DenseLayer<T>>& net, const std::vector<double>& dropout, std::size_t m,
+               std::byte* base) {
         used_ = 0;
         ld_input = leading_dimension<T>(net.front().in);
-        input = take<T>(base, rows * ld_input);
+        input = take<T>(base, m, ld_input);
         layers.assign(net.size(), {});
-        std::size_t widest = ld_input, deepest = 0;
+        std::size_t widest = ld_input;
         for (std::size_t l = 0; l < net.size(); ++l) {
             LayerTape<T>& tape = layers[l];
             tape.ld = leading_dimension<T>(net[l].out);
-            tape.output = take<T>(base, rows * tape.ld);
-            if (stores_derivative(net[l].activation)) tape.derivative = take<T>(base, rows * tape.ld);
+            tape.output = take<T>(base, m, tape.ld);
+            if (stores_derivative(net[l].activation)) tape.derivative = take<T>(base, m, tape.ld);
             if (l < dropout.size() && dropout[l] > 0) {
-                tape.mask = take<T>(base, rows * tape.ld);
-                tape.dropped = take<T>(base, rows * tape.ld);
+                tape.mask = take<T>(base, m, tape.ld);
+                tape.dropped = take<T>(base, m, tape.ld);
             }
-            widest = widest > tape.ld ? widest : tape.ld;
-            const std::size_t depth = net[l].in > net[l].out ? net[l].in : net[l].out;
-            deepest = deepest > depth ? deepest : depth;
+            widest = std::max(widest, tape.ld);
         }
-        for (T*& d : dz) d = take<T>(base, rows * widest);
+        for (T*& d : dz) d = take<T>(base, m, widest);
         ld_target = leading_dimension<T>(targets_);
-        target = take<T>(base, rows * ld_target);
-        label = take<std::int32_t>(base, rows);
-        weight = take<T>(base, rows);
-        partial_loss = take<double>(base, rows);
-        panel_size = padded_size<T>(kernels<T>().panel_size(deepest));
-        panels = take<T>(base, threads * panel_size);
+        target = take<T>(base, m, ld_target);
+        label = take<std::int32_t>(base, m, 1);
+        weight = take<T>(base, m, 1);
+        partial_loss = take<double>(base, m, 1);
     }
 
-    // A vector's worth beyond the end: kernels write whole vectors.
+    // Room for count · width elements and a vector's worth beyond: kernels write whole vectors.
     template <class U>
-    static std::size_t padded_size(std::size_t n) {
-        constexpr std::size_t line = alignment / sizeof(U);
-        return (n + 2 * line - 1) / line * line;
-    }
-
-    template <class U>
-    U* take(std::byte* base, std::size_t n) {
+    U* take(std::byte* base, std::size_t count, std::size_t width) {
+        constexpr std::size_t limit = std::size_t{1} << 62;
+        if (width > 0 && count > (limit - used_) / (2 * sizeof(U)) / width) throw std::bad_alloc();
         const std::size_t offset = used_;
-        used_ += padded_size<U>(n) * sizeof(U);
+        used_ += (count * width * sizeof(U) + 2 * alignment - 1) / alignment * alignment;
         return base != nullptr ? reinterpret_cast<U*>(base + offset) : nullptr;
     }
 
     Buffer<std::byte> storage_;
-    std::size_t used_ = 0, targets_ = 0;
+    Buffer<T> panels_;  // one a thread
+    std::size_t used_ = 0, targets_ = 0, panel_size_ = 0;
 };
 
 }  // namespace fusednet
