@@ -43,35 +43,38 @@ void measure(const char* set, const KernelTable<T>& kernels, std::size_t m, std:
     std::vector<T> panel(kernels.panel_size(std::max(k, n)) + 64);
     const double flops = 2e-9 * static_cast<double>(m * k * n);
     const double forward = flops / seconds([&] {
-        kernels.dense_forward({x.data(), ldx, w.data(), n, b.data(), y.data(), ldy, nullptr, m, k, n,
-                               Activation::identity, panel.data()});
-    });
+                               kernels.dense_forward({x.data(), ldx, w.data(), n, b.data(), y.data(), ldy, nullptr, m,
+                                                      k, n, Activation::identity, panel.data()});
+                           });
     const double with_tanh = flops / seconds([&] {
-        kernels.dense_forward({x.data(), ldx, w.data(), n, b.data(), y.data(), ldy, nullptr, m, k, n,
-                               Activation::tanh, panel.data()});
-    });
+                                 kernels.dense_forward({x.data(), ldx, w.data(), n, b.data(), y.data(), ldy, nullptr, m,
+                                                        k, n, Activation::tanh, panel.data()});
+                             });
     const double input = flops / seconds([&] {
-        kernels.input_gradient({y.data(), ldy, w.data(), n, x.data(), ldx, nullptr, nullptr, ldx, m, k, n,
-                                Activation::identity, panel.data()});
-    });
-    const double weight = flops / seconds([&] {
-        kernels.weight_gradient({x.data(), ldx, y.data(), ldy, w.data(), g.data(), n, m, k, n, T(1), T(0)});
-    });
-    const double fused = flops / seconds([&] {
-        kernels.weight_gradient({x.data(), ldx, y.data(), ldy, w.data(), w.data(), n, m, k, n, T(1e-6), T(1)});
-    });
-    std::printf("%-9s %-7s %5zu %5zu %5zu   %7.1f %7.1f %7.1f %7.1f %7.1f\n", set, sizeof(T) == 4 ? "float32" : "float64",
-                m, k, n, forward, with_tanh, input, weight, fused);
+                             kernels.input_gradient({y.data(), ldy, w.data(), n, x.data(), ldx, nullptr, nullptr, ldx,
+                                                     m, k, n, Activation::identity, panel.data()});
+                         });
+    const double weight =
+        flops / seconds([&] {
+            kernels.weight_gradient({x.data(), ldx, y.data(), ldy, w.data(), g.data(), n, m, k, n, T(1), T(0)});
+        });
+    const double fused =
+        flops / seconds([&] {
+            kernels.weight_gradient({x.data(), ldx, y.data(), ldy, w.data(), w.data(), n, m, k, n, T(1e-6), T(1)});
+        });
+    std::printf("%-9s %-7s %5zu %5zu %5zu   %7.1f %7.1f %7.1f %7.1f %7.1f\n", set,
+                sizeof(T) == 4 ? "float32" : "float64", m, k, n, forward, with_tanh, input, weight, fused);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    const std::size_t shapes[][3] = {{1, 64, 128},   {1, 128, 128},  {4, 2, 16},     {32, 16, 16},   {32, 64, 64},
-                                     {32, 64, 128},  {32, 128, 128}, {32, 128, 1},   {64, 784, 256}, {64, 256, 128},
-                                     {64, 128, 10},  {128, 512, 512}, {128, 1024, 1024}, {64, 127, 127}, {64, 1000, 1000}};
-    std::printf("GFLOP/s\n%-9s %-7s %5s %5s %5s   %7s %7s %7s %7s %7s\n", "set", "type", "m", "k", "n", "forward", "+tanh",
-                "input", "weight", "+update");
+    const std::size_t shapes[][3] = {{1, 64, 128},      {1, 128, 128},  {4, 2, 16},      {32, 16, 16},
+                                     {32, 64, 64},      {32, 64, 128},  {32, 128, 128},  {32, 128, 1},
+                                     {64, 784, 256},    {64, 256, 128}, {64, 128, 10},   {128, 512, 512},
+                                     {128, 1024, 1024}, {64, 127, 127}, {64, 1000, 1000}};
+    std::printf("GFLOP/s\n%-9s %-7s %5s %5s %5s   %7s %7s %7s %7s %7s\n", "set", "type", "m", "k", "n", "forward",
+                "+tanh", "input", "weight", "+update");
     for (const std::string& name : fusednet::available_kernel_sets()) {
         if (argc > 1 && name != argv[1]) continue;
         const fusednet::KernelSet& set = *fusednet::find_kernels(name);

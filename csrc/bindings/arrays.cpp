@@ -14,7 +14,8 @@ std::optional<DType> supported_dtype(const py::dtype& dtype) {
     switch (dtype.kind()) {
         case 'b': return DType::boolean;
         case 'i': return size == 1 ? DType::int8 : size == 2 ? DType::int16 : size == 4 ? DType::int32 : DType::int64;
-        case 'u': return size == 1 ? DType::uint8 : size == 2 ? DType::uint16 : size == 4 ? DType::uint32 : DType::uint64;
+        case 'u':
+            return size == 1 ? DType::uint8 : size == 2 ? DType::uint16 : size == 4 ? DType::uint32 : DType::uint64;
         case 'f':
             if (size == 4) return DType::float32;
             if (size == 8) return DType::float64;
@@ -31,7 +32,7 @@ InputMatrix as_matrix(const py::array& a, const char* name) {
     const std::optional<DType> dtype = supported_dtype(a.dtype());
     if (!dtype) {
         fail<TypeError>(name, ": expected a native boolean, integer, float32 or float64 array, received dtype ",
-                             std::string(py::str(a.dtype())));
+                        std::string(py::str(a.dtype())));
     }
     const auto ndim = a.ndim();
     if (ndim != 1 && ndim != 2) {
@@ -54,9 +55,8 @@ InputMatrix as_rows(const py::array& a, std::size_t columns, bool allow_row, con
         std::swap(m.row_stride, m.column_stride);
     }
     if (m.columns != columns || m.rows == 0 || (a.ndim() == 1 && !allow_row)) {
-        fail(name, ": expected shape (n, ", columns, ")",
-                                         allow_row ? text(" or (", columns, ",)") : "", " with n at least 1, received ",
-                                         shape_text(a));
+        fail(name, ": expected shape (n, ", columns, ")", allow_row ? text(" or (", columns, ",)") : "",
+             " with n at least 1, received ", shape_text(a));
     }
     return m;
 }

@@ -69,8 +69,8 @@ py::tuple loss(const std::string& name, const py::array& prediction, const py::a
             fail<TypeError>("target: expected integer class labels, received dtype ", dtype_name(y.dtype));
         }
         if (!(shape.rows > 0 && shape.columns > 0 && y.rows == shape.rows && (labels || y.columns == shape.columns))) {
- fail("target: expected shape ", shape_text(p), " as the prediction's, received ", shape_text(target));
-}
+            fail("target: expected shape ", shape_text(p), " as the prediction's, received ", shape_text(target));
+        }
         const InputMatrix w = as_weights(sample_weight, shape.rows);
         const RowSelection all{nullptr, 0, shape.rows};
         std::vector<T> targets(labels ? 0 : shape.rows * shape.columns), weight(w.empty() ? 0 : shape.rows);
@@ -88,10 +88,10 @@ py::tuple loss(const std::string& name, const py::array& prediction, const py::a
             check(total > 0, "sample_weight: expected a positive sum, received ", total);
         }
         py::array gradient = like<T>(p);
-        const double sum = kernels<T>().loss({which, parameter, p.data(), shape.columns, labels ? nullptr : targets.data(),
-                                              shape.columns, labels ? label.data() : nullptr,
-                                              w.empty() ? nullptr : weight.data(), static_cast<T*>(gradient.mutable_data()),
-                                              shape.columns, shape.rows, shape.columns, 1.0 / total});
+        const double sum = kernels<T>().loss(
+            {which, parameter, p.data(), shape.columns, labels ? nullptr : targets.data(), shape.columns,
+             labels ? label.data() : nullptr, w.empty() ? nullptr : weight.data(),
+             static_cast<T*>(gradient.mutable_data()), shape.columns, shape.rows, shape.columns, 1.0 / total});
         return py::make_tuple(sum / total, gradient);
     });
 }

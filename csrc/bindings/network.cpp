@@ -43,15 +43,15 @@ CustomLoss<T> custom_loss(const py::object& function) {
         const py::object result = function(copy(prediction), copy(target));
         if (!py::isinstance<py::tuple>(result) || py::len(result) != 2) {
             fail<TypeError>("loss function: expected a tuple (value, gradient), received ",
-                                 std::string(py::str(py::type::of(result))));
+                            std::string(py::str(py::type::of(result))));
         }
         const auto parts = py::reinterpret_borrow<py::tuple>(result);
         const auto g = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(parts[1]);
         if (!g) throw py::error_already_set();
         if (g.ndim() != 2 || static_cast<std::size_t>(g.shape(0)) != gradient.rows ||
             static_cast<std::size_t>(g.shape(1)) != gradient.columns) {
-            fail("loss function: expected a gradient of shape (", gradient.rows, ", ",
-                                             gradient.columns, ") as y_pred's, received ", shape_text(g));
+            fail("loss function: expected a gradient of shape (", gradient.rows, ", ", gradient.columns,
+                 ") as y_pred's, received ", shape_text(g));
         }
         T excess = 0;
         for (std::size_t i = 0; i < gradient.rows; ++i) {
@@ -72,25 +72,27 @@ Samples samples_for(const Network<T>& net, const py::array& X, const py::array& 
     s.x = as_rows(X, net.inputs(), false, "X");
     s.y = as_matrix(y, "y");
     if (s.y.rows != s.x.rows) {
- fail("y: expected ", s.x.rows, " rows as X has, received shape ", shape_text(y));
-}
+        fail("y: expected ", s.x.rows, " rows as X has, received shape ", shape_text(y));
+    }
     const bool flat = y.ndim() == 1;
     if (net.config().loss == Loss::cross_entropy && flat) {
         if (is_floating(s.y.dtype)) {
             throw TypeError(text("y: expected integer class labels of shape (n,), or probabilities of shape (n, ",
-                                 net.outputs(), "); received dtype ", dtype_name(s.y.dtype), " of shape ", shape_text(y)));
+                                 net.outputs(), "); received dtype ", dtype_name(s.y.dtype), " of shape ",
+                                 shape_text(y)));
         }
         s.labels = true;
     } else if (net.has_custom_loss()) {
-        check(weight.is_none(), "sample_weight: expected None, as a loss function of one's own gives the value of the whole batch");
+        check(weight.is_none(),
+              "sample_weight: expected None, as a loss function of one's own gives the value of the whole batch");
         if (s.y.columns == 0) {
- fail("y: expected at least one column, received shape ", shape_text(y));
-}
+            fail("y: expected at least one column, received shape ", shape_text(y));
+        }
     } else {
         if (s.y.columns != net.outputs()) {
- fail("y: expected shape (n, ", net.outputs(), ")",
-              net.outputs() == 1 ? " or (n,)" : "", ", received ", shape_text(y));
-}
+            fail("y: expected shape (n, ", net.outputs(), ")", net.outputs() == 1 ? " or (n,)" : "", ", received ",
+                 shape_text(y));
+        }
     }
     s.weight = as_weights(weight, s.x.rows);
     return s;
@@ -116,7 +118,8 @@ public:
             check(static_cast<double>(widths[l]) * static_cast<double>(widths[l + 1]) < 1e15,
                   "layer widths: ", widths[l], " by ", widths[l + 1], " weights are more than memory can hold");
             const Activation f = activation_from_name(activations[l]);
-            check(f != Activation::softmax || l + 1 == count, "softmax is an output activation, received it for a hidden layer");
+            check(f != Activation::softmax || l + 1 == count,
+                  "softmax is an output activation, received it for a hidden layer");
             config.layers.push_back({widths[l], widths[l + 1], f, bias[l], l + 1 < count ? dropout[l] : 0.0});
         }
         const bool custom = !py::isinstance<py::str>(loss);
@@ -125,8 +128,8 @@ public:
         config.l2 = l2;
         config.seed = seed;
         const Activation output = config.layers.back().activation;
-        check(config.loss != Loss::cross_entropy || output == Activation::softmax, "cross_entropy needs output='softmax', received '",
-              activation_name(output), "'");
+        check(config.loss != Loss::cross_entropy || output == Activation::softmax,
+              "cross_entropy needs output='softmax', received '", activation_name(output), "'");
         check(config.loss != Loss::binary_cross_entropy || output == Activation::sigmoid,
               "binary_cross_entropy needs output='sigmoid', received '", activation_name(output), "'");
         if (dtype == "float32") return make<float>(config, custom ? loss : py::none());
@@ -151,7 +154,8 @@ public:
 
     template <class T>
     static void check_layer(const Network<T>& net, std::size_t index) {
-        check(index < net.layers().size(), "layer: expected an index below ", net.layers().size(), ", received ", index);
+        check(index < net.layers().size(), "layer: expected an index below ", net.layers().size(), ", received ",
+              index);
     }
 
     // A layer's part of one of the flat buffers: its weights, or its bias (None where it has none).
@@ -234,17 +238,17 @@ py::array predict(const PyNetwork& self, const py::array& X, const py::object& o
         } else {
             if (!py::isinstance<py::array>(out) || !has_dtype<T>(py::reinterpret_borrow<py::array>(out))) {
                 fail<TypeError>("out: expected a ", sizeof(T) == 4 ? "float32" : "float64", " array, received ",
-                                     py::isinstance<py::array>(out) ? "dtype " + std::string(py::str(out.attr("dtype")))
-                                                                    : std::string(py::str(py::type::of(out))));
+                                py::isinstance<py::array>(out) ? "dtype " + std::string(py::str(out.attr("dtype")))
+                                                               : std::string(py::str(py::type::of(out))));
             }
             result = py::reinterpret_borrow<py::array>(out);
             const auto columns = static_cast<py::ssize_t>(net.outputs());
             const bool fits = flat ? result.ndim() == 1 && result.shape(0) == columns
                                    : result.ndim() == 2 && result.shape(0) == X.shape(0) && result.shape(1) == columns;
             if (!fits) {
- fail("out: expected shape ", flat ? text("(", columns, ",)") : text("(", x.rows, ", ", columns, ")"),
-                  ", received ", shape_text(result));
-}
+                fail("out: expected shape ", flat ? text("(", columns, ",)") : text("(", x.rows, ", ", columns, ")"),
+                     ", received ", shape_text(result));
+            }
             check(result.writeable(), "out: expected a writable array, received a read-only one");
         }
         constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
@@ -294,9 +298,8 @@ double train_epoch(const PyNetwork& self, const py::array& X, const py::array& y
         if (!order.is_none()) {
             rows = order.cast<py::array_t<std::int64_t, py::array::c_style>>();
             if (rows.ndim() != 1 || rows.size() == 0) {
- fail("order: expected at least one row index in one dimension, received shape ",
-                  shape_text(rows));
-}
+                fail("order: expected at least one row index in one dimension, received shape ", shape_text(rows));
+            }
             index = rows.data();
             count = static_cast<std::size_t>(rows.size());
             const auto [low, high] = std::minmax_element(index, index + count);
@@ -349,31 +352,40 @@ void set_optimizer_state(const PyNetwork& self, const Optimizer& optimizer, cons
 void register_network(py::module_& m) {
     using py::arg;
     py::class_<PyNetwork>(m, "Network", "A dense network over one flat parameter buffer and one flat gradient buffer.")
-        .def(py::init(&PyNetwork::create), arg("widths"), arg("activations"), arg("bias"), arg("dropout"), py::kw_only(),
-             arg("loss"), arg("loss_parameter") = 1.0, arg("l2") = 0.0, arg("dtype") = "float32", arg("seed") = 0)
+        .def(py::init(&PyNetwork::create), arg("widths"), arg("activations"), arg("bias"), arg("dropout"),
+             py::kw_only(), arg("loss"), arg("loss_parameter") = 1.0, arg("l2") = 0.0, arg("dtype") = "float32",
+             arg("seed") = 0)
         .def_property_readonly("parameters", [](const PyNetwork& n) { return n.flat(false); })
         .def_property_readonly("gradient", [](const PyNetwork& n) { return n.flat(true); })
-        .def("weights", [](const PyNetwork& n, std::size_t l) { return n.layer_view(l, false, false); }, arg("layer"))
-        .def("bias", [](const PyNetwork& n, std::size_t l) { return n.layer_view(l, false, true); }, arg("layer"))
-        .def("weights_gradient", [](const PyNetwork& n, std::size_t l) { return n.layer_view(l, true, false); }, arg("layer"))
-        .def("bias_gradient", [](const PyNetwork& n, std::size_t l) { return n.layer_view(l, true, true); }, arg("layer"))
+        .def(
+            "weights", [](const PyNetwork& n, std::size_t l) { return n.layer_view(l, false, false); }, arg("layer"))
+        .def(
+            "bias", [](const PyNetwork& n, std::size_t l) { return n.layer_view(l, false, true); }, arg("layer"))
+        .def(
+            "weights_gradient", [](const PyNetwork& n, std::size_t l) { return n.layer_view(l, true, false); },
+            arg("layer"))
+        .def(
+            "bias_gradient", [](const PyNetwork& n, std::size_t l) { return n.layer_view(l, true, true); },
+            arg("layer"))
         .def("layer", &PyNetwork::layer, arg("index"))
-        .def("get_trainable",
-             [](const PyNetwork& n, std::size_t l) {
-                 return n.visit([&](auto& net) {
-                     PyNetwork::check_layer(net, l);
-                     return net.layers()[l].trainable;
-                 });
-             },
-             arg("layer"))
-        .def("set_trainable",
-             [](const PyNetwork& n, std::size_t l, bool trainable) {
-                 n.visit([&](auto& net) {
-                     PyNetwork::check_layer(net, l);
-                     net.set_trainable(l, trainable);
-                 });
-             },
-             arg("layer"), arg("trainable"))
+        .def(
+            "get_trainable",
+            [](const PyNetwork& n, std::size_t l) {
+                return n.visit([&](auto& net) {
+                    PyNetwork::check_layer(net, l);
+                    return net.layers()[l].trainable;
+                });
+            },
+            arg("layer"))
+        .def(
+            "set_trainable",
+            [](const PyNetwork& n, std::size_t l, bool trainable) {
+                n.visit([&](auto& net) {
+                    PyNetwork::check_layer(net, l);
+                    net.set_trainable(l, trainable);
+                });
+            },
+            arg("layer"), arg("trainable"))
         .def_property(
             "l2", [](const PyNetwork& n) { return n.visit([](auto& net) { return net.l2(); }); },
             [](const PyNetwork& n, double value) { n.visit([&](auto& net) { net.set_l2(value); }); })

@@ -12,7 +12,9 @@ constexpr const char* names[] = {"identity", "sigmoid", "tanh",     "relu", "lea
 
 }  // namespace
 
-Activation activation_from_name(const std::string& name) { return enum_from_name<Activation>("activation", names, name); }
+Activation activation_from_name(const std::string& name) {
+    return enum_from_name<Activation>("activation", names, name);
+}
 
 const char* activation_name(Activation f) { return names[static_cast<int>(f)]; }
 

@@ -47,8 +47,9 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
     team.run(blocks.count(), [&](std::size_t task, std::size_t worker) {
         const Block b = blocks[task];
         const std::size_t offset = b.row * ldy + b.column;
-        k.dense_forward({x + b.row * ldx, ldx, layer.w + b.column, layer.out, layer.has_bias ? layer.b + b.column : nullptr,
-                         y + offset, ldy, derivative != nullptr ? derivative + offset : nullptr, b.rows, layer.in, b.columns, f,
+        k.dense_forward({x + b.row * ldx, ldx, layer.w + b.column, layer.out,
+                         layer.has_bias ? layer.b + b.column : nullptr, y + offset, ldy,
+                         derivative != nullptr ? derivative + offset : nullptr, b.rows, layer.in, b.columns, f,
                          scratch.panel(worker)});
     });
     if (f == Activation::softmax) {
@@ -113,13 +114,13 @@ void parameter_gradient(const DenseLayer<T>& layer, const T* x, std::size_t ldx,
     });
 }
 
-#define FUSEDNET_INSTANTIATE(T)                                                                                       \
-    template void dense_forward<T>(const DenseLayer<T>&, const T*, std::size_t, T*, T*, std::size_t, std::size_t, bool, \
-                                   const Team&, const Scratch<T>&);                                                   \
-    template void output_gradient<T>(const DenseLayer<T>&, const T*, T*, std::size_t, std::size_t, const Team&);        \
-    template void input_gradient<T>(const DenseLayer<T>&, const T*, std::size_t, T*, std::size_t, Activation, const T*, \
-                                    const T*, std::size_t, const Team&, const Scratch<T>&);                           \
-    template void parameter_gradient<T>(const DenseLayer<T>&, const T*, std::size_t, const T*, std::size_t,            \
+#define FUSEDNET_INSTANTIATE(T)                                                                                   \
+    template void dense_forward<T>(const DenseLayer<T>&, const T*, std::size_t, T*, T*, std::size_t, std::size_t, \
+                                   bool, const Team&, const Scratch<T>&);                                         \
+    template void output_gradient<T>(const DenseLayer<T>&, const T*, T*, std::size_t, std::size_t, const Team&);  \
+    template void input_gradient<T>(const DenseLayer<T>&, const T*, std::size_t, T*, std::size_t, Activation,     \
+                                    const T*, const T*, std::size_t, const Team&, const Scratch<T>&);             \
+    template void parameter_gradient<T>(const DenseLayer<T>&, const T*, std::size_t, const T*, std::size_t,       \
                                         std::size_t, const GradientFactors<T>&, bool, const Team&);
 FUSEDNET_INSTANTIATE(float)
 FUSEDNET_INSTANTIATE(double)

@@ -96,8 +96,8 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
     for (std::size_t i = 0; i < rows.count; ++i) {
         for (std::size_t j = 0; j < source.columns; ++j) {
             const auto x = static_cast<double>(out[i * ldo + j]);
-            check(x >= range->low && x <= range->high, what, ": expected values from ", range->low, " to ",
-                  range->high, ", received ", x, " in row ", rows.row(i), ", column ", j);
+            check(x >= range->low && x <= range->high, what, ": expected values from ", range->low, " to ", range->high,
+                  ", received ", x, " in row ", rows.row(i), ", column ", j);
         }
     }
 }
@@ -121,7 +121,7 @@ void gather_weights(const InputMatrix& source, const RowSelection& rows, T* out)
     gather_rows(source, rows, out, 1, "sample_weight", &range);
 }
 
-#define FUSEDNET_INSTANTIATE(T)                                                                                \
+#define FUSEDNET_INSTANTIATE(T)                                                                                        \
     template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Range*); \
     template void gather_weights<T>(const InputMatrix&, const RowSelection&, T*);
 FUSEDNET_INSTANTIATE(float)

@@ -11,8 +11,8 @@ namespace fusednet {
 namespace {
 
 // In the order of the enumeration; `custom` has no name of its own.
-constexpr const char* names[] = {"mse",           "half_mse",             "mae",     "huber",
-                                 "cross_entropy", "binary_cross_entropy", "poisson", "quantile"};
+constexpr const char* names[] = {"mse",     "half_mse", "mae", "huber", "cross_entropy", "binary_cross_entropy",
+                                 "poisson", "quantile"};
 
 }  // namespace
 
@@ -47,8 +47,8 @@ double batch_loss(const LossArguments<T>& a, double* partial, const Team& team) 
     return total;
 }
 
-#define FUSEDNET_INSTANTIATE(T)                                                                                 \
-    template void gather_targets<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, Loss);            \
+#define FUSEDNET_INSTANTIATE(T)                                                                      \
+    template void gather_targets<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, Loss); \
     template double batch_loss<T>(const LossArguments<T>&, double*, const Team&);
 FUSEDNET_INSTANTIATE(float)
 FUSEDNET_INSTANTIATE(double)

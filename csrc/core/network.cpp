@@ -135,12 +135,12 @@ double Network<T>::loss_gradient(const Samples& samples, std::size_t m, double t
                              {dz, m, last.out, tape.ld});
     } else {
         const double scale = total_weight > 0 ? 1.0 / total_weight : 0.0;
-        value = scale * batch_loss<T>({config_.loss, config_.loss_parameter, tape.output, tape.ld,
-                                       samples.labels ? nullptr : workspace_.target, workspace_.ld_target,
-                                       samples.labels ? workspace_.label : nullptr,
-                                       samples.weight.empty() ? nullptr : workspace_.weight, dz, tape.ld, m, last.out,
-                                       scale},
-                                      workspace_.partial_loss, team);
+        value = scale *
+                batch_loss<T>({config_.loss, config_.loss_parameter, tape.output, tape.ld,
+                               samples.labels ? nullptr : workspace_.target, workspace_.ld_target,
+                               samples.labels ? workspace_.label : nullptr,
+                               samples.weight.empty() ? nullptr : workspace_.weight, dz, tape.ld, m, last.out, scale},
+                              workspace_.partial_loss, team);
     }
     if (!takes_logits(config_.loss)) output_gradient(last, tape.saved(), dz, tape.ld, m, team);
     return value;
@@ -263,7 +263,8 @@ void Network<T>::backward(const InputMatrix& dy, T* dx) {
     output_gradient(layers_.back(), tape.saved(), workspace_.dz[0], tape.ld, dy.rows, team);
     T* result = nullptr;
     backward_layers(workspace_.dz[0], dy.rows, nullptr, false, true, &result, team);
-    for (std::size_t i = 0; i < dy.rows; ++i) std::copy_n(result + i * workspace_.ld_input, inputs(), dx + i * inputs());
+    for (std::size_t i = 0; i < dy.rows; ++i)
+        std::copy_n(result + i * workspace_.ld_input, inputs(), dx + i * inputs());
 }
 
 template <class T>
@@ -284,8 +285,7 @@ double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer
 
 template <class T>
 double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimizer, std::size_t batch_size,
-                               const std::int64_t* order, std::size_t count,
-                               const std::function<void()>& heartbeat) {
+                               const std::int64_t* order, std::size_t count, const std::function<void()>& heartbeat) {
     const Busy busy(busy_);
     const std::size_t batch = std::min(batch_size, count);
     const Team team = team_for(step_flops(batch));

@@ -13,14 +13,22 @@ constexpr const char* names[] = {"sgd", "momentum", "nesterov", "adam", "adamw",
 
 }  // namespace
 
-UpdateRule update_rule_from_name(const std::string& name) { return enum_from_name<UpdateRule>("optimizer rule", names, name); }
+UpdateRule update_rule_from_name(const std::string& name) {
+    return enum_from_name<UpdateRule>("optimizer rule", names, name);
+}
 
 const char* update_rule_name(UpdateRule rule) { return names[static_cast<int>(rule)]; }
 
 UpdateArguments update_arguments(const Optimizer& o, std::uint64_t step) {
     const auto t = static_cast<double>(step);
-    return {o.rule,  o.learning_rate, o.weight_decay,           o.beta1,
-            o.beta2, o.epsilon,       1.0 - std::pow(o.beta1, t), 1.0 - std::pow(o.beta2, t)};
+    return {o.rule,
+            o.learning_rate,
+            o.weight_decay,
+            o.beta1,
+            o.beta2,
+            o.epsilon,
+            1.0 - std::pow(o.beta1, t),
+            1.0 - std::pow(o.beta2, t)};
 }
 
 }  // namespace fusednet

@@ -140,7 +140,8 @@ double Network<T>::loss(const Samples& samples) const {
         Buffer<T> prediction(n * outputs()), target(n * columns), gradient(n * outputs());
         predict(samples.x, prediction.data(), static_cast<std::ptrdiff_t>(outputs()), 1, false);
         gather_rows(samples.y, {nullptr, 0, n}, target.data(), columns, "y");
-        return penalty() + custom_loss_({prediction.data(), n, outputs(), outputs()}, {target.data(), n, columns, columns},
+        return penalty() + custom_loss_({prediction.data(), n, outputs(), outputs()},
+                                        {target.data(), n, columns, columns},
                                         {gradient.data(), n, outputs(), outputs()});
     }
     std::vector<double> losses(tiles), weights(tiles);
@@ -160,11 +161,10 @@ double Network<T>::loss(const Samples& samples) const {
             weights[tile] = 0;
             for (const T w : weight) weights[tile] += static_cast<double>(w);
         }
-        losses[tile] = kernels<T>().loss({config_.loss, config_.loss_parameter, y.data, y.ld,
-                                          samples.labels ? nullptr : target.data(), ldt,
-                                          samples.labels ? label.data() : nullptr,
-                                          samples.weight.empty() ? nullptr : weight.data(), nullptr, 0, rows.count,
-                                          outputs(), 0.0});
+        losses[tile] = kernels<T>().loss(
+            {config_.loss, config_.loss_parameter, y.data, y.ld, samples.labels ? nullptr : target.data(), ldt,
+             samples.labels ? label.data() : nullptr, samples.weight.empty() ? nullptr : weight.data(), nullptr, 0,
+             rows.count, outputs(), 0.0});
     });
     double total = 0, total_weight = 0;
     for (std::size_t t = 0; t < tiles; ++t) {

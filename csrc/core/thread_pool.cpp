@@ -49,9 +49,9 @@ bool spin_until(Condition condition) {
     return condition();
 }
 
-// Lives until the process ends. A task is claimed by advancing the ticket: the run's number in the high half, the next task in the low half. While
-// a run is being set up its ticket is closed (all ones below), so a claim can only succeed for a run whose fields have
-// not changed since the ticket was read.
+// Lives until the process ends. A task is claimed by advancing the ticket: the run's number in the high half, the next
+// task in the low half. While a run is being set up its ticket is closed (all ones below), so a claim can only succeed
+// for a run whose fields have not changed since the ticket was read.
 class ThreadPool {
 public:
     std::mutex& ownership() { return ownership_; }
@@ -76,7 +76,9 @@ public:
         done_.store(0, std::memory_order_relaxed);
         ticket_.store(number << 32, std::memory_order_seq_cst);
         if (sleeping_.load(std::memory_order_seq_cst) > 0) {
-            { const std::lock_guard<std::mutex> lock(mutex_); }
+            {
+                const std::lock_guard<std::mutex> lock(mutex_);
+            }
             wake_.notify_all();
         }
         take_tasks(0);
@@ -108,9 +110,8 @@ private:
             return ticket >> 32 != seen && (ticket & closed) != closed;
         };
         while (true) {
-            const bool spun = active_.load(std::memory_order_acquire) && spin_until([&] {
-                return has_run() || !active_.load(std::memory_order_relaxed);
-            });
+            const bool spun = active_.load(std::memory_order_acquire) &&
+                              spin_until([&] { return has_run() || !active_.load(std::memory_order_relaxed); });
             if (!spun || !has_run()) {
                 std::unique_lock<std::mutex> lock(mutex_);
                 sleeping_.fetch_add(1, std::memory_order_seq_cst);

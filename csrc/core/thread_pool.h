@@ -35,7 +35,8 @@ public:
 
     std::size_t size() const { return size_; }
 
-    // body(task, worker) for every task below `count`, worker below size(). Returns when all are done. Tasks must not throw.
+    // body(task, worker) for every task below `count`, worker below size(). Returns when all are done. Tasks must not
+    // throw.
     template <class F>
     void run(std::size_t count, F&& body) const {
         if (size_ == 1 || count <= 1) {

@@ -115,7 +115,8 @@ FUSEDNET_INLINE void differentiate_block(Activation f, const T* saved, const T* 
     with_activation(f, [=](auto tag) {
         for (size_t i = 0; i < rows; ++i) {
             for_each_vector<T>(columns, [=](size_t j, auto access) {
-                Vec<T> v = times_derivative<tag.value, T>(access.load(g + i * ldg + j), access.load(saved + i * lds + j));
+                Vec<T> v =
+                    times_derivative<tag.value, T>(access.load(g + i * ldg + j), access.load(saved + i * lds + j));
                 if (mask != nullptr) v *= access.load(mask + i * lds + j);
                 access.store(g + i * ldg + j, v);
             });
@@ -164,11 +165,11 @@ void softmax(const T* z, size_t ldz, T* y, size_t ldy, size_t rows, size_t colum
 }
 
 template <class T>
-void softmax_backward(const T* p, size_t ldp, const T* g, size_t ldg, T* out, size_t ldo, size_t rows,
-                      size_t columns) {
+void softmax_backward(const T* p, size_t ldp, const T* g, size_t ldg, T* out, size_t ldo, size_t rows, size_t columns) {
     for (size_t i = 0; i < rows; ++i, p += ldp, g += ldg, out += ldo) {
         Vec<T> dot{};
-        for_each_vector<T>(columns, [&](size_t j, auto access) { dot = fma(access.load(p + j), access.load(g + j), dot); });
+        for_each_vector<T>(columns,
+                           [&](size_t j, auto access) { dot = fma(access.load(p + j), access.load(g + j), dot); });
         const T inner = sum_lanes<T>(dot);
         for_each_vector<T>(columns, [&](size_t j, auto access) {
             access.store(out + j, access.load(p + j) * (access.load(g + j) - inner));

@@ -53,7 +53,8 @@ const KernelSet& choose() {
     const char* forced = std::getenv("FUSEDNET_KERNELS");
     if (forced == nullptr || *forced == '\0') return *find_kernels(available_kernel_sets().back());
     if (const KernelSet* set = find_kernels(forced)) return *set;
-    throw std::invalid_argument("FUSEDNET_KERNELS=" + std::string(forced) + ": expected one of the kernel sets that this processor can run (" +
+    throw std::invalid_argument("FUSEDNET_KERNELS=" + std::string(forced) +
+                                ": expected one of the kernel sets that this processor can run (" +
                                 join(available_kernel_sets()) + "); built are " + join(built_kernel_sets()));
 }
 

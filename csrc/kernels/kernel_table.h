@@ -1,6 +1,6 @@
 // The interface between the instruction-set neutral core and the kernels: plain sizes and pointers, one struct of
-// function pointers per kernel set and element type. No inline functions but constexpr ones the compiler folds: this header is seen by translation
-// units compiled for different processors.
+// function pointers per kernel set and element type. No inline functions but constexpr ones the compiler folds: this
+// header is seen by translation units compiled for different processors.
 #pragma once
 
 #include <cstddef>
@@ -39,15 +39,16 @@ struct InputGradient {
     std::size_t ldw;
     T* dx;
     std::size_t lddx;
-    const T* saved;  // the activation's output, or f'(z) where the activation stores it; null: no factor
-    const T* mask;   // dropout's factor, or null
-    std::size_t lds; // leading dimension of saved and mask
+    const T* saved;   // the activation's output, or f'(z) where the activation stores it; null: no factor
+    const T* mask;    // dropout's factor, or null
+    std::size_t lds;  // leading dimension of saved and mask
     std::size_t m, k, n;
     Activation activation;
     T* panel;  // scratch of KernelTable::panel_size(n) elements
 };
 
-// out (k, n) = gradient_factor · X (m, k)ᵀ · dZ (m, n) + weight_factor · W (k, n). `out` may be W itself: a fused update.
+// out (k, n) = gradient_factor · X (m, k)ᵀ · dZ (m, n) + weight_factor · W (k, n). `out` may be W itself: a fused
+// update.
 template <class T>
 struct WeightGradient {
     const T* x;
@@ -80,11 +81,11 @@ struct LossArguments {
     double parameter;  // huber: δ, quantile: q
     const T* prediction;
     std::size_t ldp;
-    const T* target;              // (rows, columns), or null where labels are given
+    const T* target;  // (rows, columns), or null where labels are given
     std::size_t ldt;
-    const std::int32_t* label;    // (rows), cross_entropy only
-    const T* weight;              // (rows), or null for ones
-    T* gradient;                  // (rows, columns), or null; may be the prediction itself
+    const std::int32_t* label;  // (rows), cross_entropy only
+    const T* weight;            // (rows), or null for ones
+    T* gradient;                // (rows, columns), or null; may be the prediction itself
     std::size_t ldg;
     std::size_t rows, columns;
     double scale;
@@ -94,7 +95,7 @@ struct LossArguments {
 struct UpdateArguments {
     UpdateRule rule;
     double learning_rate, weight_decay;
-    double beta1, beta2, epsilon;  // momentum or β₁; β₂ or ρ; ε
+    double beta1, beta2, epsilon;     // momentum or β₁; β₂ or ρ; ε
     double correction1, correction2;  // Adam: 1 − β₁ᵗ and 1 − β₂ᵗ
 };
 

@@ -36,7 +36,8 @@ FUSEDNET_INLINE Term<T> loss_term(Vec<T> p, Vec<T> t, [[maybe_unused]] T paramet
     } else if constexpr (loss == Loss::poisson) {  // half the deviance: t·log(t/p) − t + p
         const Vec<T> log_term = t * natural_logarithm<T>(t / p);
         return {(t == T(0) ? p : log_term + e), e / p};
-    } else if constexpr (loss == Loss::binary_cross_entropy) {  // by the logit p: softplus(p) − t·p, without cancellation
+    } else if constexpr (loss ==
+                         Loss::binary_cross_entropy) {  // by the logit p: softplus(p) − t·p, without cancellation
         const Vec<T> tail = exp<T>(-absolute<T>(p));
         return {clamp_below(p, T(0)) - t * p + log1p_unit<T>(tail), sigmoid<T>(p) - t};
     } else {  // mse and half_mse: the factor 1/2 is the caller's
@@ -112,7 +113,8 @@ double cross_entropy(const LossArguments<T>& a) {
             });
             sum = sum_lanes<T>(acc);
         }
-        const double row_loss = __builtin_log(static_cast<double>(sum)) * static_cast<double>(mass) - static_cast<double>(dot);
+        const double row_loss =
+            __builtin_log(static_cast<double>(sum)) * static_cast<double>(mass) - static_cast<double>(dot);
         total += static_cast<double>(weight) * row_loss;
     }
     return total;

@@ -102,7 +102,8 @@ FUSEDNET_INLINE bool is_far(size_t rows, size_t columns) {
 
 // out (rows, columns) = gradient_factor · Aᵀ · B + weight_factor · W.
 template <int rows, int vectors, class T>
-__attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t row, size_t column, size_t columns, bool far) {
+__attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t row, size_t column, size_t columns,
+                                           bool far) {
     const size_t ldw = g.ldw;
     const T* w = g.w + row * ldw + column;
     T* out = g.out + row * ldw + column;
@@ -262,8 +263,8 @@ void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, siz
         const size_t block = depth - p < depth_block ? depth - p : depth_block;
         for_each_row_tile(m, [=, &next](size_t i, auto height) {
             next.advance(share);
-            product_tile<height.n, vectors, T>(a + i * lda + p, lda, b + p * ldb, ldb, block,
-                                               p == 0 ? start : nullptr, c + i * ldc, ldc);
+            product_tile<height.n, vectors, T>(a + i * lda + p, lda, b + p * ldb, ldb, block, p == 0 ? start : nullptr,
+                                               c + i * ldc, ldc);
         });
     }
 }
@@ -318,7 +319,8 @@ void dense_forward(const DenseForward<T>& f) {
     const bool far = is_far<T>(f.k, f.ldw);
     for (T start[panel_columns<T>]; j < f.n; j += panel_columns<T>) {
         const Panel<T> panel(f.n - j);
-        for (size_t i = 0; i < panel.width; ++i) start[i] = f.bias != nullptr && i < panel.columns ? f.bias[j + i] : T(0);
+        for (size_t i = 0; i < panel.width; ++i)
+            start[i] = f.bias != nullptr && i < panel.columns ? f.bias[j + i] : T(0);
         const size_t remaining = f.n - j - panel.columns;
         const size_t next_columns = !far ? 0 : remaining < panel_columns<T> ? remaining : panel_columns<T>;
         const T* b = f.w + j;

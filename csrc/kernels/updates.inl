@@ -3,8 +3,8 @@
 // the square root of the corrected second moment.
 #pragma once
 
-#include "vec.h"
 #include "kernel_table.h"
+#include "vec.h"
 
 namespace fusednet::FUSEDNET_SET {
 
@@ -30,8 +30,8 @@ void momentum(const UpdateArguments& a, T* __restrict w, const T* __restrict g, 
 }
 
 template <bool decoupled, class T>
-void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* __restrict first,
-          T* __restrict second, size_t n) {
+void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* __restrict first, T* __restrict second,
+          size_t n) {
     const T beta1 = static_cast<T>(a.beta1), beta2 = static_cast<T>(a.beta2), epsilon = static_cast<T>(a.epsilon);
     const T rest1 = static_cast<T>(1.0 - a.beta1), rest2 = static_cast<T>(1.0 - a.beta2);
     const T rate = static_cast<T>(a.learning_rate / a.correction1);
@@ -78,7 +78,8 @@ size_t gather(const T* source, std::ptrdiff_t ld_source, const std::int64_t* ind
               size_t columns, T* out, size_t ldo) {
     Vec<T> excess{};
     for (size_t i = 0; i < rows; ++i) {
-        const auto row = index != nullptr ? static_cast<std::ptrdiff_t>(index[i]) : static_cast<std::ptrdiff_t>(first_row + i);
+        const auto row =
+            index != nullptr ? static_cast<std::ptrdiff_t>(index[i]) : static_cast<std::ptrdiff_t>(first_row + i);
         const T* from = source + row * ld_source;
         T* to = out + i * ldo;
         for_each_vector<T>(columns, [&](size_t j, auto access) {

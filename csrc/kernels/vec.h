@@ -175,9 +175,7 @@ struct PartialAccess {
     FUSEDNET_INLINE Vec<T> load(const T* p) const { return load_partial(p, count); }
     FUSEDNET_INLINE void store(T* p, Vec<T> v) const { store_partial(p, v, count); }
     // v in the valid lanes, `other` elsewhere: for reductions.
-    FUSEDNET_INLINE Vec<T> keep(Vec<T> v, T other) const {
-        return first_lanes<T>(count) ? v : broadcast<T>(other);
-    }
+    FUSEDNET_INLINE Vec<T> keep(Vec<T> v, T other) const { return first_lanes<T>(count) ? v : broadcast<T>(other); }
 };
 
 template <class T, class Body>
