@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -49,6 +50,8 @@ bool spin_until(Condition condition) {
     return condition();
 }
 
+}  // namespace
+
 // Lives until the process ends. A task is claimed by advancing the ticket: the run's number in the high half, the next
 // task in the low half. While a run is being set up its ticket is closed (all ones below), so a claim can only succeed
 // for a run whose fields have not changed since the ticket was read.
@@ -56,14 +59,20 @@ class ThreadPool {
 public:
     std::mutex& ownership() { return ownership_; }
 
-    // By the owner: the threads beside the caller's, started at first use.
-    void open(std::size_t workers) {
-        while (threads_.size() < workers) {
-            const std::size_t worker = threads_.size() + 1;
-            threads_.emplace_back([this, worker] { work(worker); });
+    // By the owner: the threads beside the caller's, started at first use. Returns how many there are, which is fewer
+    // where the system gives no more.
+    std::size_t open(std::size_t workers) {
+        try {
+            while (threads_.size() < workers) {
+                const std::size_t worker = threads_.size() + 1;
+                threads_.emplace_back([this, worker] { work(worker); });
+            }
+        } catch (const std::system_error&) {
+            workers = threads_.size();
         }
         workers_.store(workers, std::memory_order_relaxed);
         active_.store(true, std::memory_order_release);
+        return workers;
     }
 
     void close() { active_.store(false, std::memory_order_release); }
@@ -133,6 +142,8 @@ private:
     std::mutex mutex_;
     std::condition_variable wake_;
 };
+
+namespace {
 
 // After a fork the child has none of the threads, and the mutexes are as the fork found them: it starts anew, and
 // the parent's pool is left as it is.
@@ -211,19 +222,22 @@ void set_num_threads(std::optional<std::size_t> threads) {
 }
 
 Team::Team(std::size_t wanted) : size_(std::min(wanted, get_num_threads())) {
-    if (size_ <= 1 || !pool().ownership().try_lock()) {
+    if (size_ <= 1) return;
+    ThreadPool& shared = pool();
+    if (!shared.ownership().try_lock()) {
         size_ = 1;
         return;
     }
-    pool().open(size_ - 1);
+    pool_ = &shared;
+    size_ = 1 + pool_->open(size_ - 1);
 }
 
 Team::~Team() {
-    if (size_ == 1) return;
-    pool().close();
-    pool().ownership().unlock();
+    if (pool_ == nullptr) return;
+    pool_->close();
+    pool_->ownership().unlock();
 }
 
-void Team::run_parallel(std::size_t count, TaskBody body) const { pool().run(count, body); }
+void Team::run_parallel(std::size_t count, TaskBody body) const { pool_->run(count, body); }
 
 }  // namespace fusednet

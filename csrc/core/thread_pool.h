@@ -24,6 +24,8 @@ private:
     void (*call_)(void*, std::size_t, std::size_t);
 };
 
+class ThreadPool;
+
 // The right to use several threads, held for one training step, epoch or prediction. While one caller holds it, a
 // second gets a team of one. Between two runs of a team its workers wait in a bounded spin; otherwise they sleep.
 class Team {
@@ -50,6 +52,7 @@ private:
     void run_parallel(std::size_t count, TaskBody body) const;
 
     std::size_t size_;
+    ThreadPool* pool_ = nullptr;  // held; after a fork it may not be the process's pool any more
 };
 
 // The most threads a team gets: what set_num_threads said, or FUSEDNET_NUM_THREADS, or the processors that this
