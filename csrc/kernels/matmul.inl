@@ -166,57 +166,33 @@ void pack_columns(const T* w, size_t ldw, size_t depth, size_t columns, T* panel
     }
 }
 
+// out (piece, lanes) = w (lanes, piece)ᵀ, where `piece` elements are 16 bytes: four of float, two of double. Each load
+// gathers the rows that stand one piece apart; interleaving then transposes within the pieces.
 template <class T>
-using Quad = typename VecTypes<T>::Quad;
-
-#if defined(__clang__)
-#define FUSEDNET_SHUFFLE4(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
-#define FUSEDNET_SHUFFLE2(a, b, i, j) __builtin_shufflevector(a, b, i, j)
-#else
-#define FUSEDNET_SHUFFLE4(a, b, i, j, k, l) __builtin_shuffle(a, b, VecQuadIndex<float>{i, j, k, l})
-#define FUSEDNET_SHUFFLE2(a, b, i, j) __builtin_shuffle(a, b, VecQuadIndex<double>{i, j})
-template <class T>
-struct QuadIndex;
-template <>
-struct QuadIndex<float> {
-    typedef std::int32_t Type __attribute__((vector_size(16)));
-};
-template <>
-struct QuadIndex<double> {
-    typedef std::int64_t Type __attribute__((vector_size(16)));
-};
-template <class T>
-using VecQuadIndex = typename QuadIndex<T>::Type;
-#endif
-
-// A 4 × 4 (float) or 2 × 2 (double) block, transposed.
-FUSEDNET_INLINE void transpose_block(const float* w, size_t ldw, float* out, size_t ldo) {
-    Quad<float> r[4];
-    for (size_t i = 0; i < 4; ++i) __builtin_memcpy(&r[i], w + i * ldw, 16);
-    const Quad<float> a = FUSEDNET_SHUFFLE4(r[0], r[1], 0, 4, 1, 5), b = FUSEDNET_SHUFFLE4(r[0], r[1], 2, 6, 3, 7);
-    const Quad<float> c = FUSEDNET_SHUFFLE4(r[2], r[3], 0, 4, 1, 5), d = FUSEDNET_SHUFFLE4(r[2], r[3], 2, 6, 3, 7);
-    r[0] = FUSEDNET_SHUFFLE4(a, c, 0, 1, 4, 5);
-    r[1] = FUSEDNET_SHUFFLE4(a, c, 2, 3, 6, 7);
-    r[2] = FUSEDNET_SHUFFLE4(b, d, 0, 1, 4, 5);
-    r[3] = FUSEDNET_SHUFFLE4(b, d, 2, 3, 6, 7);
-    for (size_t i = 0; i < 4; ++i) __builtin_memcpy(out + i * ldo, &r[i], 16);
-}
-
-FUSEDNET_INLINE void transpose_block(const double* w, size_t ldw, double* out, size_t ldo) {
-    Quad<double> r[2];
-    for (size_t i = 0; i < 2; ++i) __builtin_memcpy(&r[i], w + i * ldw, 16);
-    const Quad<double> a = FUSEDNET_SHUFFLE2(r[0], r[1], 0, 2), b = FUSEDNET_SHUFFLE2(r[0], r[1], 1, 3);
-    __builtin_memcpy(out, &a, 16);
-    __builtin_memcpy(out + ldo, &b, 16);
+FUSEDNET_INLINE void transpose_block(const T* w, size_t ldw, T* out, size_t ldo) {
+    constexpr size_t piece = 16 / sizeof(T);
+    Vec<T> r[piece];
+    for (size_t i = 0; i < piece; ++i) r[i] = load_pieces(w + i * ldw, piece * ldw);
+    if constexpr (piece == 4) {
+        const Vec<T> a = interleave_low(r[0], r[2]), b = interleave_low(r[1], r[3]);
+        const Vec<T> c = interleave_high(r[0], r[2]), d = interleave_high(r[1], r[3]);
+        store(out, interleave_low(a, b));
+        store(out + ldo, interleave_high(a, b));
+        store(out + 2 * ldo, interleave_low(c, d));
+        store(out + 3 * ldo, interleave_high(c, d));
+    } else {
+        store(out, interleave_low(r[0], r[1]));
+        store(out + ldo, interleave_high(r[0], r[1]));
+    }
 }
 
 // panel (depth, width) = w (columns, depth)ᵀ, zeros beyond `columns`.
 template <class T>
 void pack_transposed(const T* w, size_t ldw, size_t depth, size_t columns, T* panel, size_t width) {
-    constexpr size_t block = 16 / sizeof(T);
-    const size_t whole_columns = columns - columns % block, whole_depth = depth - depth % block;
-    for (size_t p = 0; p < whole_depth; p += block) {
-        for (size_t j = 0; j < whole_columns; j += block) {
+    constexpr size_t piece = 16 / sizeof(T);
+    const size_t whole_columns = columns - columns % lanes<T>, whole_depth = depth - depth % piece;
+    for (size_t j = 0; j < whole_columns; j += lanes<T>) {
+        for (size_t p = 0; p < whole_depth; p += piece) {
             transpose_block(w + j * ldw + p, ldw, panel + p * width + j, width);
         }
     }

@@ -23,13 +23,11 @@ template <>
 struct VecTypes<float> {
     typedef float Vec __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
     typedef std::int32_t Ints __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
-    typedef float Quad __attribute__((vector_size(16)));
 };
 template <>
 struct VecTypes<double> {
     typedef double Vec __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
     typedef std::int64_t Ints __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
-    typedef double Quad __attribute__((vector_size(16)));
 };
 
 template <class T>
@@ -125,7 +123,9 @@ FUSEDNET_INLINE Vec<float> load_partial(const float* p, size_t count) {
     return (Vec<float>)_mm256_maskload_ps(p, (__m256i)first_lanes<float>(count));
 #else
     Vec<float> v{};
-    for (size_t i = 0; i < count; ++i) v[i] = p[i];
+    for (size_t i = 0; i < lanes<float>; ++i) {
+        if (i < count) v[i] = p[i];
+    }
     return v;
 #endif
 }
@@ -137,7 +137,9 @@ FUSEDNET_INLINE Vec<double> load_partial(const double* p, size_t count) {
     return (Vec<double>)_mm256_maskload_pd(p, (__m256i)first_lanes<double>(count));
 #else
     Vec<double> v{};
-    for (size_t i = 0; i < count; ++i) v[i] = p[i];
+    for (size_t i = 0; i < lanes<double>; ++i) {
+        if (i < count) v[i] = p[i];
+    }
     return v;
 #endif
 }
@@ -148,7 +150,9 @@ FUSEDNET_INLINE void store_partial(float* p, Vec<float> v, size_t count) {
 #elif FUSEDNET_VECTOR_BYTES == 32
     _mm256_maskstore_ps(p, (__m256i)first_lanes<float>(count), (__m256)v);
 #else
-    for (size_t i = 0; i < count; ++i) p[i] = v[i];
+    for (size_t i = 0; i < lanes<float>; ++i) {
+        if (i < count) p[i] = v[i];
+    }
 #endif
 }
 
@@ -158,9 +162,72 @@ FUSEDNET_INLINE void store_partial(double* p, Vec<double> v, size_t count) {
 #elif FUSEDNET_VECTOR_BYTES == 32
     _mm256_maskstore_pd(p, (__m256i)first_lanes<double>(count), (__m256d)v);
 #else
-    for (size_t i = 0; i < count; ++i) p[i] = v[i];
+    for (size_t i = 0; i < lanes<double>; ++i) {
+        if (i < count) p[i] = v[i];
+    }
 #endif
 }
+
+// 16-byte pieces of memory, `stride` elements apart, side by side in one vector.
+FUSEDNET_INLINE Vec<float> load_pieces(const float* p, [[maybe_unused]] size_t stride) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    const __m512 first = _mm512_castps128_ps512(_mm_loadu_ps(p));
+    const __m512 two = _mm512_insertf32x4(first, _mm_loadu_ps(p + stride), 1);
+    const __m512 three = _mm512_insertf32x4(two, _mm_loadu_ps(p + 2 * stride), 2);
+    return (Vec<float>)_mm512_insertf32x4(three, _mm_loadu_ps(p + 3 * stride), 3);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<float>)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + stride), 1);
+#else
+    return load(p);
+#endif
+}
+
+FUSEDNET_INLINE Vec<double> load_pieces(const double* p, [[maybe_unused]] size_t stride) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    const __m512d first = _mm512_castpd128_pd512(_mm_loadu_pd(p));
+    const __m512d two = _mm512_insertf64x2(first, _mm_loadu_pd(p + stride), 1);
+    const __m512d three = _mm512_insertf64x2(two, _mm_loadu_pd(p + 2 * stride), 2);
+    return (Vec<double>)_mm512_insertf64x2(three, _mm_loadu_pd(p + 3 * stride), 3);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<double>)_mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(p)), _mm_loadu_pd(p + stride), 1);
+#else
+    return load(p);
+#endif
+}
+
+// Of each 16-byte piece of a and b: their lower halves' elements in turn, a₀ b₀ a₁ b₁, or their upper halves'.
+#if FUSEDNET_VECTOR_BYTES == 64
+FUSEDNET_INLINE Vec<float> interleave_low(Vec<float> a, Vec<float> b) {
+    return (Vec<float>)_mm512_unpacklo_ps((__m512)a, (__m512)b);
+}
+FUSEDNET_INLINE Vec<float> interleave_high(Vec<float> a, Vec<float> b) {
+    return (Vec<float>)_mm512_unpackhi_ps((__m512)a, (__m512)b);
+}
+FUSEDNET_INLINE Vec<double> interleave_low(Vec<double> a, Vec<double> b) {
+    return (Vec<double>)_mm512_unpacklo_pd((__m512d)a, (__m512d)b);
+}
+FUSEDNET_INLINE Vec<double> interleave_high(Vec<double> a, Vec<double> b) {
+    return (Vec<double>)_mm512_unpackhi_pd((__m512d)a, (__m512d)b);
+}
+#elif FUSEDNET_VECTOR_BYTES == 32
+FUSEDNET_INLINE Vec<float> interleave_low(Vec<float> a, Vec<float> b) {
+    return (Vec<float>)_mm256_unpacklo_ps((__m256)a, (__m256)b);
+}
+FUSEDNET_INLINE Vec<float> interleave_high(Vec<float> a, Vec<float> b) {
+    return (Vec<float>)_mm256_unpackhi_ps((__m256)a, (__m256)b);
+}
+FUSEDNET_INLINE Vec<double> interleave_low(Vec<double> a, Vec<double> b) {
+    return (Vec<double>)_mm256_unpacklo_pd((__m256d)a, (__m256d)b);
+}
+FUSEDNET_INLINE Vec<double> interleave_high(Vec<double> a, Vec<double> b) {
+    return (Vec<double>)_mm256_unpackhi_pd((__m256d)a, (__m256d)b);
+}
+#else
+FUSEDNET_INLINE Vec<float> interleave_low(Vec<float> a, Vec<float> b) { return Vec<float>{a[0], b[0], a[1], b[1]}; }
+FUSEDNET_INLINE Vec<float> interleave_high(Vec<float> a, Vec<float> b) { return Vec<float>{a[2], b[2], a[3], b[3]}; }
+FUSEDNET_INLINE Vec<double> interleave_low(Vec<double> a, Vec<double> b) { return Vec<double>{a[0], b[0]}; }
+FUSEDNET_INLINE Vec<double> interleave_high(Vec<double> a, Vec<double> b) { return Vec<double>{a[1], b[1]}; }
+#endif
 
 // Whole vectors and a shorter last one over n elements: body(offset, load, store) is called once for each.
 template <class T>
