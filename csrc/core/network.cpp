@@ -87,7 +87,7 @@ Team Network<T>::team_for(double flops) const {
 
 template <class T>
 void Network<T>::reserve(std::size_t rows, std::size_t targets, const Team& team) {
-    workspace_.reserve(layers_, dropout_, targets, rows);
+    workspace_.reserve(layers_, dropout_, std::max(targets, outputs()), rows);
     workspace_.reserve_panels(layers_, team.size());
 }
 

@@ -42,11 +42,11 @@ struct Workspace {
     // Makes room for a batch; keeps what it has where that is enough. Throws std::bad_alloc, and is then empty.
     void reserve(const std::vector<DenseLayer<T>>& net, const std::vector<double>& dropout, std::size_t targets,
                  std::size_t wanted_rows) {
-        if (wanted_rows <= rows && targets == targets_) return;
+        if (wanted_rows <= rows && targets <= targets_) return;
         const std::size_t new_rows = std::max(rows, wanted_rows);
         rows = 0;
         storage_ = {};
-        targets_ = targets;
+        targets_ = std::max(targets, targets_);
         carve(net, dropout, new_rows, nullptr);
         storage_ = Buffer<std::byte>(used_);
         carve(net, dropout, new_rows, storage_.data());

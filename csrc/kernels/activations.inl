@@ -26,10 +26,10 @@ FUSEDNET_INLINE Vec<T> activate(Vec<T> z, [[maybe_unused]] Vec<T>& derivative) {
         derivative = fma(clamp_above(bounded, C::normal_limit), n.density, n.cumulative.value());
         return bounded * n.cumulative.first * n.cumulative.second;
     } else if constexpr (f == Activation::silu) {
-        const Exponential<T> s = logistic<T>(z);
+        const Logistic<T> s = logistic<T>(z);
         const Vec<T> bounded = clamp_below(z, C::silu_min);
-        derivative = fma(clamp_above(bounded, -C::silu_min), T(1) - s.value(), broadcast(T(1))) * s.value();
-        return bounded * s.first * s.second;
+        derivative = fma(clamp_above(bounded, -C::silu_min), s.complement, broadcast(T(1))) * s.sigmoid.value();
+        return bounded * s.sigmoid.first * s.sigmoid.second;
     } else if constexpr (f == Activation::softplus) {  // max(z, 0) + log(1 + e^−|z|)
         const Vec<T> t = exp<T>(-absolute<T>(z));
         derivative = divide(z < T(0) ? t : broadcast(T(1)), t + T(1));
@@ -144,16 +144,39 @@ FUSEDNET_INLINE T row_max(const T* z, size_t n) {
     return max_lanes<T>(largest);
 }
 
-// y = e^(z − max), returns Σ y. y may be z.
+// e^(z − max), the rounding error of the difference included: it would be magnified by the exponential.
+template <class T>
+FUSEDNET_INLINE Vec<T> shifted_exponential(Vec<T> z, T largest) {
+    const Vec<T> difference = z - largest, subtracted = z - difference;
+    const Vec<T> error = (z - (difference + subtracted)) + (subtracted - largest);
+    return exponential<T>(difference, error == error ? error : Vec<T>{}).value();  // for z = −∞ there is none
+}
+
+// A sum whose rounding error is carried along (Kahan, Communications of the ACM 8, 1965).
+template <class T>
+class CompensatedSum {
+public:
+    FUSEDNET_INLINE void add(Vec<T> x) {
+        const Vec<T> corrected = x - error_, next = sum_ + corrected;
+        error_ = (next - sum_) - corrected;
+        sum_ = next;
+    }
+    FUSEDNET_INLINE T total() const { return sum_lanes<T>(sum_); }
+
+private:
+    Vec<T> sum_{}, error_{};
+};
+
+// Σ e^(z − max) over a row; y receives the terms unless it is null, and may be z.
 template <class T>
 FUSEDNET_INLINE T shifted_exponentials(const T* z, T* y, size_t n, T largest) {
-    Vec<T> sum{};
+    CompensatedSum<T> sum;
     for_each_vector<T>(n, [&](size_t j, auto access) {
-        const Vec<T> e = exp<T>(access.load(z + j) - largest);
-        access.store(y + j, e);
-        sum += access.keep(e, T(0));
+        const Vec<T> e = shifted_exponential<T>(access.load(z + j), largest);
+        if (y != nullptr) access.store(y + j, e);
+        sum.add(access.keep(e, T(0)));
     });
-    return sum_lanes<T>(sum);
+    return sum.total();
 }
 
 template <class T>

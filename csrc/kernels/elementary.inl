@@ -168,17 +168,24 @@ FUSEDNET_INLINE Vec<T> tanh(Vec<T> x) {
     return (Vec<T>)(bits<T>(divide(e, e + T(2))) | (bits<T>(x) & sign_bit<T>()));
 }
 
-// 1 / (1 + e^−x) = first · second, from e^−|x| only: neither end overflows.
+// σ(x) = 1 / (1 + e^−x) as a product, and 1 − σ(x) without cancellation; from e^−|x| only: neither end overflows.
 template <class T>
-FUSEDNET_INLINE Exponential<T> logistic(Vec<T> x) {
+struct Logistic {
+    Exponential<T> sigmoid;
+    Vec<T> complement;
+};
+
+template <class T>
+FUSEDNET_INLINE Logistic<T> logistic(Vec<T> x) {
     const Exponential<T> t = exponential<T>(-absolute<T>(x));
-    const Vec<T> one = broadcast(T(1));
-    return {divide(x < T(0) ? t.first : one, t.value() + T(1)), x < T(0) ? t.second : one};
+    const Vec<T> one = broadcast(T(1)), larger = divide(one, t.value() + one);
+    const Exponential<T> sigmoid = {x < T(0) ? t.first * larger : larger, x < T(0) ? t.second : one};
+    return {sigmoid, x < T(0) ? larger : t.value() * larger};
 }
 
 template <class T>
 FUSEDNET_INLINE Vec<T> sigmoid(Vec<T> x) {
-    return logistic<T>(x).value();
+    return logistic<T>(x).sigmoid.value();
 }
 
 // The standard normal distribution: Φ(x) = first · second and its density. Φ(−|x|) = e^(−x²/2) · g(t) / 2 with

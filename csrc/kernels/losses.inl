@@ -35,9 +35,9 @@ FUSEDNET_INLINE Term<T> loss_term(Vec<T> p, Vec<T> t, [[maybe_unused]] T paramet
         return {e * slope, slope};
     } else if constexpr (loss == Loss::poisson) {  // half the deviance: t·log(t/p) − t + p
         const Vec<T> log_term = t * natural_logarithm<T>(t / p);
-        return {(t == T(0) ? p : log_term + e), e / p};
-    } else if constexpr (loss ==
-                         Loss::binary_cross_entropy) {  // by the logit p: softplus(p) − t·p, without cancellation
+        return {(t == T(0) ? p : log_term + e), t == T(0) ? broadcast(T(1)) : e / p};
+    } else if constexpr (loss == Loss::binary_cross_entropy) {
+        // By the logit p: softplus(p) − t·p, without cancellation.
         const Vec<T> tail = exp<T>(-absolute<T>(p));
         return {clamp_below(p, T(0)) - t * p + log1p_unit<T>(tail), sigmoid<T>(p) - t};
     } else {  // mse and half_mse: the factor 1/2 is the caller's
@@ -107,11 +107,7 @@ double cross_entropy(const LossArguments<T>& a) {
             });
             if (t == nullptr) g[a.label[i]] -= factor;
         } else {
-            Vec<T> acc{};
-            for_each_vector<T>(a.columns, [&](size_t j, auto access) {
-                acc += access.keep(exp<T>(access.load(z + j) - largest), T(0));
-            });
-            sum = sum_lanes<T>(acc);
+            sum = shifted_exponentials<T>(z, nullptr, a.columns, largest);
         }
         const double row_loss =
             __builtin_log(static_cast<double>(sum)) * static_cast<double>(mass) - static_cast<double>(dot);

@@ -1,0 +1,312 @@
+// The matrix products against plain loops, below, at and above the tiles; what they may touch; and that a result has
+// the same bits whole and in blocks.
+#include "support.h"
+
+namespace {
+
+using namespace fusednet;
+using namespace fusednet::testing;
+
+constexpr std::size_t sizes[] = {1, 2, 3, 5, 7, 8, 13, 14, 15, 16, 17, 29, 31, 32, 33, 47, 64, 65, 127, 128, 129};
+
+struct Shape {
+    std::size_t rows, columns, depth, gap;  // gap: elements between a matrix's rows
+};
+
+// Every pair of rows and columns with a depth that goes round; a few beyond the depth of a block and a large stride.
+template <class Body>
+void for_each_shape(Body body) {
+    std::size_t turn = 0;
+    for (const std::size_t rows : sizes) {
+        for (const std::size_t columns : sizes) {
+            ++turn;
+            if (effort == 1 && turn % 5 != 0) continue;
+            const Shape shape{rows, columns, sizes[turn * 8 % 21], turn % 3 == 0 ? 3u : 0u};
+            CAPTURE(rows);
+            CAPTURE(columns);
+            CAPTURE(shape.depth);
+            CAPTURE(shape.gap);
+            body(shape);
+        }
+    }
+    for (const Shape shape : {Shape{3, 33, 513, 0}, Shape{1, 70, 1100, 0}, Shape{47, 17, 1029, 5},
+                              Shape{40, 512, 20, 0}, Shape{65, 1024, 9, 0}, Shape{2, 1, 700, 0}}) {
+        CAPTURE(shape.rows);
+        CAPTURE(shape.columns);
+        CAPTURE(shape.depth);
+        body(shape);
+    }
+}
+
+// A · B by a plain loop, with Σ|a·b| beside it: the rounding of a sum is bounded by it. a(i, p) and b(p, j) are
+// callables.
+template <class T>
+struct Product {
+    std::vector<Wide<T>> value, size;
+
+    template <class A, class B>
+    Product(std::size_t rows, std::size_t columns, std::size_t depth, A a, B b)
+        : value(rows * columns), size(rows * columns), columns_(columns), depth_(depth) {
+        for (std::size_t i = 0; i < rows; ++i) {
+            for (std::size_t p = 0; p < depth; ++p) {
+                for (std::size_t j = 0; j < columns; ++j) {
+                    const Wide<T> term = static_cast<Wide<T>>(a(i, p)) * static_cast<Wide<T>>(b(p, j));
+                    value[i * columns + j] += term;
+                    size[i * columns + j] += std::abs(term);
+                }
+            }
+        }
+    }
+
+    // The largest error in `result`, as a part of what rounding may do.
+    double error(const Matrix<T>& result) const {
+        Wide<T> worst = 0;
+        for (std::size_t i = 0; i < result.rows(); ++i) {
+            for (std::size_t j = 0; j < columns_; ++j) {
+                const Wide<T> e = std::abs(static_cast<Wide<T>>(result(i, j)) - value[i * columns_ + j]);
+                const Wide<T> bound = size[i * columns_ + j] * static_cast<Wide<T>>(depth_ + 4) * epsilon<T> / 2;
+                worst = e <= bound ? std::max(worst, e / bound) : infinity<Wide<T>>;
+            }
+        }
+        return static_cast<double>(worst);
+    }
+
+private:
+    std::size_t columns_, depth_;
+};
+
+template <class T>
+using Role = typename Matrix<T>::Role;
+
+constexpr Activation hidden_activations[] = {
+    Activation::identity, Activation::sigmoid, Activation::tanh, Activation::relu,     Activation::leaky_relu,
+    Activation::elu,      Activation::gelu,    Activation::silu, Activation::softplus, Activation::exp};
+
+// Y = f(X·W + b) of one kernel set.
+template <class T>
+struct Forward {
+    const KernelTable<T>& kernels;
+    const Matrix<T>&x, &w;
+    const T* bias;
+
+    void operator()(Matrix<T>& y, Activation f = Activation::identity, T* derivative = nullptr) const {
+        block(y, f, derivative, 0, x.rows(), 0, w.columns());
+    }
+    void block(Matrix<T>& y, Activation f, T* derivative, std::size_t row, std::size_t rows, std::size_t column,
+               std::size_t columns) const {
+        Matrix<T> panel = output<T>(1, kernels.panel_size(w.rows()));
+        const std::size_t offset = row * y.ld() + column;
+        kernels.dense_forward({x.data() + row * x.ld(), x.ld(), w.data() + column, w.ld(),
+                               bias != nullptr ? bias + column : nullptr, y.data() + offset, y.ld(),
+                               derivative != nullptr ? derivative + offset : nullptr, rows, w.rows(), columns, f,
+                               panel.data()});
+        CHECK(panel.untouched());
+    }
+};
+
+// dX = (dZ·Wᵀ) ∘ f'(saved) ∘ mask.
+template <class T>
+struct Input {
+    const KernelTable<T>& kernels;
+    const Matrix<T>&dz, &w;
+    const Matrix<T>*saved = nullptr, *mask = nullptr;
+
+    void operator()(Matrix<T>& dx, Activation f = Activation::identity) const {
+        block(dx, f, 0, dz.rows(), 0, w.rows());
+    }
+    void block(Matrix<T>& dx, Activation f, std::size_t row, std::size_t rows, std::size_t column,
+               std::size_t columns) const {
+        Matrix<T> panel = output<T>(1, kernels.panel_size(w.columns()));
+        const std::size_t offset = row * dx.ld() + column;
+        kernels.input_gradient({dz.data() + row * dz.ld(), dz.ld(), w.data() + column * w.ld(), w.ld(),
+                                dx.data() + offset, dx.ld(), saved != nullptr ? saved->data() + offset : nullptr,
+                                mask != nullptr ? mask->data() + offset : nullptr, dx.ld(), rows, columns, w.columns(),
+                                f, panel.data()});
+        CHECK(panel.untouched());
+    }
+};
+
+// Pieces of 0..n whose lengths are multiples of the unit but for the last.
+template <class Body>
+void for_each_piece(std::size_t n, std::size_t unit, Body body) {
+    for (std::size_t begin = 0, units = 1; begin < n; ++units) {
+        const std::size_t length = std::min(units * unit, n - begin);
+        body(begin, length);
+        begin += length;
+    }
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("dense_forward is X·W + b", T, float, double) {
+    Random random(1);
+    for_each_shape([&](const Shape& s) {
+        Matrix<T> x = operand<T>(s.rows, s.depth, s.gap).fill(random),
+                  w = operand<T>(s.depth, s.columns, s.gap).fill(random);
+        const std::vector<T> b = random.vector<T>(s.columns, -1, 1);
+        for (const T* bias : {b.data(), static_cast<const T*>(nullptr)}) {
+            // The bias is one more step of the depth, times one.
+            const Product<T> reference(
+                s.rows, s.columns, s.depth + 1, [&](auto i, auto p) { return p < s.depth ? x(i, p) : T(1); },
+                [&](auto p, auto j) { return p < s.depth       ? w(p, j)
+                                             : bias != nullptr ? bias[j]
+                                                               : T(0); });
+            for_each_table<T>([&](const KernelTable<T>& kernels) {
+                const Forward<T> forward{kernels, x, w, bias};
+                Matrix<T> y = padded<T>(Role<T>::output, s.rows, s.columns, kernels.lanes, s.gap), pieces = y;
+                forward(y);
+                CHECK(reference.error(y) <= 1);
+                CHECK(y.untouched());
+                for_each_piece(s.rows, 1, [&](std::size_t row, std::size_t rows) {
+                    for_each_piece(s.columns, kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
+                        forward.block(pieces, Activation::identity, nullptr, row, rows, column, columns);
+                    });
+                });
+                CHECK(pieces.untouched());
+                // A single row may take another road than a row among many, but a block of columns may not.
+                CHECK(pieces == y);
+            });
+        }
+    });
+}
+
+TEST_CASE_TEMPLATE("dense_forward applies the activation and stores its derivative", T, float, double) {
+    Random random(2);
+    for (const Shape& s :
+         {Shape{1, 1, 5, 0}, {9, 1, 4, 0}, {1, 3, 9, 0}, {1, 77, 3, 0}, {17, 50, 6, 0}, {5, 19, 700, 0}}) {
+        Matrix<T> x = operand<T>(s.rows, s.depth).fill(random, -3, 3), w = operand<T>(s.depth, s.columns).fill(random);
+        const std::vector<T> b = random.vector<T>(s.columns, -1, 1);
+        for_each_table<T>([&](const KernelTable<T>& kernels) {
+            const Forward<T> forward{kernels, x, w, b.data()};
+            for (const Activation f : hidden_activations) {
+                CAPTURE(static_cast<int>(f));
+                for (const std::size_t gap : {std::size_t{0}, kernels.lanes}) {
+                    Matrix<T> z = padded<T>(Role<T>::output, s.rows, s.columns, kernels.lanes, gap);
+                    Matrix<T> y = z, plain = z, derivative = z, expected_y = z, expected_derivative = z;
+                    forward(z);
+                    forward(plain, f);
+                    forward(y, f, derivative.data());
+                    for (std::size_t i = 0; i < s.rows; ++i) {
+                        kernels.activation(f, &z(i, 0), &expected_y(i, 0), &expected_derivative(i, 0), s.columns);
+                    }
+                    CHECK(y == expected_y);
+                    CHECK(plain == expected_y);
+                    if (stores_derivative(f)) CHECK(derivative == expected_derivative);
+                    CHECK((y.untouched() && derivative.untouched()));
+                }
+            }
+        });
+    }
+}
+
+TEST_CASE_TEMPLATE("input_gradient is dZ·Wᵀ", T, float, double) {
+    Random random(3);
+    for_each_shape([&](const Shape& s) {
+        Matrix<T> dz = operand<T>(s.rows, s.depth, s.gap).fill(random),
+                  w = operand<T>(s.columns, s.depth, s.gap).fill(random);
+        const Product<T> reference(
+            s.rows, s.columns, s.depth, [&](auto i, auto p) { return dz(i, p); },
+            [&](auto p, auto j) { return w(j, p); });
+        for_each_table<T>([&](const KernelTable<T>& kernels) {
+            const Input<T> input{kernels, dz, w};
+            Matrix<T> dx = padded<T>(Role<T>::output, s.rows, s.columns, kernels.lanes, s.gap), pieces = dx;
+            input(dx);
+            CHECK(reference.error(dx) <= 1);
+            CHECK(dx.untouched());
+            for_each_piece(s.rows, 1, [&](std::size_t row, std::size_t rows) {
+                for_each_piece(s.columns, kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
+                    input.block(pieces, Activation::identity, row, rows, column, columns);
+                });
+            });
+            CHECK(pieces == dx);
+        });
+    });
+}
+
+TEST_CASE_TEMPLATE("input_gradient applies the derivative and the mask", T, float, double) {
+    Random random(4);
+    for (const Shape& s : {Shape{1, 1, 5, 0}, {9, 1, 4, 0}, {1, 33, 3, 0}, {17, 50, 6, 0}}) {
+        Matrix<T> dz = operand<T>(s.rows, s.depth).fill(random), w = operand<T>(s.columns, s.depth).fill(random);
+        for_each_table<T>([&](const KernelTable<T>& kernels) {
+            Matrix<T> saved = padded<T>(Role<T>::operand, s.rows, s.columns, kernels.lanes).fill(random);
+            Matrix<T> mask = padded<T>(Role<T>::operand, s.rows, s.columns, kernels.lanes).fill(random, 0, 2);
+            Matrix<T> product = padded<T>(Role<T>::output, s.rows, s.columns, kernels.lanes);
+            Matrix<T> dx = product, expected = product;
+            Input<T>{kernels, dz, w}(product);
+            for (const Activation f : hidden_activations) {
+                CAPTURE(static_cast<int>(f));
+                for (std::size_t i = 0; i < s.rows; ++i) {
+                    kernels.activation_backward(f, &saved(i, 0), &product(i, 0), &expected(i, 0), s.columns);
+                }
+                Input<T>{kernels, dz, w, &saved}(dx, f);
+                CHECK(dx == expected);
+                for (std::size_t i = 0; i < s.rows; ++i) {
+                    for (std::size_t j = 0; j < s.columns; ++j) expected(i, j) *= mask(i, j);
+                }
+                Input<T>{kernels, dz, w, &saved, &mask}(dx, f);
+                CHECK(dx == expected);
+                CHECK(dx.untouched());
+            }
+        });
+    }
+}
+
+TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ with their factors", T, float, double) {
+    Random random(5);
+    for_each_shape([&](const Shape& s) {
+        const std::size_t m = s.depth, k = s.rows, n = s.columns;
+        for (const auto& [gradient_factor, weight_factor] : {std::pair<T, T>{T(1), T(0)}, {T(-0.125), T(0.75)}}) {
+            const T own = gradient_factor, old = weight_factor;  // structured bindings cannot be captured
+            Matrix<T> w = output<T>(k, n, s.gap).fill(random), b = output<T>(1, n).fill(random);
+            for_each_table<T>([&](const KernelTable<T>& kernels) {
+                Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes).fill(random);
+                Matrix<T> dz = padded<T>(Role<T>::operand, m, n, kernels.lanes).fill(random);
+                // The old parameter is one more step of the depth. Where its factor is zero it may be anything.
+                const Product<T> weights(
+                    k, n, m + 1, [&](auto i, auto p) { return p < m ? x(p, i) * own : old; },
+                    [&](auto p, auto j) { return p < m ? dz(p, j) : T(0); });
+                Product<T> expected = weights;
+                for (std::size_t i = 0; i < k * n; ++i) {
+                    const Wide<T> kept = static_cast<Wide<T>>(old) * static_cast<Wide<T>>(w(i / n, i % n));
+                    expected.value[i] += kept;
+                    expected.size[i] += std::abs(kept);
+                }
+                Matrix<T> blank = output<T>(k, n, s.gap), in_place = w, pieces = blank;
+                const Matrix<T>& start = old == T(0) ? blank : w;
+                Matrix<T> out = output<T>(k, n, s.gap);
+                kernels.weight_gradient(
+                    {x.data(), x.ld(), dz.data(), dz.ld(), start.data(), out.data(), out.ld(), m, k, n, own, old});
+                CHECK(expected.error(out) <= 1);
+                CHECK(out.untouched());
+                kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), in_place.data(), in_place.data(), w.ld(),
+                                         m, k, n, own, old});
+                CHECK(in_place == out);
+                CHECK(in_place.untouched());
+                for_each_piece(k, kernels.lanes, [&](std::size_t row, std::size_t rows) {
+                    for_each_piece(n, kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
+                        const std::size_t offset = row * w.ld() + column;
+                        kernels.weight_gradient({x.data() + row, x.ld(), dz.data() + column, dz.ld(),
+                                                 start.data() + offset, pieces.data() + offset, w.ld(), m, rows,
+                                                 columns, own, old});
+                    });
+                });
+                CHECK(pieces == out);
+
+                const Product<T> biases(
+                    1, n, m + 1, [&](auto, auto p) { return p < m ? own : old; },
+                    [&](auto p, auto j) { return p < m         ? dz(p, j)
+                                                 : old != T(0) ? b(0, j)
+                                                               : T(0); });
+                Matrix<T> bias = b, bias_pieces = b;
+                kernels.bias_gradient({dz.data(), dz.ld(), bias.data(), bias.data(), m, n, own, old});
+                CHECK(biases.error(bias) <= 1);
+                CHECK(bias.untouched());
+                for_each_piece(n, kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
+                    kernels.bias_gradient({dz.data() + column, dz.ld(), bias_pieces.data() + column,
+                                           bias_pieces.data() + column, m, columns, own, old});
+                });
+                CHECK(bias_pieces == bias);
+            });
+        }
+    });
+}

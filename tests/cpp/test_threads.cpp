@@ -1,0 +1,184 @@
+// The pool: every task once, one team at a time, and nothing that a fork breaks.
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <numeric>
+#include <set>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "child.h"
+#include "network_support.h"
+
+namespace {
+
+using namespace fusednet;
+using namespace fusednet::testing;
+
+// Whether each task below `count` ran exactly once, on a worker of the team.
+bool runs_all(const Team& team, std::size_t count) {
+    std::vector<std::atomic<int>> runs(count);
+    std::atomic<bool> known_worker{true};
+    team.run(count, [&](std::size_t task, std::size_t worker) {
+        ++runs[task];
+        if (worker >= team.size()) known_worker = false;
+    });
+    return known_worker && std::all_of(runs.begin(), runs.end(), [](const auto& n) { return n == 1; });
+}
+
+std::size_t threads_of_new_team(std::size_t wanted) {
+    const Team team(wanted);
+    return team.size();
+}
+
+}  // namespace
+
+TEST_CASE("every task runs once") {
+    const Threads four(4);
+    for (const std::size_t threads : {1, 2, 3, 4}) {
+        const Team team(threads);
+        CHECK(team.size() == threads);
+        for (const std::size_t count : {0, 1, 2, 3, 5, 100, 3000}) CHECK(runs_all(team, count));
+    }
+}
+
+TEST_CASE("what a run wrote is there when it returns") {
+    const Threads three(3);
+    const Team team(3);
+    std::vector<std::size_t> values(1000);
+    bool equal = true;
+    for (std::size_t round = 0; round < 200 * effort; ++round) {
+        team.run(values.size(), [&](std::size_t task, std::size_t) { values[task] += task; });
+    }
+    for (std::size_t i = 0; i < values.size(); ++i) equal = equal && values[i] == 200 * effort * i;
+    CHECK(equal);
+}
+
+TEST_CASE("many small runs, with pauses that let the workers sleep") {
+    const Threads three(3);
+    std::atomic<std::size_t> total{0};
+    for (std::size_t round = 0; round < 50 * effort; ++round) {
+        const Team team(2 + round % 2);
+        for (std::size_t run = 0; run < 20; ++run) team.run(run % 4 + 1, [&](std::size_t, std::size_t) { ++total; });
+        if (round % 16 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    CHECK(total == 50 * effort * 5 * (1 + 2 + 3 + 4));
+}
+
+TEST_CASE("several threads share the work") {
+    const Threads three(3);
+    const Team team(3);
+    std::set<std::size_t> workers;
+    for (int attempt = 0; attempt < 1000 && workers.size() < 2; ++attempt) {
+        std::atomic<unsigned> seen{0};
+        team.run(64, [&](std::size_t, std::size_t worker) {
+            seen |= 1u << worker;
+            std::this_thread::sleep_for(std::chrono::microseconds(20));
+        });
+        for (std::size_t w = 0; w < 3; ++w) {
+            if (seen & 1u << w) workers.insert(w);
+        }
+    }
+    CHECK(workers.size() >= 2);
+}
+
+TEST_CASE("a second caller and a nested one get a team of one") {
+    const Threads three(3);
+    {
+        const Team team(3);
+        CHECK(team.size() == 3);
+        CHECK(threads_of_new_team(3) == 1);
+        std::size_t other = 0;
+        std::thread([&] { other = threads_of_new_team(3); }).join();
+        CHECK(other == 1);
+        std::atomic<bool> nested{true};
+        team.run(8, [&](std::size_t, std::size_t) {
+            const Team inner(3);
+            if (inner.size() != 1 || !runs_all(inner, 10)) nested = false;
+        });
+        CHECK(nested);
+    }
+    CHECK(threads_of_new_team(3) == 3);
+}
+
+TEST_CASE("callers that contend all get their work done") {
+    const Threads three(3);
+    std::atomic<bool> good{true};
+    std::vector<std::thread> callers;
+    for (int i = 0; i < 4; ++i) {
+        callers.emplace_back([&] {
+            for (std::size_t round = 0; round < 100 * effort; ++round) {
+                const Team team(3);
+                if (!runs_all(team, round % 30)) good = false;
+            }
+        });
+    }
+    for (std::thread& t : callers) t.join();
+    CHECK(good);
+}
+
+TEST_CASE("teams that grow and shrink never see a worker beyond their size") {
+    const Threads automatic(1);
+    bool good = true;
+    for (std::size_t round = 0; round < 500 * effort; ++round) {
+        set_num_threads(1 + round * 7 % 4);
+        const Team team(4);
+        good = good && team.size() == 1 + round * 7 % 4 && runs_all(team, 9);
+    }
+    CHECK(good);
+}
+
+TEST_CASE("set_num_threads takes 1 to 1024, or nothing for automatic") {
+    const Threads automatic(1);
+    for (const std::size_t bad : {std::size_t{0}, std::size_t{1025}, static_cast<std::size_t>(-1)}) {
+        CHECK_THROWS_WITH_AS(set_num_threads(bad), doctest::Contains("expected a whole number from 1 to 1024"),
+                             std::invalid_argument);
+    }
+    CHECK(get_num_threads() == 1);
+    set_num_threads(1024);
+    CHECK(get_num_threads() == 1024);
+    set_num_threads(2);
+    CHECK(threads_of_new_team(5) == 2);
+    set_num_threads(std::nullopt);
+    CHECK(get_num_threads() >= 1);
+    CHECK(get_num_threads() <= std::max(1u, std::thread::hardware_concurrency()));
+}
+
+TEST_CASE("FUSEDNET_NUM_THREADS") {
+    const auto with_variable = [](const char* value, auto body) {
+        return in_child([&] {
+            setenv("FUSEDNET_NUM_THREADS", value, 1);
+            set_num_threads(std::nullopt);
+            return body();
+        });
+    };
+    CHECK(with_variable("7", [] { return get_num_threads() == 7; }));
+    CHECK(with_variable("", [] { return get_num_threads() >= 1; }));
+    for (const char* bad : {"0", "-1", "1025", "two", "2x", "1.5", " "}) {
+        CAPTURE(std::string(bad));
+        CHECK_FALSE(with_variable(bad, [] { return true; }));
+    }
+}
+
+TEST_CASE("a child works in parallel again, and its parent goes on") {
+    const Threads three(3);
+    const auto trains = [] {
+        Network<float> net(network_config({67, 150, 131, 10}, Activation::tanh, Activation::identity, Loss::mse));
+        initialize(net, 1);
+        const Data<float> data(96, 67, 10, Loss::mse);
+        const float loss = static_cast<float>(net.train_step(data.samples(false, false), optimizer(UpdateRule::sgd)));
+        return std::isfinite(loss);
+    };
+    const auto works = [&] { return threads_of_new_team(3) == 3 && runs_all(Team(3), 100) && trains(); };
+    CHECK(works());
+    CHECK(in_child(works));
+    CHECK(in_child([&] { return works() && in_child(works); }));
+    CHECK(works());
+    // Forked while a team is held, as from a callback within an epoch: the child leaves that team and has its own.
+    CHECK([&] {
+        const Team held(3);
+        return in_child([&] { return runs_all(held, 50); });
+    }());
+    CHECK(works());
+}
