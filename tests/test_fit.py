@@ -355,6 +355,14 @@ def test_a_single_step_may_diverge_only_before_its_update():
 # Ctrl-C
 
 
+@pytest.fixture
+def ctrl_c():
+    """Let SIGINT raise KeyboardInterrupt even where a shell started the tests in the background."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 class Interrupt(fn.Callback):
     def on_epoch_begin(self, net, epoch):
         if epoch == 2:
@@ -371,7 +379,7 @@ def test_an_interruption_loses_nothing():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal to itself")
-def test_ctrl_c_reaches_a_running_epoch():
+def test_ctrl_c_reaches_a_running_epoch(ctrl_c):
     big_X, big_Y = np.ones((400_000, 3)), np.ones(400_000)
     net = fn.Network([3, 256, 256, 1], seed=0)
     before = net.parameters.copy()

@@ -232,6 +232,29 @@ def test_frozen_layers(frozen):
         np.testing.assert_array_equal(net.parameters != before, mask)
 
 
+@pytest.mark.parametrize("frozen", [None, 0, 1])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.2])
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+@pytest.mark.parametrize("widths", [(3, 4, 1), (3, 1, 2), (33, 17, 65)], ids=str)
+def test_a_fused_step_follows_the_stored_gradient(widths, l2, weight_decay, frozen):
+    """Plain SGD never stores the gradient; clipped, if at a bound out of reach, it does."""
+    net, X, y = smooth_problem("mse", widths=widths, l2=l2)
+    if frozen is not None:
+        net.layers[frozen].trainable = False
+    gradient = net.loss_and_gradient(X, y)[1]
+    gradient += (
+        weight_decay
+        * np.concatenate([np.full(layer.parameter_count, layer.trainable) for layer in net.layers])
+        * net.parameters
+    )
+    for clip_norm in (None, 1e6):
+        stepped = net.copy()
+        stepped.train_step(X, y, fn.SGD(0.1, weight_decay=weight_decay, clip_norm=clip_norm))
+        np.testing.assert_allclose(
+            stepped.parameters, net.parameters - 0.1 * gradient, rtol=1e-13, atol=1e-15
+        )
+
+
 def test_frozen_layers_pass_the_gradient_of_the_input():
     net, X, _ = smooth_problem("mse")
     net.forward(X)

@@ -211,6 +211,21 @@ def test_threads_may_change_between_forward_and_backward(threads):
     np.testing.assert_array_equal(net.gradient, gradient)
 
 
+def test_fewer_threads_than_before(threads):
+    """Workers that come late from a larger team leave the next, smaller one's work alone."""
+    large, X, y = problem(rows=64)
+    threads(1)
+    expected = large.copy()
+    expected.train_step(X, y, fn.SGD(0.1))
+    for _ in range(50):
+        threads(8)
+        large.loss_and_gradient(X, y)
+        threads(2)
+        small = large.copy()
+        small.train_step(X, y, fn.SGD(0.1))
+        np.testing.assert_array_equal(small.parameters, expected.parameters)
+
+
 def test_other_threads_run_while_one_trains(threads):
     threads(1)
     net, X, y = problem(rows=20_000)
@@ -244,9 +259,12 @@ def test_training_after_a_fork(threads):
 
 
 INTERRUPTED = """
+import signal
 import sys
 import numpy as np
 import fusednet as fn
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 class Ready(fn.Callback):
     def on_epoch_begin(self, net, epoch):

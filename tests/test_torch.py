@@ -237,13 +237,14 @@ def test_clip_norm(name, clip_norm, dtype):
         np.testing.assert_allclose(net.parameters, flat(double.parameters()), **TOLERANCE[dtype])
 
 
-def test_l2_is_weight_decay_on_the_weights():
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_l2_is_weight_decay_on_the_weights(momentum):
     net, X, y, double, torch_loss = problem("mse", n=160)
     net.l2 = 0.1
     layers = [module for module in double if isinstance(module, torch.nn.Linear)]
     weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
     groups = [{"params": weights, "weight_decay": 0.1}, {"params": biases}]
-    ours, theirs = fn.SGD(0.1, momentum=0.9), torch.optim.SGD(groups, lr=0.1, momentum=0.9)
+    ours, theirs = fn.SGD(0.1, momentum), torch.optim.SGD(groups, lr=0.1, momentum=momentum)
     for rows in batches():
         net.train_step(X[rows], y[rows], ours)
         step(torch_loss(rows), theirs)

@@ -104,7 +104,8 @@ private:
             const TaskBody* body = body_.load(std::memory_order_relaxed);
             const std::size_t count = count_.load(std::memory_order_relaxed);
             const std::uint64_t task = ticket & closed;
-            if (task >= count || task == closed) return;
+            // A worker beyond the team's size may come late, from a run of a larger team.
+            if (task >= count || task == closed || worker > workers_.load(std::memory_order_relaxed)) return;
             if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
             (*body)(static_cast<std::size_t>(task), worker);
             done_.fetch_add(1, std::memory_order_release);
@@ -128,7 +129,7 @@ private:
                 sleeping_.fetch_sub(1, std::memory_order_seq_cst);
             }
             seen = ticket_.load(std::memory_order_acquire) >> 32;
-            if (worker <= workers_.load(std::memory_order_relaxed)) take_tasks(worker);
+            take_tasks(worker);
         }
     }
 
