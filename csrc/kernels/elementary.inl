@@ -209,7 +209,8 @@ FUSEDNET_INLINE Normal<T> normal(Vec<T> x) {
     const Vec<T> one = broadcast(T(1));
     const Vec<T> center = fma(x, polynomial<T>(x * x, C::normal_center), broadcast(T(0.5)));
     const Vec<T> first = x < T(0) ? tail : one - tail * gauss.second;
-    const Exponential<T> cumulative = {y < T(0.75) ? center : first, (x < T(0)) & (y >= T(0.75)) ? gauss.second : one};
+    const Exponential<T> cumulative = {y < T(0.75) ? center : first,
+                                       ((x < T(0)) & (y >= T(0.75))) ? gauss.second : one};
     return {cumulative, gauss.value() * T(0.39894228040143267794)};
 }
 

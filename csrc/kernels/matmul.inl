@@ -8,10 +8,10 @@
 
 namespace fusednet::FUSEDNET_SET {
 
-constexpr int tile_rows = FUSEDNET_TILE_ROWS;
-constexpr int tile_vectors = 2;
-constexpr int row_vectors = FUSEDNET_ROW_VECTORS;  // for a single row: enough chains to hide the latency
-constexpr size_t depth_block = 256;                // of B rows per pass: a panel and rows of A stay in the L1 cache
+constexpr size_t tile_rows = FUSEDNET_TILE_ROWS;
+constexpr size_t tile_vectors = 2;
+constexpr size_t row_vectors = FUSEDNET_ROW_VECTORS;  // for a single row: enough chains to hide the latency
+constexpr size_t depth_block = 256;                   // of B rows per pass: a panel and rows of A stay in the L1 cache
 
 template <class T>
 constexpr size_t panel_columns = tile_vectors * lanes<T>;
@@ -21,16 +21,16 @@ size_t panel_size(size_t depth) {
     return depth * panel_columns<T>;
 }
 
-template <int value>
+template <size_t value>
 struct Count {
-    static constexpr int n = value;
+    static constexpr size_t n = value;
 };
 
-template <int largest, class Body>
+template <size_t largest, class Body>
 FUSEDNET_INLINE void with_count(size_t count, Body body) {
     if constexpr (largest == 1) {
         body(Count<1>{});
-    } else if (count == static_cast<size_t>(largest)) {
+    } else if (count == largest) {
         body(Count<largest>{});
     } else {
         with_count<largest - 1>(count, body);
@@ -51,46 +51,46 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, Body body) {
 // acc (rows, vectors) += A (rows, depth) · B (depth, vectors), depth ≥ 1. `across`: A is given transposed,
 // (depth, rows). Else its rows are reached from a pointer for every three, by the addressing modes of x86: a pointer
 // or an offset for each would not fit into the registers.
-template <bool across, int rows, int vectors, class T>
+template <bool across, size_t rows, size_t vectors, class T>
 FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb, size_t depth,
                                   Vec<T> (&acc)[rows][vectors]) {
-    constexpr int groups = across ? 1 : (rows + 2) / 3;
+    constexpr size_t groups = across ? 1 : (rows + 2) / 3;
     const T* base[groups];
 #pragma GCC unroll 8
-    for (int g = 0; g < groups; ++g) base[g] = a + 3 * g * lda;
+    for (size_t g = 0; g < groups; ++g) base[g] = a + 3 * g * lda;
     do {
         Vec<T> line[vectors];
 #pragma GCC unroll 8
-        for (int v = 0; v < vectors; ++v) line[v] = load(b + v * lanes<T>);
+        for (size_t v = 0; v < vectors; ++v) line[v] = load(b + v * lanes<T>);
 #pragma GCC unroll 16
-        for (int i = 0; i < rows; ++i) {
+        for (size_t i = 0; i < rows; ++i) {
             const Vec<T> x = broadcast(across ? base[0][i] : base[i / 3][i % 3 * lda]);
 #pragma GCC unroll 8
-            for (int v = 0; v < vectors; ++v) acc[i][v] = fma(x, line[v], acc[i][v]);
+            for (size_t v = 0; v < vectors; ++v) acc[i][v] = fma(x, line[v], acc[i][v]);
         }
 #pragma GCC unroll 8
-        for (int g = 0; g < groups; ++g) base[g] += across ? lda : 1;
+        for (size_t g = 0; g < groups; ++g) base[g] += across ? lda : 1;
         b += ldb;
     } while (--depth != 0);
 }
 
 // C (rows, vectors) = start + A · B, where start is one row for all (the bias) or C itself (a later depth block).
-template <int rows, int vectors, class T>
+template <size_t rows, size_t vectors, class T>
 __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, size_t ldb, size_t depth,
                                             const T* start, T* c, size_t ldc) {
     Vec<T> acc[rows][vectors];
     const T* from = start != nullptr ? start : c;
     const size_t step = start != nullptr ? 0 : ldc;
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i, from += step) {
+    for (size_t i = 0; i < rows; ++i, from += step) {
 #pragma GCC unroll 8
-        for (int v = 0; v < vectors; ++v) acc[i][v] = load(from + v * lanes<T>);
+        for (size_t v = 0; v < vectors; ++v) acc[i][v] = load(from + v * lanes<T>);
     }
     multiply_add<false, rows, vectors, T>(a, lda, b, ldb, depth, acc);
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i, c += ldc) {
+    for (size_t i = 0; i < rows; ++i, c += ldc) {
 #pragma GCC unroll 8
-        for (int v = 0; v < vectors; ++v) store(c + v * lanes<T>, acc[i][v]);
+        for (size_t v = 0; v < vectors; ++v) store(c + v * lanes<T>, acc[i][v]);
     }
 }
 
@@ -101,21 +101,21 @@ FUSEDNET_INLINE bool is_far(size_t rows, size_t columns) {
 }
 
 // out (rows, columns) = gradient_factor · Aᵀ · B + weight_factor · W.
-template <int rows, int vectors, class T>
+template <size_t rows, size_t vectors, class T>
 __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t row, size_t column, size_t columns,
                                            bool far) {
     const size_t ldw = g.ldw;
     const T* w = g.w + row * ldw + column;
     T* out = g.out + row * ldw + column;
-    for (int i = 0; i < rows && far; ++i) {  // on its way while the product is computed
-        for (int v = 0; v < vectors; ++v) __builtin_prefetch(out + i * ldw + v * lanes<T>, 1);
+    for (size_t i = 0; i < rows && far; ++i) {  // on its way while the product is computed
+        for (size_t v = 0; v < vectors; ++v) __builtin_prefetch(out + i * ldw + v * lanes<T>, 1);
     }
     Vec<T> acc[rows][vectors] = {};
     multiply_add<true, rows, vectors, T>(g.x + row, g.ldx, g.dz + column, g.lddz, g.m, acc);
     const T gradient_factor = g.gradient_factor, weight_factor = g.weight_factor;
-    for (int i = 0; i < rows; ++i, w += ldw, out += ldw) {
+    for (size_t i = 0; i < rows; ++i, w += ldw, out += ldw) {
 #pragma GCC unroll 8
-        for (int v = 0; v < vectors; ++v) {
+        for (size_t v = 0; v < vectors; ++v) {
             const size_t j = v * lanes<T>;
             Vec<T> r = acc[i][v] * gradient_factor;
             if (j + lanes<T> <= columns) {
@@ -131,16 +131,16 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t ro
 
 // y[i] = start + x[i, :] · w for contiguous w: the products whose result is a single, contiguous column. (One column
 // of a wider result goes through the tiles: its bits must not depend on where the result was split.)
-template <int rows, class T>
+template <size_t rows, class T>
 FUSEDNET_INLINE void dot_tile(const T* x, size_t ldx, const T* w, size_t k, T start, T* y, size_t ldy) {
     Vec<T> acc[rows] = {};
     for_each_vector<T>(k, [&](size_t p, auto access) {
         const Vec<T> line = access.load(w + p);
 #pragma GCC unroll 8
-        for (int i = 0; i < rows; ++i) acc[i] = fma(access.load(x + i * ldx + p), line, acc[i]);
+        for (size_t i = 0; i < rows; ++i) acc[i] = fma(access.load(x + i * ldx + p), line, acc[i]);
     });
 #pragma GCC unroll 8
-    for (int i = 0; i < rows; ++i) y[i * ldy] = start + sum_lanes<T>(acc[i]);
+    for (size_t i = 0; i < rows; ++i) y[i * ldy] = start + sum_lanes<T>(acc[i]);
 }
 
 template <class T>
@@ -230,7 +230,7 @@ private:
 };
 
 // C (m, vectors) = start + A (m, depth) · B (depth, vectors), B in place or packed, in blocks of the depth.
-template <int vectors, class T>
+template <size_t vectors, class T>
 void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, size_t depth, const T* start, T* c,
                    size_t ldc, Prefetch<T> next) {
     const size_t tiles = (m + tile_rows - 1) / tile_rows * ((depth + depth_block - 1) / depth_block);
@@ -247,7 +247,7 @@ void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, siz
 
 // One row: C (1, n) = start + A (1, depth) · B (depth, n) over whole vectors, in place where start is null.
 // Returns the columns done; what remains is less than a vector.
-template <int vectors, class T>
+template <size_t vectors, class T>
 FUSEDNET_INLINE size_t product_row(const T* a, const T* b, size_t ldb, size_t depth, const T* start, T* c, size_t j,
                                    size_t n) {
     for (; j + vectors * lanes<T> <= n; j += vectors * lanes<T>) {

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <random>
 #include <type_traits>
@@ -24,6 +25,8 @@ constexpr std::size_t effort = 1;
 #else
 constexpr std::size_t effort = 16;
 #endif
+
+using Sizes = std::initializer_list<std::size_t>;
 
 template <class T>
 using Wide = std::conditional_t<sizeof(T) == 4, double, long double>;  // for references

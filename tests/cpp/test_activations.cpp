@@ -114,18 +114,18 @@ TEST_CASE_TEMPLATE("exponential activations are within 4 ulp", T, float, double)
     const std::vector<T> x = arguments<T>();
     std::vector<Wide<T>> expected(x.size());
     std::vector<T> y(x.size());
-    for (const auto& [f, name] : exponential_activations) {
-        for (std::size_t i = 0; i < x.size(); ++i) expected[i] = reference<T>(f, static_cast<Wide<T>>(x[i]));
+    for (const Named& function : exponential_activations) {
+        for (std::size_t i = 0; i < x.size(); ++i) expected[i] = reference<T>(function.f, static_cast<Wide<T>>(x[i]));
         for (const std::string& set : available_kernel_sets()) {
-            table_of<T>(*find_kernels(set)).activation(f, x.data(), y.data(), nullptr, x.size());
+            table_of<T>(*find_kernels(set)).activation(function.f, x.data(), y.data(), nullptr, x.size());
             double worst = 0;
             T where = 0;
             for (std::size_t i = 0; i < x.size(); ++i) {
                 const double error = ulps(y[i], expected[i]);
                 if (error > worst) worst = error, where = x[i];
             }
-            MESSAGE(type_name<T>, " ", set, " ", name, ": at most ", worst, " ulp, at ", where);
-            CHECK_MESSAGE(worst <= 4, name, " of ", where);
+            MESSAGE(type_name<T>, " ", set, " ", function.name, ": at most ", worst, " ulp, at ", where);
+            CHECK_MESSAGE(worst <= 4, function.name, " of ", where);
         }
     }
 }
@@ -135,7 +135,7 @@ TEST_CASE_TEMPLATE("softmax is within 4 ulp", T, float, double) {
     for (const std::string& set : available_kernel_sets()) {
         const KernelTable<T>& kernels = table_of<T>(*find_kernels(set));
         double worst = 0;
-        for (const std::size_t columns : {1, 2, 3, 4, 7, 8, 10, 15, 16, 17, 33, 64, 100, 1000}) {
+        for (const std::size_t columns : Sizes{1, 2, 3, 4, 7, 8, 10, 15, 16, 17, 33, 64, 100, 1000}) {
             for (const double range : {1.0, 10.0, 100.0, 1000.0}) {
                 for (std::size_t row = 0; row < 4 * effort; ++row) {
                     std::vector<T> z = random.vector<T>(columns, -range, range), y(columns);
@@ -257,7 +257,7 @@ TEST_CASE_TEMPLATE("activations and derivatives of any length, in place, and not
 TEST_CASE_TEMPLATE("softmax and its derivative by rows", T, float, double) {
     Random random(4);
     for_each_table<T>([&](const KernelTable<T>& kernels) {
-        for (const std::size_t columns : {1, 2, 5, 15, 16, 17, 31, 64, 65}) {
+        for (const std::size_t columns : Sizes{1, 2, 5, 15, 16, 17, 31, 64, 65}) {
             constexpr std::size_t rows = 3;
             Matrix<T> z = operand<T>(rows, columns, 2).fill(random, -4, 4),
                       g = operand<T>(rows, columns, 1).fill(random);

@@ -54,7 +54,7 @@ TEST_CASE("every loss and hidden activation") {
     for (const Loss loss : {Loss::mse, Loss::half_mse, Loss::mae, Loss::huber, Loss::cross_entropy,
                             Loss::binary_cross_entropy, Loss::poisson, Loss::quantile}) {
         for (const Activation hidden : hidden_activations) {
-            for (const std::size_t outputs : {1, 3}) {
+            for (const std::size_t outputs : Sizes{1, 3}) {
                 CAPTURE(std::string(loss_name(loss)));
                 CAPTURE(static_cast<int>(hidden));
                 CAPTURE(outputs);
@@ -76,7 +76,7 @@ TEST_CASE("every loss and hidden activation") {
 
 TEST_CASE("every output activation under a loss of its output") {
     for (const Loss loss : {Loss::mse, Loss::half_mse, Loss::huber}) {
-        for (const std::size_t outputs : {1, 4}) {
+        for (const std::size_t outputs : Sizes{1, 4}) {
             for (int f = 0; f <= static_cast<int>(Activation::softmax); ++f) {
                 CAPTURE(f);
                 Net net(network_config({2, 6, outputs}, Activation::tanh, static_cast<Activation>(f), loss));
@@ -108,8 +108,8 @@ TEST_CASE("a custom loss, of any width of targets") {
 
 TEST_CASE("backward takes dL/dy and gives the gradient by the input") {
     for (const Activation output : {Activation::identity, Activation::sigmoid, Activation::gelu, Activation::softmax}) {
-        for (const std::size_t inputs : {1, 3}) {
-            for (const std::size_t rows : {1, 6}) {
+        for (const std::size_t inputs : Sizes{1, 3}) {
+            for (const std::size_t rows : Sizes{1, 6}) {
                 CAPTURE(static_cast<int>(output));
                 CAPTURE(inputs);
                 CAPTURE(rows);

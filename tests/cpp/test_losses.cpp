@@ -61,8 +61,8 @@ TEST_CASE_TEMPLATE("elementwise losses", T, float, double) {
     using R = Wide<T>;
     Random random(1);
     for (const Kind& kind : kinds) {
-        for (const std::size_t columns : {1, 2, 3, 8, 15, 16, 17, 40}) {
-            for (const std::size_t rows : {1, 2, 7, 33, 1300}) {
+        for (const std::size_t columns : Sizes{1, 2, 3, 8, 15, 16, 17, 40}) {
+            for (const std::size_t rows : Sizes{1, 2, 7, 33, 1300}) {
                 if (columns > 3 && rows > 100) continue;
                 CAPTURE(static_cast<int>(kind.loss));
                 CAPTURE(columns);
@@ -116,8 +116,8 @@ TEST_CASE_TEMPLATE("elementwise losses", T, float, double) {
 TEST_CASE_TEMPLATE("cross entropy of logits, by labels and by probabilities", T, float, double) {
     using R = Wide<T>;
     Random random(2);
-    for (const std::size_t columns : {1, 2, 3, 7, 8, 10, 16, 17, 33, 100}) {
-        for (const std::size_t rows : {1, 5, 40}) {
+    for (const std::size_t columns : Sizes{1, 2, 3, 7, 8, 10, 16, 17, 33, 100}) {
+        for (const std::size_t rows : Sizes{1, 5, 40}) {
             for (const double range : {3.0, 300.0}) {
                 CAPTURE(columns);
                 CAPTURE(rows);
@@ -197,7 +197,7 @@ TEST_CASE_TEMPLATE("what is not a number comes out as none", T, float, double) {
     for_each_table<T>([&](const KernelTable<T>& kernels) {
         for (const Kind& kind : kinds) {
             CAPTURE(static_cast<int>(kind.loss));
-            for (const std::size_t columns : {1, 3, 20}) {
+            for (const std::size_t columns : Sizes{1, 3, 20}) {
                 std::vector<T> p(2 * columns, T(0.5)), t(2 * columns, T(0.5)), g(2 * columns);
                 p[columns] = quiet_nan<T>;
                 const double value = kernels.loss({kind.loss, kind.parameter, p.data(), columns, t.data(), columns,

@@ -55,7 +55,7 @@ std::vector<T> train(const Setup& s, std::size_t threads) {
     std::vector<std::int64_t> order(rows);
     std::iota(order.rbegin(), order.rend(), 0);
     std::vector<T> trace;
-    for (const std::size_t batch : {64, 150, 410}) {
+    for (const std::size_t batch : Sizes{64, 150, 410}) {
         trace.push_back(static_cast<T>(net.train_epoch(samples, o, batch, order.data(), rows, nullptr)));
     }
     trace.push_back(static_cast<T>(net.loss(samples)));
@@ -76,7 +76,7 @@ TEST_CASE_TEMPLATE("the same bits at 1, 2, 3 and 4 threads, and in every run", T
         CAPTURE(static_cast<int>(s.loss));
         const std::vector<T> alone = train<T>(s, 1);
         CHECK(std::all_of(alone.begin(), alone.end(), [](T x) { return std::isfinite(x); }));
-        for (const std::size_t threads : {1, 2, 3, 4}) CHECK(same_bits(train<T>(s, threads), alone));
+        for (const std::size_t threads : Sizes{1, 2, 3, 4}) CHECK(same_bits(train<T>(s, threads), alone));
     }
 }
 
@@ -151,7 +151,7 @@ TEST_CASE_TEMPLATE("predict is re-entrant, strided, and has no memory", T, float
     kernels<T>().softmax(logits.data(), outputs, softmax.data(), outputs, rows, outputs);
     CHECK(same_bits(softmax, expected));
     // A single row takes another road.
-    for (const std::size_t row : {0, 150, 299}) {
+    for (const std::size_t row : Sizes{0, 150, 299}) {
         InputMatrix one = x;
         one.data = data.x.data() + row * large.front();
         one.rows = 1;

@@ -36,10 +36,10 @@ std::size_t threads_of_new_team(std::size_t wanted) {
 
 TEST_CASE("every task runs once") {
     const Threads four(4);
-    for (const std::size_t threads : {1, 2, 3, 4}) {
+    for (const std::size_t threads : Sizes{1, 2, 3, 4}) {
         const Team team(threads);
         CHECK(team.size() == threads);
-        for (const std::size_t count : {0, 1, 2, 3, 5, 100, 3000}) CHECK(runs_all(team, count));
+        for (const std::size_t count : Sizes{0, 1, 2, 3, 5, 100, 3000}) CHECK(runs_all(team, count));
     }
 }
 

@@ -118,7 +118,7 @@ TEST_CASE_TEMPLATE("plain SGD needs no state", T, float, double) {
 TEST_CASE_TEMPLATE("gather copies the rows asked for and finds the first that is not finite", T, float, double) {
     Random random(2);
     for_each_table<T>([&](const KernelTable<T>& kernels) {
-        for (const std::size_t columns : {1, 2, 3, 7, 8, 15, 16, 17, 33}) {
+        for (const std::size_t columns : Sizes{1, 2, 3, 7, 8, 15, 16, 17, 33}) {
             CAPTURE(columns);
             constexpr std::size_t rows = 9;
             Matrix<T> source = operand<T>(rows, columns, 2).fill(random);
@@ -160,7 +160,7 @@ TEST_CASE_TEMPLATE("gather copies the rows asked for and finds the first that is
 TEST_CASE_TEMPLATE("sum of squares and scale", T, float, double) {
     Random random(3);
     for_each_table<T>([&](const KernelTable<T>& kernels) {
-        for (const std::size_t n : {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 1023, 1025, 5000}) {
+        for (const std::size_t n : Sizes{1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 1023, 1025, 5000}) {
             Matrix<T> x = operand<T>(1, n).fill(random), scaled = output<T>(1, n);
             Wide<T> expected = 0;
             for (std::size_t i = 0; i < n; ++i)
@@ -187,7 +187,7 @@ TEST_CASE("the reference generator gives the published vectors") {
 // An element is dropped where its word is below rate · 2³²: the same elements with every kernel set and type.
 TEST_CASE_TEMPLATE("dropout draws from Philox by seed, step, layer, row and column", T, float, double) {
     for_each_table<T>([&](const KernelTable<T>& kernels) {
-        for (const std::size_t columns : {1, 3, 4, 63, 64, 65, 130}) {
+        for (const std::size_t columns : Sizes{1, 3, 4, 63, 64, 65, 130}) {
             for (const double rate : {0.1, 0.5, 0.9}) {
                 for (const std::uint64_t seed : {std::uint64_t{0}, std::uint64_t{0x123456789abcdef0}}) {
                     for (const std::uint64_t step : {std::uint64_t{0}, std::uint64_t{7}, std::uint64_t{0x500000003}}) {

@@ -1,0 +1,151 @@
+// From a caller's arrays of any type and strides into the workspace, and what is refused.
+#include <cstdint>
+#include <cstring>
+#include <stdexcept>
+
+#include "core/check.h"
+#include "core/gather.h"
+#include "core/loss.h"
+#include "support.h"
+
+namespace {
+
+using namespace fusednet;
+using namespace fusednet::testing;
+
+// rows × columns of S at any byte strides, in memory of its own; element (i, j) is 3·i + j.
+template <class S>
+struct Strided {
+    std::vector<unsigned char> bytes;
+    InputMatrix matrix;
+
+    Strided(DType dtype, std::size_t rows, std::size_t columns, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride,
+            std::size_t shift) {
+        const auto extent = [](std::size_t n, std::ptrdiff_t stride) {
+            return static_cast<std::ptrdiff_t>(n - 1) * stride;
+        };
+        const std::ptrdiff_t lowest = std::min<std::ptrdiff_t>(0, extent(rows, row_stride)) +
+                                      std::min<std::ptrdiff_t>(0, extent(columns, column_stride));
+        const std::ptrdiff_t highest = std::max<std::ptrdiff_t>(0, extent(rows, row_stride)) +
+                                       std::max<std::ptrdiff_t>(0, extent(columns, column_stride));
+        bytes.resize(static_cast<std::size_t>(highest - lowest) + sizeof(S) + shift);
+        unsigned char* first = bytes.data() + shift - lowest;
+        for (std::size_t i = 0; i < rows; ++i) {
+            for (std::size_t j = 0; j < columns; ++j) {
+                const S value = static_cast<S>(3 * i + j);
+                std::memcpy(first + static_cast<std::ptrdiff_t>(i) * row_stride +
+                                static_cast<std::ptrdiff_t>(j) * column_stride,
+                            &value, sizeof(S));
+            }
+        }
+        matrix = {first, dtype, rows, columns, row_stride, column_stride};
+    }
+};
+
+template <class S, class T>
+void check_all_strides(DType dtype) {
+    CAPTURE(std::string(dtype_name(dtype)));
+    constexpr std::size_t rows = 5, columns = 3;
+    constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(S));
+    struct Strides {
+        std::ptrdiff_t row, column;
+        std::size_t shift;
+    };
+    for (const Strides s : {Strides{3 * size, size, 0},
+                            {7 * size, 2 * size, 0},
+                            {size, 5 * size, 0},
+                            {-3 * size, size, 0},
+                            {-3 * size, -size, 0},
+                            {4 * size + 1, size + 1, 1},
+                            {3 * size, size, 1}}) {
+        CAPTURE(s.row);
+        CAPTURE(s.column);
+        CAPTURE(s.shift);
+        const Strided<S> source(dtype, rows, columns, s.row, s.column, s.shift);
+        const std::int64_t index[] = {4, 0, 0, 2};
+        for (const RowSelection& selection : {RowSelection{nullptr, 0, rows}, {nullptr, 2, 3}, {index, 0, 4}}) {
+            Matrix<T> out = output<T>(selection.count, columns, 2);
+            gather_rows(source.matrix, selection, out.data(), out.ld(), "X");
+            CHECK(out.untouched());
+            for (std::size_t i = 0; i < selection.count; ++i) {
+                for (std::size_t j = 0; j < columns; ++j) {
+                    CHECK(out(i, j) == static_cast<T>(static_cast<S>(3 * selection.row(i) + j)));
+                }
+            }
+        }
+    }
+}
+
+template <class T>
+InputMatrix column(const std::vector<T>& v, DType dtype) {
+    return {
+        v.data(), dtype, v.size(), 1, static_cast<std::ptrdiff_t>(sizeof(T)), static_cast<std::ptrdiff_t>(sizeof(T))};
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("every type at every stride", T, float, double) {
+    check_all_strides<bool, T>(DType::boolean);
+    check_all_strides<std::int8_t, T>(DType::int8);
+    check_all_strides<std::int16_t, T>(DType::int16);
+    check_all_strides<std::int32_t, T>(DType::int32);
+    check_all_strides<std::int64_t, T>(DType::int64);
+    check_all_strides<std::uint8_t, T>(DType::uint8);
+    check_all_strides<std::uint16_t, T>(DType::uint16);
+    check_all_strides<std::uint32_t, T>(DType::uint32);
+    check_all_strides<std::uint64_t, T>(DType::uint64);
+    check_all_strides<float, T>(DType::float32);
+    check_all_strides<double, T>(DType::float64);
+}
+
+TEST_CASE("values that are not finite, or do not fit, are named by row and column") {
+    std::vector<double> values = {1, 2, 3, 4, 5, 6};
+    const InputMatrix x = {values.data(), DType::float64, 3, 2, 16, 8};
+    std::vector<float> out(6);
+    const auto gather = [&] { gather_rows(x, {nullptr, 0, 3}, out.data(), 2, "X"); };
+    gather();
+    values[3] = 1e39;  // beyond float32
+    CHECK_THROWS_WITH_AS(gather(), doctest::Contains("float32, received inf in row 1, column 1"),
+                         std::invalid_argument);
+    std::vector<double> wide(6);
+    gather_rows(x, {nullptr, 0, 3}, wide.data(), 2, "X");
+    values[3] = quiet_nan<double>;
+    const std::int64_t index[] = {0, 2, 1};
+    CHECK_THROWS_WITH_AS(gather_rows(x, {index, 0, 3}, wide.data(), 2, "X"),
+                         doctest::Contains("float64, received nan in row 1, column 1"), std::invalid_argument);
+}
+
+TEST_CASE("targets and weights outside a loss's domain") {
+    const std::vector<float> values = {0, 0.5f, 1, 1.5f};
+    const InputMatrix y = column(values, DType::float32);
+    std::vector<float> out(4);
+    for (const Loss loss : {Loss::mse, Loss::poisson}) gather_targets(y, {nullptr, 0, 4}, out.data(), 1, loss);
+    for (const Loss loss : {Loss::binary_cross_entropy, Loss::cross_entropy}) {
+        gather_targets(y, {nullptr, 0, 3}, out.data(), 1, loss);
+        CHECK_THROWS_WITH_AS(gather_targets(y, {nullptr, 0, 4}, out.data(), 1, loss),
+                             doctest::Contains("expected values from 0 to 1, received 1.5 in row 3"),
+                             std::invalid_argument);
+    }
+    const std::vector<float> negative = {1, -0.25f};
+    CHECK_THROWS_AS(gather_targets(column(negative, DType::float32), {nullptr, 0, 2}, out.data(), 1, Loss::poisson),
+                    std::invalid_argument);
+    CHECK_THROWS_WITH_AS(gather_weights(column(negative, DType::float32), {nullptr, 0, 2}, out.data()),
+                         doctest::Contains("sample_weight"), std::invalid_argument);
+}
+
+TEST_CASE("labels of any integer type, in range") {
+    std::vector<std::int32_t> out(3);
+    const std::vector<std::uint8_t> bytes = {0, 9, 3};
+    gather_labels(column(bytes, DType::uint8), {nullptr, 0, 3}, out.data(), 10);
+    CHECK(out == std::vector<std::int32_t>{0, 9, 3});
+    CHECK_THROWS_WITH_AS(gather_labels(column(bytes, DType::uint8), {nullptr, 0, 3}, out.data(), 9),
+                         doctest::Contains("expected class labels from 0 to 8, received 9 in row 1"),
+                         std::invalid_argument);
+    const std::vector<std::int64_t> wide = {-1, std::int64_t{1} << 40};
+    for (const std::size_t row : Sizes{0, 1}) {
+        CHECK_THROWS_AS(gather_labels(column(wide, DType::int64), {nullptr, row, 1}, out.data(), 10),
+                        std::invalid_argument);
+    }
+    const std::vector<std::uint64_t> huge = {~std::uint64_t{0}};
+    CHECK_THROWS_AS(gather_labels(column(huge, DType::uint64), {nullptr, 0, 1}, out.data(), 10), std::invalid_argument);
+}
