@@ -1,4 +1,4 @@
-"""What to run while working on fusednet: ``nox -s tests``, ``nox -s cpp(asan)`` and so on; ``nox -l`` lists all."""
+"""What to run while working on fusednet: ``nox -s tests``, ``nox -s cpp``; ``nox -l`` lists all."""
 
 import nox
 

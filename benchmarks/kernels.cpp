@@ -1,5 +1,5 @@
-// GFLOP/s of the three matrix products, by shape, element type and kernel set, beside the processor's own peak of
-// multiply-adds on registers. Run pinned to one core: taskset -c 0 kernel_benchmark
+// GFLOP/s of the three matrix products, by shape, element type and kernel set; of one set, if it is named. A table for
+// people and for run.py. Run pinned to one core: taskset -c 0 kernel_benchmark avx2
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

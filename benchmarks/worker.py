@@ -3,90 +3,97 @@
 A process each keeps the libraries' thread pools and allocators apart. While one measures, the others wait.
 """
 
-import importlib
 import json
-import os
 import sys
 import time
-from itertools import pairwise
+from dataclasses import replace
+from itertools import repeat
 
 import numpy as np
 
-from contenders import NAMES
+from .cases import Case
+from .contenders import CONTENDERS
 
-
-def network(case, seed=0):
-    """Return the initial weights of a case, the same in every process."""
-    rng, dtype = np.random.default_rng(seed), case["dtype"]
-    return [
-        ((rng.uniform(-1, 1, (i, o)) / np.sqrt(i)).astype(dtype), rng.uniform(-0.1, 0.1, o).astype(dtype))
-        for i, o in pairwise(case["widths"])
-    ]
-
-
-def data(case, samples, seed=1):
-    """Return inputs and targets of a case."""
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((samples, case["widths"][0])).astype(case["dtype"])
-    return X, rng.standard_normal((samples, case["widths"][-1])).astype(case["dtype"])
+# How far a contender may be from NumPy in float64: weights after an epoch, relative to how far each array has
+# moved (a wrong factor in the learning rate or the loss is some 0.5 here); predictions, to the largest.
+TOLERANCE = {"float32": {"train": 1e-2, "predict": 1e-4}, "float64": {"train": 1e-6, "predict": 1e-10}}
+CHECKED_ROWS = 1000
 
 
 class Worker:
-    def __init__(self, module):
-        self.module = module
+    def __init__(self, name, threads):
+        self.make, self.reference = CONTENDERS[name].load(), CONTENDERS["NumPy"].load()
+        self.threads = 1 if CONTENDERS[name].one_thread else threads
 
-    def prepare(self, case):
-        """Build the network of a case; return how far a few steps of it are from `numpy_net` in float64."""
-        self.case = case
-        self.contender = self._contender(self.module, case)
-        X, y = data(case, 4 * case["batch"])
-        self.contender.train_epoch(X, y)
-        wide = {**case, "dtype": "float64"}
-        reference = self._contender("numpy_net", wide)
-        reference.train_epoch(X.astype("float64"), y.astype("float64"))
-        scale = max(np.abs(W).max() for W, _ in reference.weights())
-        pairs = zip(self.contender.weights(), reference.weights(), strict=True)
-        error = max(float(np.abs(a - b).max()) for own, ref in pairs for a, b in zip(own, ref, strict=True))
-        # Enough steps that an epoch takes a few milliseconds, in a bounded amount of memory.
-        flops = 6 * case["batch"] * sum(a * b for a, b in pairwise(case["widths"]))
-        self.steps = int(np.clip(2e8 / flops, 8, 2000))
-        self.X, self.y = data(case, self.steps * case["batch"])
-        self.single = self.contender.single(np.ascontiguousarray(self.X[0]))
-        return {"error": error / scale}
+    def prepare(self, kind, **fields):
+        """Build the network of a case and check its results; the methods below then time what was built."""
+        case = Case(**{**fields, "widths": tuple(fields["widths"])})
+        wide = replace(case, dtype="float64")
+        self.body = None  # lets go of the last case's arrays
+        contender = self.make(case, case.weights(), self.threads)
+        prepare = {"train": self._prepare_training, "predict": self._prepare_prediction}[kind]
+        reference = self.reference(
+            wide, [(W.astype("float64"), b.astype("float64")) for W, b in case.weights()], None
+        )
+        error = prepare(case, contender, reference)
+        if not error < TOLERANCE[case.dtype][kind]:
+            raise ArithmeticError(f"{error:.1e} away from the reference")
+        return error
 
-    def train(self, seconds):
-        """Return microseconds a training step, over at least that many seconds."""
-        return self._time(lambda: self.contender.train_epoch(self.X, self.y), self.steps, seconds)
+    def _prepare_training(self, case, contender, reference):
+        rows = case.steps * case.batch
+        X, y = case.inputs(rows), case.targets(rows)
+        contender.hold(X, y)
+        contender.train_epoch()
+        reference.hold(X.astype("float64"), y if y.dtype.kind == "i" else y.astype("float64"))
+        reference.train_epoch()
+        self.body, self.calls, self.units = contender.train_epoch, 1, case.steps
+        return max(
+            float(np.linalg.norm(own - ref) / np.linalg.norm(ref - start))
+            for triple in zip(contender.weights(), reference.weights(), case.weights(), strict=True)
+            for own, ref, start in zip(*triple, strict=True)
+        )
 
-    def predict(self, seconds):
-        """Return microseconds a prediction of one row."""
-        repeat = range(100)
-        return self._time(lambda: [self.single() for _ in repeat], 100, seconds)
+    def _prepare_prediction(self, case, contender, reference):
+        X = case.inputs(case.batch)
+        self.body = contender.predictor(X)
+        prediction = np.asarray(self.body()).reshape(case.batch, -1)
+        self.calls = self.units = self._calls(case)
+        sample = slice(None, None, 1 + case.batch // CHECKED_ROWS)
+        expected = reference.predictor(X[sample].astype("float64"))()
+        return float(np.abs(prediction[sample] - expected).max() / np.abs(expected).max())
 
-    @staticmethod
-    def _contender(module, case):
-        contender = importlib.import_module(f"contenders.{module}").Contender
-        return contender(network(case), case["activation"], case["rate"], case["batch"], case["dtype"])
+    def _calls(self, case):
+        """Return how many calls to time at once: a millisecond's worth, as looking at the clock costs too."""
+        if case.prediction_flops > 1e9:
+            return 1
+        start = time.perf_counter()
+        self.body()
+        return 1 + int(1e-3 / (time.perf_counter() - start))
 
-    @staticmethod
-    def _time(body, units, seconds):
-        body()
+    def measure(self, seconds):
+        """Return microseconds a step or a prediction: the best of some seconds, of one run at least."""
         best, end = float("inf"), time.perf_counter() + seconds
-        while time.perf_counter() < end:
+        while True:
             start = time.perf_counter()
-            body()
-            best = min(best, time.perf_counter() - start)
-        return 1e6 * best / units
+            for _ in repeat(None, self.calls):
+                self.body()
+            now = time.perf_counter()
+            best = min(best, now - start)
+            if now > end:
+                return 1e6 * best / self.units
 
 
 def main():
-    name, cores = sys.argv[1], [int(core) for core in sys.argv[2].split(",")]
-    os.sched_setaffinity(0, cores)
     answers, sys.stdout = sys.stdout, sys.stderr  # libraries may print
-    worker = Worker(NAMES[name])
+    worker = Worker(sys.argv[1], json.loads(sys.argv[2]))
     for line in sys.stdin:
-        method, argument = json.loads(line)
-        print(json.dumps(getattr(worker, method)(argument)), file=answers, flush=True)
+        method, arguments = json.loads(line)
+        try:
+            answer = {"value": getattr(worker, method)(**arguments)}
+        except Exception as error:  # a case that a library cannot do is reported, and ends nothing else
+            answer = {"failure": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

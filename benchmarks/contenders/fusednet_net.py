@@ -1,35 +1,46 @@
-"""fusednet: `fit` over the epoch without shuffling; predictions into an array made once."""
+"""fusednet: the core's epoch, without what `fit` adds (overhead.py measures that); one row as a 1-D array."""
+
+from functools import partial
 
 import numpy as np
 
 import fusednet as fn
 
+from ..cases import EPSILON
+
 
 class Contender:
-    def __init__(self, weights, activation, learning_rate, batch_size, dtype):
-        widths = [weights[0][0].shape[0], *(b.size for _, b in weights)]
-        self.net = fn.Network(widths, activation, dtype=dtype)
+    def __init__(self, case, weights, threads):
+        fn.set_num_threads(threads)
+        classes = case.loss == "cross_entropy"
+        self.net = fn.Network(
+            case.widths,
+            case.activation,
+            output="softmax" if classes else "identity",
+            loss=case.loss,
+            dtype=case.dtype,
+        )
         for layer, (W, b) in zip(self.net.layers, weights, strict=True):
             layer.weights, layer.bias = W, b
-        self.optimizer, self.batch_size = fn.SGD(learning_rate), batch_size
+        self.optimizer = fn.SGD(case.rate) if case.optimizer == "sgd" else fn.Adam(case.rate, epsilon=EPSILON)
+        self.batch = case.batch
 
-    def train_epoch(self, X, y):
-        self.net.fit(
-            X,
-            y,
-            epochs=1,
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            shuffle=False,
-            progress=False,
-        )
+    def hold(self, X, y):
+        self.X, self.y = X, y
 
-    def predict(self, X):
-        return self.net.predict(X)
-
-    def single(self, x):
-        predict, out = self.net.predict, np.empty(self.net.layers[-1].out_features, x.dtype)
-        return lambda: predict(x, out)
+    def train_epoch(self):
+        self.net._core.train_epoch(self.X, self.y, self.optimizer._core, self.batch)
 
     def weights(self):
         return [(layer.weights, layer.bias) for layer in self.net.layers]
+
+    def predictor(self, X):
+        return partial(self.net.predict, X[0] if len(X) == 1 else X)
+
+
+class IntoArray(Contender):
+    """Predictions into an array that is there already."""
+
+    def predictor(self, X):
+        predict = super().predictor(X)
+        return partial(predict, np.empty_like(predict()))

@@ -1,0 +1,124 @@
+"""The contenders' processes, and taking turns."""
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "FUSEDNET_NUM_THREADS")
+# These choose another OpenBLAS kernel than the processor's own.
+BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+ONE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
+
+def environment(threads):
+    """Return the environment of a contender with one thread, or with the library's own choice (None)."""
+    chosen = {
+        name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES + BLAS_VARIABLES
+    }
+    if threads:
+        chosen |= dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"XLA_FLAGS": ONE_THREAD_XLA}
+    return chosen
+
+
+def available_cores():
+    return (
+        sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count()))
+    )
+
+
+@contextlib.contextmanager
+def affinity(cores):
+    """Start processes on these cores; where an operating system has no such thing, its scheduler decides."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+class Process:
+    """A worker, to ask one thing at a time."""
+
+    def __init__(self, name, process, log, pause):
+        self.name, self.process, self.log, self.pause = name, process, log, pause
+
+    def ask(self, method, **arguments):
+        """Return {"value": …} or {"failure": …}."""
+        time.sleep(self.pause)
+        try:
+            self.process.stdin.write(json.dumps([method, arguments]) + "\n")
+            self.process.stdin.flush()
+            return json.loads(self.process.stdout.readline())
+        except (BrokenPipeError, json.JSONDecodeError):
+            self.log.seek(0)
+            return {"failure": f"the process died: {self.log.read()[-300:]}"}
+
+
+def module(name, *arguments):
+    """Return the command that runs a module of this package, from `ROOT`."""
+    return [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+
+
+@contextlib.contextmanager
+def started(name, threads, cores):
+    """Run a worker for one contender on some cores."""
+    pause = 0 if threads else 0.01  # for the threads of the one before to go to sleep
+    with tempfile.TemporaryFile("w+") as log:  # what the library has to say is wanted only if it dies
+        with affinity(cores):
+            process = subprocess.Popen(
+                module("worker", name, json.dumps(threads)),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment(threads),
+                cwd=ROOT,
+            )
+        try:
+            yield Process(name, process, log, pause)
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                process.communicate()
+
+
+def compare(processes, kind, case, rounds, seconds):
+    """Return the record of one case: each contender checked, then timed in turns with the others, in µs."""
+    errors, times, failures = {}, {}, {}
+
+    def ask(process, results, method, **arguments):
+        answer = process.ask(method, **arguments)
+        if "failure" in answer:
+            failures[process.name] = answer["failure"]
+        else:
+            results.setdefault(process.name, []).append(answer["value"])
+
+    for process in processes:
+        ask(process, errors, "prepare", kind=kind, **asdict(case))
+    for _ in range(rounds):
+        for process in processes:
+            if process.name not in failures:
+                ask(process, times, "measure", seconds=seconds)
+    return {
+        **asdict(case),
+        "label": case.label,
+        "flops": case.training_flops if kind == "train" else case.prediction_flops,
+        "times": {
+            name: {"min": min(t), "median": statistics.median(t)}
+            for name, t in times.items()
+            if name not in failures
+        },
+        "errors": {name: error for name, (error,) in errors.items()},
+        "failures": failures,
+    }

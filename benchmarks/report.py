@@ -1,0 +1,204 @@
+"""Turn results into Markdown and charts: ``python -m benchmarks.report FILE.json`` writes docs/ anew."""
+
+import json
+import sys
+from pathlib import Path
+
+from .processes import ROOT
+
+DOCS = ROOT / "docs"
+BEGIN, END = "<!-- Results: written by benchmarks/report.py. -->", "<!-- End of the results. -->"
+OWN = ("fusednet", "fusednet (out=)")
+
+
+def number(value):
+    """Return three digits or all those before the point."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 99.5 else f"{value:.1f}" if value >= 9.95 else f"{value:.2f}"
+
+
+def table(head, rows):
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def select(results, part, **fields):
+    return [r for r in results.get(part, ()) if all(r[key] == value for key, value in fields.items())]
+
+
+def efficiency(results, record):
+    """Return GFLOP/s and its share of the peak, as text."""
+    rate = record["flops"] / record["times"]["fusednet"]["min"] * 1e-3
+    peaks = results.get("machine", {}).get("peak", {}).get(results["about"]["kernel_set"])
+    share = f"{100 * rate / peaks[record['dtype']][record.get('cores', 'one')]:.0f} %" if peaks else "–"
+    return [number(rate), share]
+
+
+def comparison(results, records, title, alone=()):
+    """Return a table of fusednet's figures and the others' beside them, and what was left out of it.
+
+    `alone` are records of the same cases on one core, to tell what the other cores bring.
+    """
+    failures = [f"- {r['label']}, {name}: {why}" for r in records for name, why in r["failures"].items()]
+    records = [record for record in records if "fusednet" in record["times"]]
+    single = {r["label"]: r["times"]["fusednet"]["min"] for r in alone if "fusednet" in r["times"]}
+    names = list(dict.fromkeys(name for record in records for name in record["errors"] if name not in OWN))
+    into = any("fusednet (out=)" in record["times"] for record in records)
+    head = [title, "fusednet", "median"]
+    head += ["with `out=`"] * into + ["on one core"] * bool(single) + ["GFLOP/s", "of peak", "**ahead by**"]
+    rows = []
+    for record in records:
+        times = record["times"]
+        own = times["fusednet"]["min"]
+        others = {name: times[name]["min"] for name in names if name in times}
+        row = [record["label"], number(own), number(times["fusednet"]["median"])]
+        row += [number(times["fusednet (out=)"]["min"])] if into else []
+        if single:
+            one = single.get(record["label"])
+            row.append(f"{number(one)} ({one / own:.2f}×)" if one else "–")
+        row += [*efficiency(results, record), f"**{min(others.values()) / own:.2f}×**" if others else "–"]
+        row += [f"{number(others[n])} ({others[n] / own:.1f}×)" if n in others else "–" for n in names]
+        rows.append(row)
+    body = table([*head, *names], rows)
+    return body + ("\n\nLeft out:\n\n" + "\n".join(failures) if failures else "")
+
+
+def about(results):
+    info = results["about"]
+    versions = ", ".join(f"{name} {version}" for name, version in info["versions"].items())
+    machine = f"{info['processor']}, {info['cores']} cores, {info['system']}"
+    build = f"fusednet {info['fusednet']} built with {info['compiler']}, kernels {info['kernel_set']}"
+    blocks = [
+        f"{machine}; {build}; Python {info['python']}, {versions}; NumPy's BLAS: {info['blas']}. "
+        f"Measured on {results['date']}.",
+        f"Not installed, so not compared: {', '.join(info['missing'])}." if info["missing"] else "",
+    ]
+    if "machine" in results:
+        limits = results["machine"]
+        kinds = [(dtype, cores) for dtype in ("float32", "float64") for cores in ("one", "all")]
+        peaks = [
+            [name, *(number(peak[dtype][cores]) for dtype, cores in kinds)]
+            for name, peak in limits["peak"].items()
+        ]
+        head = ["peak, GFLOP/s", "float32, one core", "all cores", "float64, one core", "all cores"]
+        triads = {
+            f"{where}, {cores}": number(rate)
+            for where, rates in limits["bandwidth"].items()
+            for cores, rate in rates.items()
+        }
+        blocks += [
+            table(head, peaks),
+            f"A triad in the second-level cache (of {limits['l2_bytes'] / 2**20:.0f} MiB) moves "
+            f"{triads['l2, one']} GB/s on one core and {triads['l2, all']} on all; one in memory "
+            f"{triads['memory, one']} and {triads['memory, all']}.",
+        ]
+    return blocks
+
+
+def comparisons(results, part, title):
+    """Return the tables of training or prediction."""
+    blocks = []
+    alone = select(results, part, cores="one", dtype="float32")
+    together = select(results, part, cores="all", dtype="float32")
+    wide = select(results, part, dtype="float64")
+    name = part.capitalize()
+    if alone:
+        blocks += [f"### {name} on one core", comparison(results, alone, title)]
+        blocks.append(f"![{name} on one core](benchmark_{part}.png)")
+    if together:
+        blocks += [f"### {name} on all cores", comparison(results, together, title, alone)]
+    if wide:
+        blocks += [f"### {name} in float64 on one core", comparison(results, wide, title)]
+    return blocks
+
+
+def training(results):
+    return comparisons(results, "training", "µs a step (widths / batch)")
+
+
+def prediction(results):
+    return comparisons(results, "prediction", "µs a prediction (widths / rows)")
+
+
+def sweep(results):
+    blocks = ["### Sizes and shapes", "![GFLOP/s over width and batch](benchmark_sweep.png)"]
+    for axis, records in results["sweep"].items():
+        records = [record for record in records if "fusednet" in record["times"]]
+        values = [str(r["widths"][0] if axis == "width" else r["batch"]) for r in records]
+        rates, shares = zip(*(efficiency(results, record) for record in records), strict=True)
+        for i in range(0, len(values), 13):
+            part = slice(i, i + 13)
+            blocks.append(
+                table([axis, *values[part]], [["GFLOP/s", *rates[part]], ["of peak", *shares[part]]])
+            )
+    return blocks
+
+
+def fit(results):
+    bare = results["fit"]["bare epochs"]
+    rows = [
+        [way, number(t["min"]), *(f"{100 * (t[kind] / bare[kind] - 1):+.1f} %" for kind in ("min", "median"))]
+        for way, t in results["fit"].items()
+    ]
+    return ["### What `fit` adds", table(["64-128-128-1 / 32", "µs a step", "added", "by the medians"], rows)]
+
+
+def footprint(results):
+    head = ["", "installed, MiB", "import, ms", "first step, ms", "first prediction, ms"]
+    head += ["memory of an epoch, MiB", "of 100,000 predictions, MiB"]
+    rows = []
+    for name, figures in results["footprint"]["contenders"].items():
+        train, predict = figures.get("train", {}), figures["predict"]
+        imports = [run["import_ms"] for run in (train, predict) if "import_ms" in run]
+        values = [figures.get("installed_mib"), min(imports, default=None), train.get("first_ms")]
+        values += [predict.get("first_ms"), train.get("memory_mib"), predict.get("memory_mib")]
+        rows.append([name, *map(number, values)])
+    wheel = f"fusednet's wheel has {results['footprint']['wheel_mib']:.1f} MiB."
+    return ["### Beside speed", table(head, rows), wheel]
+
+
+def kernels(results):
+    products = ("forward", "+tanh", "input", "weight", "+update")
+    blocks = []
+    for dtype in ("float32", "float64"):
+        sets = list(dict.fromkeys(row["set"] for row in results["kernels"]))
+        shapes = list(dict.fromkeys((row["m"], row["k"], row["n"]) for row in results["kernels"]))
+        rates = {(r["set"], r["m"], r["k"], r["n"]): r for r in results["kernels"] if r["type"] == dtype}
+        for name in sets:
+            rows = [
+                ["×".join(shape), *(f"{float(rates[name, *shape][p]):.0f}" for p in products)]
+                for shape in shapes
+            ]
+            peak = results.get("machine", {}).get("peak", {}).get(name, {}).get(dtype, {}).get("one")
+            blocks.append(table([f"{name}, {dtype} (peak {number(peak)})", *products], rows))
+    return [
+        "### The kernels alone, GFLOP/s",
+        "<details><summary>By shape and kernel set</summary>",
+        *blocks,
+        "</details>",
+    ]
+
+
+def text(results):
+    """Return the Markdown of everything that was measured."""
+    blocks = about(results)
+    for make in (training, prediction, sweep, fit, footprint, kernels):
+        if make.__name__ in results:
+            blocks += make(results)
+    return "\n\n".join(block for block in blocks if block)
+
+
+def write(results):
+    """Put the tables into docs/benchmarks.md, between the marks, and the charts beside it."""
+    from . import charts  # needs Matplotlib, which the tables do without
+
+    path = DOCS / "benchmarks.md"
+    before, rest = path.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    path.write_text(f"{before}{BEGIN}\n\n{text(results)}\n\n{END}{after}")
+    charts.draw(results, DOCS)
+
+
+if __name__ == "__main__":
+    write(json.loads(Path(sys.argv[1]).read_text()))
