@@ -1,5 +1,5 @@
-// The machine's own limits, as JSON: the peak of multiply-adds by instruction set and element type, and the bandwidth of
-// memory and of the second-level cache. machine_benchmark THREADS measures on one thread, and on that many at once.
+// The machine's own limits, as JSON: the peak of multiply-adds by instruction set and element type, and the bandwidth
+// of memory and of the second-level cache. machine_benchmark THREADS measures on one thread, and on that many at once.
 #include <unistd.h>
 
 #include <algorithm>
@@ -94,11 +94,13 @@ Body triad(const Kernels& kernels, double bytes) {
         std::vector<double> a, b, c;
     };
     const auto n = static_cast<std::size_t>(bytes / 3 / sizeof(double));
-    auto arrays = std::make_shared<Arrays>(Arrays{std::vector<double>(n), std::vector<double>(n, 1), std::vector<double>(n, 2)});
+    auto arrays =
+        std::make_shared<Arrays>(Arrays{std::vector<double>(n), std::vector<double>(n, 1), std::vector<double>(n, 2)});
     const int repeat = std::max(1, static_cast<int>(2e7 / bytes));
     return [&kernels, arrays, n, repeat] {
         double moved = 0;
-        for (int i = 0; i < repeat; ++i) moved += kernels.triad(arrays->a.data(), arrays->b.data(), arrays->c.data(), n);
+        for (int i = 0; i < repeat; ++i)
+            moved += kernels.triad(arrays->a.data(), arrays->b.data(), arrays->c.data(), n);
         return moved;
     };
 }

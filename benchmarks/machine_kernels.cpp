@@ -1,5 +1,5 @@
-// What one core can do with one instruction set: multiply-adds on registers, and a triad through memory. Compiled once for
-// each set, with its flags and KERNEL_SET as the name of its namespace; nothing but `kernels` leaves this file.
+// What one core can do with one instruction set: multiply-adds on registers, and a triad through memory. Compiled once
+// for each set, with its flags and KERNEL_SET as the name of its namespace; nothing but `kernels` leaves this file.
 #include "machine_kernels.h"
 
 namespace {
@@ -14,7 +14,8 @@ constexpr int vector_bytes = 16, registers = 32;
 constexpr int vector_bytes = 16, registers = 16;
 #endif
 
-// Enough independent chains to hide the latency of a multiplication and an addition, with two registers left for constants.
+// Enough independent chains to hide the latency of a multiplication and an addition, with two registers left for
+// constants.
 constexpr int chains = registers - 2 < 24 ? registers - 2 : 24;
 
 template <class T>

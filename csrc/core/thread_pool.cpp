@@ -7,11 +7,11 @@
 #include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -67,7 +67,7 @@ public:
                 const std::size_t worker = threads_.size() + 1;
                 threads_.emplace_back([this, worker] { work(worker); });
             }
-        } catch (const std::system_error&) {
+        } catch (const std::exception&) {
             workers = threads_.size();
         }
         workers_.store(workers, std::memory_order_relaxed);
@@ -115,8 +115,9 @@ private:
 
     void work(std::size_t worker) {
         std::uint64_t seen = 0;
+        std::uint64_t ticket = 0;
         const auto has_run = [&] {
-            const std::uint64_t ticket = ticket_.load(std::memory_order_seq_cst);
+            ticket = ticket_.load(std::memory_order_seq_cst);
             return ticket >> 32 != seen && (ticket & closed) != closed;
         };
         while (true) {
@@ -128,7 +129,7 @@ private:
                 wake_.wait(lock, has_run);
                 sleeping_.fetch_sub(1, std::memory_order_seq_cst);
             }
-            seen = ticket_.load(std::memory_order_acquire) >> 32;
+            seen = ticket >> 32;
             take_tasks(worker);
         }
     }

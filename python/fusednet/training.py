@@ -75,6 +75,9 @@ def fit(
             except (TypeError, ValueError):  # about the data: as if fit had never been called
                 start.restore(net, optimizer)
                 raise
+            except RuntimeError:  # another thread is training: its parameters are not ours to restore
+                start.restore_bookkeeping(net)
+                raise
             np.copyto(finite, net.parameters)
             _record(history, logs)
             if bar is not None:
@@ -234,6 +237,9 @@ class _State:
         net.parameters = self.parameters
         net._core.set_optimizer_state(optimizer._core, self._optimizer_state)
         net._core.dropout_step = self._dropout_step
+        self.restore_bookkeeping(net)
+
+    def restore_bookkeeping(self, net: Network) -> None:
         net._rng.bit_generator.state = self._rng_state
         net.history = self._history
 

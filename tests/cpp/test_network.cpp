@@ -76,7 +76,9 @@ TEST_CASE_TEMPLATE("the same bits at 1, 2, 3 and 4 threads, and in every run", T
         CAPTURE(static_cast<int>(s.loss));
         const std::vector<T> alone = train<T>(s, 1);
         CHECK(std::all_of(alone.begin(), alone.end(), [](T x) { return std::isfinite(x); }));
-        for (const std::size_t threads : Sizes{1, 2, 3, 4}) CHECK(same_bits(train<T>(s, threads), alone));
+        for (const std::size_t threads : effort == 1 ? Sizes{3} : Sizes{1, 2, 3, 4}) {
+            CHECK(same_bits(train<T>(s, threads), alone));
+        }
     }
 }
 
