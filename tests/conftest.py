@@ -3,10 +3,13 @@
 import pytest
 
 import fusednet as fn
+from fusednet import _core
 
 
 @pytest.fixture
 def threads():
-    """Return `set_num_threads`, and go back to automatic afterwards."""
+    """Return `set_num_threads`, with small networks parallel too; go back to automatic afterwards."""
+    _core.set_parallel_threshold(0.0)
     yield fn.set_num_threads
+    _core.set_parallel_threshold(None)
     fn.set_num_threads(None)

@@ -67,6 +67,12 @@ void register_runtime(py::module_& m) {
         "Parameters\n----------\nthreads : int or None\n    From 1 to 1024. None returns to automatic: the environment "
         "variable\n    ``FUSEDNET_NUM_THREADS``, else the processors that affinity and cgroup quota allow.\n\n"
         "Raises\n------\nValueError\n    If `threads` is outside that range.");
+    m.def(
+        "set_parallel_threshold",
+        [](std::optional<double> flops) { set_parallel_threshold(flops.value_or(default_parallel_threshold)); },
+        py::arg("flops"),
+        "Set from how many operations on a step or prediction uses several threads, or None for the default: for "
+        "tests.");
     m.def("get_num_threads", &get_num_threads, "Return the most threads that a training step or prediction uses.");
 }
 

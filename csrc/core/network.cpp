@@ -10,9 +10,6 @@ namespace fusednet {
 
 namespace {
 
-// Below this much work in one step, waking other threads costs more than they save (benchmarks/threads.py).
-constexpr double parallel_flops = 4e6;
-
 // One thread at a time trains a network: its workspace and parameters are not to be shared.
 class Busy {
 public:
@@ -82,7 +79,7 @@ double Network<T>::step_flops(std::size_t rows) const {
 
 template <class T>
 Team Network<T>::team_for(double flops) const {
-    return Team(flops < parallel_flops ? 1 : get_num_threads());
+    return Team(threads_for(flops));
 }
 
 template <class T>

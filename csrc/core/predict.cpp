@@ -12,7 +12,6 @@ namespace fusednet {
 namespace {
 
 constexpr std::size_t tile_rows = 128;
-constexpr double parallel_flops = 2e6;  // as in network.cpp, for a forward pass
 
 // Two activations of a tile and a panel, grown as needed and kept by the thread.
 template <class T>
@@ -99,7 +98,7 @@ template <class Body>
 void for_each_tile(std::size_t rows, double flops, Body body) {
     const std::size_t tiles = (rows + tile_rows - 1) / tile_rows;
     if (tiles == 1) return body(RowSelection{nullptr, 0, rows}, 0);
-    const Team team(flops < parallel_flops ? 1 : get_num_threads());
+    const Team team(threads_for(flops));
     FirstError error;
     team.run(tiles, [&](std::size_t tile, std::size_t) {
         error.guard(tile, [&] {

@@ -205,6 +205,7 @@ std::size_t automatic_threads() {
 }
 
 std::atomic<std::size_t> num_threads{0};  // 0: not settled yet
+std::atomic<double> parallel_threshold{default_parallel_threshold};
 
 }  // namespace
 
@@ -222,6 +223,12 @@ void set_num_threads(std::optional<std::size_t> threads) {
           "num_threads: expected a whole number from 1 to 1024, or None for automatic; received ", threads.value_or(0));
     num_threads.store(threads ? *threads : automatic_threads(), std::memory_order_relaxed);
 }
+
+std::size_t threads_for(double flops) {
+    return flops < parallel_threshold.load(std::memory_order_relaxed) ? 1 : get_num_threads();
+}
+
+void set_parallel_threshold(double flops) { parallel_threshold.store(flops, std::memory_order_relaxed); }
 
 Team::Team(std::size_t wanted) : size_(std::min(wanted, get_num_threads())) {
     if (size_ <= 1) return;

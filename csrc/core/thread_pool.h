@@ -55,6 +55,12 @@ private:
     ThreadPool* pool_ = nullptr;  // held; after a fork it may not be the process's pool any more
 };
 
+// How many threads a step or a prediction of that many operations should ask for. Below a threshold, waking the others
+// costs more than they save; `set_parallel_threshold` is for tests, which lower it, and for measuring it.
+std::size_t threads_for(double flops);
+void set_parallel_threshold(double flops);
+constexpr double default_parallel_threshold = 6e7;  // where two cores met one: docs/benchmarks.md
+
 // The most threads a team gets: what set_num_threads said, or FUSEDNET_NUM_THREADS, or the processors that this
 // process may use by affinity and cgroup quota.
 std::size_t get_num_threads();

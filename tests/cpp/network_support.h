@@ -94,8 +94,14 @@ inline Optimizer optimizer(UpdateRule rule, double learning_rate = 0.01) {
 
 // Restores the automatic number of threads at the end of a test.
 struct Threads {
-    explicit Threads(std::size_t n) { set_num_threads(n); }
-    ~Threads() { set_num_threads(std::nullopt); }
+    explicit Threads(std::size_t n) {
+        set_num_threads(n);
+        set_parallel_threshold(0);  // small networks too
+    }
+    ~Threads() {
+        set_num_threads(std::nullopt);
+        set_parallel_threshold(default_parallel_threshold);
+    }
     Threads(const Threads&) = delete;
     Threads& operator=(const Threads&) = delete;
 };
