@@ -26,7 +26,7 @@ constexpr std::size_t effort = 1;
 constexpr std::size_t effort = 16;
 #endif
 
-using Sizes = std::initializer_list<std::size_t>;
+using Sizes = std::vector<std::size_t>;
 
 template <class T>
 using Wide = std::conditional_t<sizeof(T) == 4, double, long double>;  // for references
