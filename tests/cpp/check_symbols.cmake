@@ -1,21 +1,28 @@
-#cmake - DNM =… - DOBJECTS =… - P check_symbols.cmake : kernels compiled for one processor must not leak into another's code.
-#A linker keeps one copy of a weak symbol for the whole program, so a weak symbol outside a set's own namespace, or
-#an inline function of the standard library, could be the copy that this processor cannot run.
-set(checked 0) foreach (object ${OBJECTS}) if (NOT object MATCHES "kernels_([a-z0-9]+)\\.cpp") continue() endif()
-    set(namespace "fusednet::${CMAKE_MATCH_1}::")
-        execute_process(COMMAND ${NM} -
-                        C ${object} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY) if (NOT symbols MATCHES
-                                                                                            "${namespace}kernel_set")
-            message(SEND_ERROR "${object}: expected the symbol ${namespace}kernel_set") endif()
-                string(REGEX REPLACE
-                       "[][;]"
-                       "_" symbols "${symbols}") string(REPLACE
-                                                        "\n"
-                                                        ";" symbols "${symbols}")
-                    foreach (symbol ${symbols}) if (symbol MATCHES " [WVwvu] " AND NOT symbol MATCHES "${namespace}")
-                        message(SEND_ERROR "${object}: weak symbol outside ${namespace}:${symbol}")
-                            elseif(symbol MATCHES "^[0-9a-f ]*[A-Za-z] (.* )?std::")
-                                message(SEND_ERROR "${object}: symbol of the standard library:${symbol}") endif()
-                                    endforeach() math(EXPR checked "${checked} + 1") endforeach() if (checked EQUAL 0)
-                                        message(FATAL_ERROR "expected objects of kernels, received: ${OBJECTS}") endif()
-                                            message(STATUS "${checked} kernel sets checked")
+# cmake -DNM=… -DOBJECTS=… -P check_symbols.cmake: kernels compiled for one processor must not leak into another's code.
+# A linker keeps one copy of a weak symbol for the whole program, so a weak symbol outside a set's own namespace, or
+# an inline function of the standard library, could be the copy that this processor cannot run.
+set(checked 0)
+foreach(object ${OBJECTS})
+  if(NOT object MATCHES "kernels_([a-z0-9]+)\\.cpp")
+    continue()
+  endif()
+  set(namespace "fusednet::${CMAKE_MATCH_1}::")
+  execute_process(COMMAND ${NM} -C ${object} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+  if(NOT symbols MATCHES "${namespace}kernel_set")
+    message(SEND_ERROR "${object}: expected the symbol ${namespace}kernel_set")
+  endif()
+  string(REGEX REPLACE "[][;]" "_" symbols "${symbols}")
+  string(REPLACE "\n" ";" symbols "${symbols}")
+  foreach(symbol ${symbols})
+    if(symbol MATCHES " [WVwvu] " AND NOT symbol MATCHES "${namespace}")
+      message(SEND_ERROR "${object}: weak symbol outside ${namespace}:${symbol}")
+    elseif(symbol MATCHES "^[0-9a-f ]*[A-Za-z] (.* )?std::")
+      message(SEND_ERROR "${object}: symbol of the standard library:${symbol}")
+    endif()
+  endforeach()
+  math(EXPR checked "${checked} + 1")
+endforeach()
+if(checked EQUAL 0)
+  message(FATAL_ERROR "expected objects of kernels, received: ${OBJECTS}")
+endif()
+message(STATUS "${checked} kernel sets checked")
