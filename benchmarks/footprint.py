@@ -111,9 +111,9 @@ def run(name, kind):
             cwd=ROOT,
             env={**environment(None), "TORCHINDUCTOR_CACHE_DIR": cache},
         )
-    return (
-        json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"failure": done.stderr[-500:]}
-    )
+    if done.returncode:
+        return {"failure": done.stderr[-500:]}
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure(names):
@@ -121,11 +121,8 @@ def measure(names):
     results = {}
     for name in names:
         entry = CONTENDERS[name]
-        results[name] = {"predict": run(name, "predict")}
-        if entry.trains:
-            results[name]["train"] = run(name, "train")
-        if entry.distribution:
-            results[name]["installed_mib"] = installed_size(entry.distribution) / 2**20
+        results[name] = {kind: run(name, kind) for kind in ("train", "predict")[not entry.trains :]}
+        results[name]["installed_mib"] = installed_size(entry.distribution) / 2**20
     return {"contenders": results, "wheel_mib": wheel_size() / 2**20}
 
 

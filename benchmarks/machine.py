@@ -83,5 +83,6 @@ def describe(cores):
         "kernel_set": build["active_kernel_set"],
         "versions": versions,
         "blas": blas(),
+        "load": os.getloadavg()[0],  # before the benchmark adds its own
         "missing": [name for name, entry in CONTENDERS.items() if not entry.installed],
     }

@@ -131,6 +131,8 @@ def main():
     options = parse()
     benchmark = Benchmark(options)
     about = machine.describe(len(benchmark.all_cores))
+    if about["load"] > 0.5:
+        print(f"The machine is busy (load {about['load']:.1f}): the figures will be off.", file=sys.stderr)
     results = {"date": time.strftime("%Y-%m-%d"), "quick": options.quick, "about": about}
     options.output.parent.mkdir(parents=True, exist_ok=True)
     for part in options.parts:

@@ -39,7 +39,7 @@ CONTENDERS = {
     "NumPy": Entry("numpy_net", ("numpy",), "numpy"),
     "scikit-learn": Entry("sklearn_net", ("sklearn",), "scikit-learn"),
     "PyTorch": Entry("torch_eager", ("torch",), "torch"),
-    "torch.compile": Entry("torch_compiled", ("torch",)),
+    "torch.compile": Entry("torch_compiled", ("torch",), "torch"),
     "JAX": Entry("jax_net", ("jax",), "jax"),
     "TensorFlow": Entry("tensorflow_net", ("tensorflow",), "tensorflow"),
     "ONNX Runtime": Entry("onnxruntime_net", ("onnxruntime", "onnx"), "onnxruntime", trains=False),
