@@ -20,19 +20,19 @@ def log1p_tail(u):
     return sum(2 * u**k / (2 * k + 3) for k in range(60))
 
 
-def erfc_factor(center):
-    """(1 + 2t)·e^(t²)·erfc(t) as a function of q = (t − c) / (t + c), smooth over all t ≥ 0."""
+def tail_slope(center):
+    """(g − 1) / u with g = 2·(1 + y)·e^(y²/2)·Φ(−y) and u = 2y / (y + c), as a function of u − 1.
 
-    def factor(q):
-        if q == 1:
-            return 2 / sqrt(mp.pi)
-        t = center * (1 + q) / (1 - q)
-        if t > 30:  # the asymptotic series, where erfc underflows
-            series = sum((-1) ** k * mp.fac2(2 * k - 1) / (2 * t * t) ** k for k in range(20))
-            return (1 + 2 * t) * series / (t * sqrt(mp.pi))
-        return (1 + 2 * t) * exp(t * t) * erfc(t)
+    At y = 0, g is 1: 1 + u·slope has no rounding error there.
+    """
 
-    return factor
+    def slope(q):
+        if q == -1:
+            return center / 2 * (1 - sqrt(2 / mp.pi))
+        y = center * (1 + q) / (1 - q)
+        return ((1 + y) * exp(y * y / 2) * erfc(y / sqrt(mpf(2))) - 1) / (1 + q)
+
+    return slope
 
 
 def normal_center(u):
@@ -52,11 +52,13 @@ def fit(name, function, interval, terms, dtype, relative_to=None):
 
 
 half_ln2 = log(mpf(2)) / 2 * mpf("1.001")
-CASES = ((np.float32, 5, 4, 12, 2), (np.float64, 10, 10, 24, 4))
-for dtype, exp_terms, log_terms, erfc_terms, center in CASES:
+# Numbers of terms; the tail's c, and the largest y it is for.
+CASES = ((np.float32, 5, 4, 10, 2.5, 16), (np.float64, 10, 10, 22, 6, 40))
+for dtype, exp_terms, log_terms, tail_terms, center, largest in CASES:
     print(f"// {dtype.__name__}")
     fit("exp", exp_tail, [-half_ln2, half_ln2], exp_terms, dtype, lambda r: exp(r) / (r * r + mpf(10) ** -30))
     fit("log1p", log1p_tail, [mpf(0), mpf(1) / 9], log_terms, dtype, lambda u: 2 / (u + mpf(10) ** -30))
     fit("normal", normal_center, [mpf(0), mpf(9) / 16], 5 if dtype is np.float32 else 9, dtype)
-    fit("erfc", erfc_factor(mpf(center)), [mpf(-1), mpf("0.97")], erfc_terms, dtype)
+    tail = [mpf(-1), mpf(largest - center) / (largest + center)]
+    fit("tail", tail_slope(mpf(center)), tail, tail_terms, dtype, lambda q: 1 / (1 + q + mpf(10) ** -30))
 assert log1p(mpf(1)) - (2 * mpf(1) / 3 + log1p_tail(mpf(1) / 9) / 27) < mpf(10) ** -40

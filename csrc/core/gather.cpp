@@ -1,6 +1,7 @@
 #include "core/gather.h"
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "core/check.h"
@@ -29,11 +30,15 @@ auto with_type(DType dtype, Body body) {
     return body(double{});
 }
 
+// By copy: an array's elements need not be aligned.
 template <class S>
-const S& element(const InputMatrix& source, std::size_t row, std::size_t column) {
-    const char* base = static_cast<const char*>(source.data);
-    return *reinterpret_cast<const S*>(base + static_cast<std::ptrdiff_t>(row) * source.row_stride +
-                                       static_cast<std::ptrdiff_t>(column) * source.column_stride);
+S element(const InputMatrix& source, std::size_t row, std::size_t column) {
+    S value;
+    std::memcpy(&value,
+                static_cast<const char*>(source.data) + static_cast<std::ptrdiff_t>(row) * source.row_stride +
+                    static_cast<std::ptrdiff_t>(column) * source.column_stride,
+                sizeof value);
+    return value;
 }
 
 template <class T>
@@ -44,7 +49,7 @@ template <class T>
 std::size_t convert_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo) {
     constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
     if (source.dtype == dtype_of<T> && (source.column_stride == size || source.columns == 1) &&
-        source.row_stride % size == 0) {
+        source.row_stride % size == 0 && reinterpret_cast<std::uintptr_t>(source.data) % alignof(T) == 0) {
         return kernels<T>().gather(static_cast<const T*>(source.data), source.row_stride / size, rows.index, rows.first,
                                    rows.count, source.columns, out, ldo);
     }

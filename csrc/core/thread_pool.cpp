@@ -80,8 +80,9 @@ public:
     void run(std::size_t count, const TaskBody& body) {
         const std::uint64_t number = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
         ticket_.store(number << 32 | closed, std::memory_order_seq_cst);
-        body_.store(&body, std::memory_order_relaxed);
-        count_.store(count, std::memory_order_relaxed);
+        // Released: who reads one of these has seen the ticket closed, and cannot claim a task of the run before.
+        body_.store(&body, std::memory_order_release);
+        count_.store(count, std::memory_order_release);
         done_.store(0, std::memory_order_relaxed);
         ticket_.store(number << 32, std::memory_order_seq_cst);
         if (sleeping_.load(std::memory_order_seq_cst) > 0) {
@@ -101,8 +102,8 @@ private:
     void take_tasks(std::size_t worker) {
         std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
         while (true) {
-            const TaskBody* body = body_.load(std::memory_order_relaxed);
-            const std::size_t count = count_.load(std::memory_order_relaxed);
+            const TaskBody* body = body_.load(std::memory_order_acquire);
+            const std::size_t count = count_.load(std::memory_order_acquire);
             const std::uint64_t task = ticket & closed;
             // A worker beyond the team's size may come late, from a run of a larger team.
             if (task >= count || task == closed || worker > workers_.load(std::memory_order_relaxed)) return;

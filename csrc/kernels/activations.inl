@@ -161,7 +161,7 @@ public:
         error_ = (next - sum_) - corrected;
         sum_ = next;
     }
-    FUSEDNET_INLINE T total() const { return sum_lanes<T>(sum_); }
+    FUSEDNET_INLINE T total() const { return precise_sum_lanes<T, FUSEDNET_VECTOR_BYTES>(sum_, -error_); }
 
 private:
     Vec<T> sum_{}, error_{};
@@ -182,8 +182,8 @@ FUSEDNET_INLINE T shifted_exponentials(const T* z, T* y, size_t n, T largest) {
 template <class T>
 void softmax(const T* z, size_t ldz, T* y, size_t ldy, size_t rows, size_t columns) {
     for (size_t i = 0; i < rows; ++i, z += ldz, y += ldy) {
-        const T factor = T(1) / shifted_exponentials(z, y, columns, row_max(z, columns));
-        for_each_vector<T>(columns, [&](size_t j, auto access) { access.store(y + j, access.load(y + j) * factor); });
+        const T sum = shifted_exponentials(z, y, columns, row_max(z, columns));
+        for_each_vector<T>(columns, [&](size_t j, auto access) { access.store(y + j, access.load(y + j) / sum); });
     }
 }
 

@@ -23,10 +23,10 @@ struct Constants<float> {
     static constexpr float log1p_tail[] = {0.666666389f, 0.400075614f, 0.282366186f, 0.268514991f};
     static constexpr float normal_center[] = {0.398942292f, -0.0664903f, 0.00997236092f, -0.00118131889f,
                                               0.000102970516f};
-    static constexpr float erfc_center = 2.0f;
-    static constexpr float erfc_factor[] = {1.27697837f,     -0.0927638337f,   -0.166030899f,   0.164050967f,
-                                            -0.0542138964f,  -0.00802813563f,  0.00869549438f,  0.00124018011f,
-                                            -0.00140404911f, -0.000382621336f, 0.000164607496f, 7.31008768e-05f};
+    static constexpr float tail_center = 2.5f;
+    static constexpr float tail_slope[] = {-0.0106806802f,   -0.172494277f,   0.0970610827f,  -0.00493508717f,
+                                           -0.0124654211f,   0.000368167792f, 0.00220125983f, 0.000332615135f,
+                                           -0.000329955248f, -0.000129437147f};
 };
 
 template <>
@@ -48,14 +48,14 @@ struct Constants<double> {
     static constexpr double normal_center[] = {0.39894228040143265,    -0.066490380066904192,   0.0099735570099765466,
                                                -0.0011873282143969831, 0.00011543467768540948,  -9.4446050579001989e-06,
                                                6.6581391595755933e-07, -4.0950399522417176e-08, 2.0057131453656121e-09};
-    static constexpr double erfc_center = 4.0;
-    static constexpr double erfc_factor[] = {
-        1.2329951186255526,      -0.13962111684056266,    0.015379652102614402,    0.068097054254704567,
-        -0.10103906603604078,    0.093732834998100631,    -0.066330365817273695,   0.037167515539388407,
-        -0.016197734008288792,   0.0050319699756891847,   -0.00075777356940660314, -0.00019925674434612188,
-        0.00015062265865352589,  -2.4398875275640783e-05, -1.1224207666443757e-05, 5.7086790242615674e-06,
-        2.9684574051778496e-07,  -8.2357764916553667e-07, 7.2097888752580679e-08,  1.0820421574394354e-07,
-        -1.6802478218882039e-08, -1.3145099567124415e-08, 1.6584637935367623e-09,  1.0795693441819911e-09};
+    static constexpr double tail_center = 6.0;
+    static constexpr double tail_slope[] = {
+        -0.093089599457744115,   -0.076961125153797216,  0.15658397427866075,     -0.16533074783785773,
+        0.13304771317325573,     -0.08786277904741896,   0.048329820611837111,    -0.021836092306386681,
+        0.007716453417187537,    -0.0018451423757347399, 0.00010715333827804259,  0.00013182604145558412,
+        -5.6237353933946736e-05, 3.5299865405766524e-06, 5.2974107100818729e-06,  -1.7277631226977936e-06,
+        -2.7488811304791563e-07, 2.7028852905084482e-07, -3.3524733737154207e-09, -3.3106836725127523e-08,
+        1.802769429542039e-09,   2.663659779361212e-09};
 };
 
 template <class T, size_t terms>
@@ -188,8 +188,9 @@ FUSEDNET_INLINE Vec<T> sigmoid(Vec<T> x) {
     return logistic<T>(x).sigmoid.value();
 }
 
-// The standard normal distribution: Φ(x) = first · second and its density. Φ(−|x|) = e^(−x²/2) · g(t) / 2 with
-// t = |x|/√2; near zero, 1/2 + x·h(x²) has the smaller rounding error.
+// The standard normal distribution: Φ(x) = first · second and its density. Φ(−y) = e^(−y²/2) · g(y) / (2 + 2y),
+// where g = 1 + u·slope(u − 1) with u = 2y / (y + c) is near 1; near zero, 1/2 + x·h(x²) has the smaller rounding
+// error.
 template <class T>
 struct Normal {
     Exponential<T> cumulative;
@@ -203,10 +204,9 @@ FUSEDNET_INLINE Normal<T> normal(Vec<T> x) {
     const Vec<T> high = (Vec<T>)(bits<T>(y) & C::high_half);  // high² is exact, low carries the rest of y²
     const Vec<T> low = (y - high) * (y + high);
     const Exponential<T> gauss = exponential<T>(high * high * T(-0.5), low * T(-0.5));
-    const Vec<T> t = y * T(0.70710678118654752440);
-    const Vec<T> q = divide(t - C::erfc_center, t + C::erfc_center);
-    const Vec<T> tail = divide(gauss.first * polynomial(q, C::erfc_factor), t * T(4) + T(2));
     const Vec<T> one = broadcast(T(1));
+    const Vec<T> u = divide(y + y, y + C::tail_center), g = fma(u, polynomial(u - one, C::tail_slope), one);
+    const Vec<T> tail = divide(gauss.first * g, y + y + T(2));
     const Vec<T> center = fma(x, polynomial<T>(x * x, C::normal_center), broadcast(T(0.5)));
     const Vec<T> first = x < T(0) ? tail : one - tail * gauss.second;
     const Exponential<T> cumulative = {y < T(0.75) ? center : first,

@@ -99,6 +99,7 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t ro
     Vec<T> acc[rows][vectors] = {};
     multiply_add<true, rows, vectors, T>(g.x + row, g.ldx, g.dz + column, g.lddz, g.m, acc);
     const T gradient_factor = g.gradient_factor, weight_factor = g.weight_factor;
+#pragma GCC unroll 16  // else the sums may live in memory, and be stored in every step of the depth
     for (size_t i = 0; i < rows; ++i, w += ldw, out += ldw) {
 #pragma GCC unroll 8
         for (size_t v = 0; v < vectors; ++v) {

@@ -255,21 +255,27 @@ FUSEDNET_INLINE void for_each_vector(size_t n, Body body) {
 // Folds a vector in halves: the order of the additions is fixed for a kernel set.
 template <class T, size_t bytes>
 struct Fold {
+    typedef T Whole __attribute__((vector_size(bytes)));
     typedef T Half __attribute__((vector_size(bytes / 2)));
     struct Halves {
         Half low, high;
     };
-    template <class V, class Operation>
-    static FUSEDNET_INLINE T apply(V v, Operation operation) {
+    static FUSEDNET_INLINE Halves halves(Whole v) {
         Halves h;
         __builtin_memcpy(&h, &v, sizeof v);
+        return h;
+    }
+    template <class Operation>
+    static FUSEDNET_INLINE T apply(Whole v, Operation operation) {
+        const Halves h = halves(v);
         return Fold<T, bytes / 2>::apply(operation(h.low, h.high), operation);
     }
 };
 template <class T>
 struct Fold<T, 16> {
-    template <class V, class Operation>
-    static FUSEDNET_INLINE T apply(V v, Operation operation) {
+    typedef T Whole __attribute__((vector_size(16)));
+    template <class Operation>
+    static FUSEDNET_INLINE T apply(Whole v, Operation operation) {
         if constexpr (sizeof(T) == 8) {
             return operation(v[0], v[1]);
         } else {
@@ -281,6 +287,29 @@ struct Fold<T, 16> {
 template <class T>
 FUSEDNET_INLINE T sum_lanes(Vec<T> v) {
     return Fold<T, FUSEDNET_VECTOR_BYTES>::apply(v, [](auto a, auto b) { return a + b; });
+}
+
+// The sum of the lanes of v + rest with the rounding errors of the tree made good; rest is small against v.
+template <class T, size_t bytes>
+FUSEDNET_INLINE T precise_sum_lanes(typename Fold<T, bytes>::Whole v, typename Fold<T, bytes>::Whole rest) {
+    const auto two_sum = [](auto a, auto b, auto& error) {
+        const auto sum = a + b, back = sum - a;
+        error += (a - (sum - back)) + (b - back);
+        return sum;
+    };
+    if constexpr (bytes > 16) {
+        const auto h = Fold<T, bytes>::halves(v), r = Fold<T, bytes>::halves(rest);
+        auto error = r.low + r.high;
+        const auto sum = two_sum(h.low, h.high, error);
+        return precise_sum_lanes<T, bytes / 2>(sum, error);
+    } else {
+        T sum = v[0], error = rest[0];
+        for (size_t i = 1; i < bytes / sizeof(T); ++i) {
+            error += rest[i];
+            sum = two_sum(sum, v[i], error);
+        }
+        return sum + error;
+    }
 }
 
 template <class T>
