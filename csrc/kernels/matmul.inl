@@ -39,7 +39,7 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, Body body) {
 // copies B there and the others use the copy.
 template <bool far, size_t vectors, class T, class Next>
 void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, size_t depth, const T* start, T* c,
-                   size_t ldc, T* panel, Next next) {
+                   size_t ldc, T final_floor, T* panel, Next next) {
     constexpr size_t width = vectors * lanes<T>;
     for (size_t p = 0; p < depth; p += depth_block) {
         const size_t block = at_most(depth - p, depth_block);
@@ -48,15 +48,16 @@ void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, siz
         Prefetch<T>* ahead = &lines;
         for_each_row_tile(m, [=](size_t i, auto height) {
             const T* first = p == 0 ? start : nullptr;
+            const T floor = p + block == depth ? final_floor : no_floor<T>;
             if (panel == nullptr) {
                 product_tile<false, far, height.n, vectors, T>(a + i * lda + p, lda, b + p * ldb, ldb, block, first,
-                                                               c + i * ldc, ldc, nullptr, ahead);
+                                                               c + i * ldc, ldc, floor, nullptr, ahead);
             } else if (i == 0) {
-                product_tile<true, far, height.n, vectors, T>(a + p, lda, b + p * ldb, ldb, block, first, c, ldc,
+                product_tile<true, far, height.n, vectors, T>(a + p, lda, b + p * ldb, ldb, block, first, c, ldc, floor,
                                                               panel + p * width, ahead);
             } else {
                 product_tile<false, far, height.n, vectors, T>(a + i * lda + p, lda, panel + p * width, width, block,
-                                                               first, c + i * ldc, ldc, nullptr, ahead);
+                                                               first, c + i * ldc, ldc, floor, nullptr, ahead);
             }
         });
     }
@@ -66,13 +67,13 @@ void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, siz
 // Returns the columns done; what remains is less than a vector.
 template <size_t vectors, class T>
 FUSEDNET_INLINE size_t product_row(const T* a, const T* b, size_t ldb, size_t depth, const T* start, T* c, size_t j,
-                                   size_t n) {
+                                   size_t n, T floor) {
     for (; j + vectors * lanes<T> <= n; j += vectors * lanes<T>) {
         product_tile<false, false, 1, vectors, T>(a, 0, b + j, ldb, depth, start != nullptr ? start + j : nullptr,
-                                                  c + j, 0, nullptr, nullptr);
+                                                  c + j, 0, floor, nullptr, nullptr);
     }
     if constexpr (vectors > 1) {
-        return product_row<vectors / 2, T>(a, b, ldb, depth, start, c, j, n);
+        return product_row<vectors / 2, T>(a, b, ldb, depth, start, c, j, n, floor);
     } else {
         return j;
     }
@@ -91,24 +92,31 @@ FUSEDNET_INLINE void with_panel(const Panel<T>& panel, bool far, Body body) {
 }
 
 template <class T>
+void activate_columns(const DenseForward<T>& f, size_t column, size_t rows, size_t columns) {
+    if (f.activation == Activation::identity || f.activation == Activation::softmax) return;
+    T* derivative = f.derivative != nullptr && stores_derivative(f.activation) ? f.derivative + column : nullptr;
+    activate_block(f.activation, f.y + column, f.y + column, derivative, f.ldy, rows, columns);
+}
+
+template <class T>
 void dense_forward(const DenseForward<T>& f) {
-    const auto finish = [&f](size_t column, size_t rows, size_t columns) {
-        if (f.activation == Activation::identity || f.activation == Activation::softmax) return;
-        T* derivative = f.derivative != nullptr && stores_derivative(f.activation) ? f.derivative + column : nullptr;
-        activate_block(f.activation, f.y + column, f.y + column, derivative, f.ldy, rows, columns);
-    };
     if (f.n == 1 && f.ldw == 1) {
         dot_rows(f.x, f.ldx, f.w, f.m, f.k, f.bias != nullptr ? f.bias[0] : T(0), f.y, f.ldy);
-        return f.ldy == 1 ? finish(0, 1, f.m) : finish(0, f.m, 1);
+        return f.ldy == 1 ? activate_columns(f, 0, 1, f.m) : activate_columns(f, 0, f.m, 1);
     }
+    const bool relu = f.activation == Activation::relu;
+    const T floor = relu ? T(0) : no_floor<T>;
+    const auto finish = [&f, relu](size_t column, size_t rows, size_t columns) {
+        if (!relu) activate_columns(f, column, rows, columns);
+    };
     size_t j = 0;
     if (f.m == 1 && f.n >= lanes<T>) {
         if (f.bias == nullptr) __builtin_memset(f.y, 0, f.n * sizeof(T));
-        j = product_row<row_vectors, T>(f.x, f.w, f.ldw, f.k, f.bias, f.y, 0, f.n);
+        j = product_row<row_vectors, T>(f.x, f.w, f.ldw, f.k, f.bias, f.y, 0, f.n, floor);
         finish(0, 1, j);
     }
     const bool far = is_far<T>(f.k, f.ldw);
-    const bool packing = f.m > tile_rows && (far || conflicting_stride<T>(f.ldw));
+    const bool packing = f.m > tile_rows && (far || conflicting_stride<T>(f.ldw, at_most(f.k, depth_block)));
     for (T start[panel_columns<T>]; j < f.n; j += panel_columns<T>) {
         const Panel<T> panel(f.n - j);
         for (size_t i = 0; i < panel.width; ++i)
@@ -125,8 +133,8 @@ void dense_forward(const DenseForward<T>& f) {
         };
         with_panel<T>(panel, far, [&](auto vectors, auto from_far) {
             product_panel<from_far.n, vectors.n, T>(f.x, f.ldx, whole ? w : f.panel, whole ? f.ldw : panel.width, f.m,
-                                                    f.k, start, f.y + j, f.ldy, whole && packing ? f.panel : nullptr,
-                                                    ahead);
+                                                    f.k, start, f.y + j, f.ldy, floor,
+                                                    whole && packing ? f.panel : nullptr, ahead);
         });
         finish(j, f.m, panel.width);
     }
@@ -154,7 +162,7 @@ void input_gradient(const InputGradient<T>& g) {
         pack_transposed(g.w + j * g.ldw, g.ldw, g.n, panel.columns, g.panel, panel.width);
         with_panel<T>(panel, far, [&](auto vectors, auto from_far) {
             product_panel<from_far.n, vectors.n, T>(g.dz, g.lddz, g.panel, panel.width, g.m, g.n, start, g.dx + j,
-                                                    g.lddx, nullptr, ahead);
+                                                    g.lddx, no_floor<T>, nullptr, ahead);
         });
         finish(j, panel.width);
     }

@@ -25,10 +25,12 @@ struct Panel {
           width((columns + lanes<T> - 1) / lanes<T> * lanes<T>) {}
 };
 
-// Leading dimensions that are multiples of a large power of two put a whole panel into a few cache sets.
+// Rows a multiple of a power of two apart share cache sets: whether a panel of so many overfills them, in a first-level
+// cache of 64 sets of 8 lines.
 template <class T>
-FUSEDNET_INLINE bool conflicting_stride(size_t ld) {
-    return ld * sizeof(T) % 2048 == 0;
+FUSEDNET_INLINE bool conflicting_stride(size_t ld, size_t rows) {
+    const size_t lines = ld * sizeof(T) / 64, power = lines & -lines;
+    return ld * sizeof(T) % 64 == 0 && rows * power > 64 * 8;
 }
 
 // panel (depth, width) = the first `columns` columns of w (depth, ldw), zeros beyond.

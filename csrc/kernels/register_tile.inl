@@ -3,6 +3,7 @@
 // multiply-adds, so its bits depend neither on the tile it falls into nor on how the work is split over threads.
 #pragma once
 
+#include "elementary.inl"
 #include "kernel_table.h"
 #include "packing.inl"
 
@@ -11,6 +12,9 @@ namespace fusednet::FUSEDNET_SET {
 constexpr size_t tile_rows = FUSEDNET_TILE_ROWS;
 constexpr size_t row_vectors = FUSEDNET_ROW_VECTORS;  // for a single row: enough chains to hide the latency
 constexpr size_t depth_block = 256;                   // of B rows per pass: a panel and rows of A stay in the L1 cache
+
+template <class T>
+constexpr T no_floor = -static_cast<T>(__builtin_inf());
 
 // acc (rows, vectors) += A (rows, depth) · B (depth, vectors), depth ≥ 1. `across`: A is given transposed,
 // (depth, rows). Else its rows are reached from a pointer for every three, by the addressing modes of x86: a pointer
@@ -52,10 +56,11 @@ FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb
     advance(depth);
 }
 
-// C (rows, vectors) = start + A · B, where start is one row for all (the bias) or C itself (a later depth block).
+// C (rows, vectors) = max(start + A · B, floor), where start is one row for all (the bias) or C itself (a later depth
+// block). A floor of zero is ReLU, which would take as long as several steps of the depth if it were a pass of its own.
 template <bool packing, bool far, size_t rows, size_t vectors, class T>
 __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, size_t ldb, size_t depth,
-                                            const T* start, T* c, size_t ldc, T* panel, Prefetch<T>* ahead) {
+                                            const T* start, T* c, size_t ldc, T floor, T* panel, Prefetch<T>* ahead) {
     Vec<T> acc[rows][vectors];
     const T* from = start != nullptr ? start : c;
     const size_t step = start != nullptr ? 0 : ldc;
@@ -68,7 +73,7 @@ __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, 
 #pragma GCC unroll 16
     for (size_t i = 0; i < rows; ++i, c += ldc) {
 #pragma GCC unroll 8
-        for (size_t v = 0; v < vectors; ++v) store(c + v * lanes<T>, acc[i][v]);
+        for (size_t v = 0; v < vectors; ++v) store(c + v * lanes<T>, clamp_below<T>(acc[i][v], floor));
     }
 }
 
