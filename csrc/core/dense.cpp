@@ -12,28 +12,34 @@ struct Block {
 };
 
 // A (rows, columns) result cut into blocks for a team: whole rows where there are many, else columns too. Cuts fall
-// on multiples of the units. The split never shows in a result.
+// on multiples of the units. The split never shows in a result. (Divisions are kept out of the way of small networks,
+// whose whole step takes as long as a dozen of them.)
 class Blocks {
 public:
     Blocks(std::size_t rows, std::size_t row_unit, std::size_t columns, std::size_t column_unit, std::size_t threads)
-        : rows_(rows), columns_(columns), row_step_(row_unit) {
-        const std::size_t wanted = threads == 1 ? 1 : 4 * threads;
-        const std::size_t row_blocks = (rows + row_unit - 1) / row_unit;
-        const std::size_t column_units = (columns + column_unit - 1) / column_unit;
-        column_blocks_ = std::clamp<std::size_t>(wanted / row_blocks, 1, column_units);
-        column_step_ = (column_units + column_blocks_ - 1) / column_blocks_ * column_unit;
-        column_blocks_ = (columns + column_step_ - 1) / column_step_;
+        : rows_(rows), columns_(columns), row_step_(row_unit), column_step_(columns) {
+        const std::size_t row_blocks = rows <= row_unit ? 1 : (rows + row_unit - 1) / row_unit;
+        if (threads > 1) {
+            const std::size_t column_units = (columns + column_unit - 1) / column_unit;
+            const std::size_t wanted = std::clamp<std::size_t>(4 * threads / row_blocks, 1, column_units);
+            column_step_ = (column_units + wanted - 1) / wanted * column_unit;
+            column_blocks_ = (columns + column_step_ - 1) / column_step_;
+        }
         count_ = row_blocks * column_blocks_;
     }
 
     std::size_t count() const { return count_; }
     Block operator[](std::size_t task) const {
-        const std::size_t row = task / column_blocks_ * row_step_, column = task % column_blocks_ * column_step_;
+        std::size_t row = task * row_step_, column = 0;
+        if (column_blocks_ > 1) {
+            row = task / column_blocks_ * row_step_;
+            column = task % column_blocks_ * column_step_;
+        }
         return {row, std::min(row_step_, rows_ - row), column, std::min(column_step_, columns_ - column)};
     }
 
 private:
-    std::size_t rows_, columns_, row_step_, column_step_, column_blocks_, count_;
+    std::size_t rows_, columns_, row_step_, column_step_, column_blocks_ = 1, count_;
 };
 
 }  // namespace
