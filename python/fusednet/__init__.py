@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from fusednet import functional, initializers, losses, schedules
@@ -19,6 +20,10 @@ from fusednet.network import Network
 from fusednet.optimizers import SGD, Adam, AdamW, RMSprop
 
 if TYPE_CHECKING:
+    from fusednet.convert.keras import from_keras
+    from fusednet.convert.onnx_reader import from_onnx
+    from fusednet.convert.sklearn import from_sklearn
+    from fusednet.convert.torch import from_torch
     from fusednet.serialization import load
 
 __version__ = build_info()["version"]
@@ -37,6 +42,10 @@ __all__ = [
     "RMSprop",
     "__version__",
     "build_info",
+    "from_keras",
+    "from_onnx",
+    "from_sklearn",
+    "from_torch",
     "functional",
     "get_num_threads",
     "initializers",
@@ -47,11 +56,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import `load`, and safetensors with it, at its first use."""
-    if name != "load":
-        raise AttributeError(f"module 'fusednet' has no attribute {name!r}")
-    from fusednet.serialization import load
+# Names, and the modules that bring them in at their first use, with libraries that are slow to import.
+_LAZY = {
+    "from_keras": "fusednet.convert.keras",
+    "from_onnx": "fusednet.convert.onnx_reader",
+    "from_sklearn": "fusednet.convert.sklearn",
+    "from_torch": "fusednet.convert.torch",
+    "load": "fusednet.serialization",
+}
 
-    globals()["load"] = load
-    return load
+
+def __getattr__(name: str) -> Any:
+    """Import one of the lazy names."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'fusednet' has no attribute {name!r}")
+    globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
+    return globals()[name]

@@ -1,0 +1,159 @@
+"""Networks from and to scikit-learn's multilayer perceptrons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fusednet._architecture import per_hidden_layer
+from fusednet.convert.chain import Chain, Layer, folded_layers, require
+
+if TYPE_CHECKING:
+    from fusednet._standardization import Standardization
+    from fusednet.losses import Loss
+    from fusednet.network import Network
+
+__all__ = ["from_sklearn", "to_sklearn"]
+
+_FROM = {"logistic": "sigmoid"}  # the other names are the same
+_TO = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
+_LOSSES = {"squared_error": "half_mse", "log_loss": None}  # None: the one that goes with the output
+
+
+def from_sklearn(estimator: Any, *, loss: Loss | None = None) -> Network:
+    """Make a network of a fitted scikit-learn ``MLPClassifier`` or ``MLPRegressor``.
+
+    It computes what ``predict_proba`` or ``predict`` do, and trains on from there, with a new optimizer.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier, MLPRegressor, or a Pipeline that ends in one
+        Fitted; those of `fusednet.sklearn` too. In a pipeline ``StandardScaler`` may stand before it, which
+        the network takes over as `Network.standardize` would have learnt it.
+    loss : str, object of `fusednet.losses`, or callable, optional
+        By default the estimator's: "half_mse" for its squared error, the cross-entropies for classifiers.
+
+    Returns
+    -------
+    Network
+        Of the dtype of ``coefs_``. A classifier of two classes has one sigmoid output, of more classes a
+        softmax, for several labels a sigmoid each. `predict_classes` gives positions in
+        ``estimator.classes_``. The penalty `alpha` is not taken over, since it counts differently:
+        scikit-learn divides it by the samples of each batch, so that ``net.l2 = alpha / batch_size`` is it.
+
+    Raises
+    ------
+    ValueError
+        If the estimator is not fitted, or scales or transforms its data in another way.
+    TypeError
+        If it is no multilayer perceptron.
+    """
+    standardization = None
+    if hasattr(estimator, "steps"):
+        *before, (_, estimator) = estimator.steps
+        standardization = _scaling(before)
+    if not (hasattr(estimator, "hidden_layer_sizes") and hasattr(estimator, "activation")):
+        raise TypeError(f"estimator must be an MLPClassifier or MLPRegressor, not {type(estimator).__name__}")
+    if not hasattr(estimator, "coefs_"):
+        raise ValueError(f"this {type(estimator).__name__} is not fitted; call fit first")
+    if getattr(estimator, "standardize", False):
+        raise ValueError("the estimator scales its data itself; fit it with standardize=False")
+    hidden = per_hidden_layer("activation", estimator.activation, len(estimator.coefs_) - 1)
+    rates = per_hidden_layer("dropout", getattr(estimator, "dropout", 0.0), len(hidden))
+    chain = Chain(standardization=standardization)
+    for index, (weights, bias) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
+        where = f"layer {index}"
+        name = [*hidden, estimator.out_activation_][index]
+        chain.dense(where, np.asarray(weights), np.asarray(bias))
+        chain.activate(where, _FROM.get(name, name))
+        chain.drop(where, [*rates, 0.0][index])
+    if loss is None:
+        loss = _LOSSES.get(estimator.loss, estimator.loss)
+    return chain.network(loss)
+
+
+def _scaling(steps: list[tuple[str, Any]]) -> Standardization | None:
+    """Return what the steps before the estimator do, where that is nothing or one ``StandardScaler``."""
+    scaler = None
+    for name, step in steps:
+        if step is None or step == "passthrough":
+            continue
+        if scaler is not None or type(step).__name__ != "StandardScaler":
+            raise ValueError(f"the pipeline's step {name!r}, {type(step).__name__}, is not supported")
+        scaler = step
+    if scaler is None:
+        return None
+    if not hasattr(scaler, "scale_"):
+        raise ValueError("the pipeline is not fitted; call fit first")
+    mean = scaler.mean_ if scaler.with_mean else np.zeros(scaler.n_features_in_)
+    scale = scaler.scale_ if scaler.with_std else np.ones(scaler.n_features_in_)
+    return np.asarray(mean, np.float64), np.asarray(scale, np.float64)
+
+
+def to_sklearn(net: Network, classes: ArrayLike | None = None) -> Any:
+    """Return a network as a fitted estimator: see `Network.to_sklearn`."""
+    perceptrons = require("sklearn.neural_network", "scikit-learn", "sklearn")
+    layers = folded_layers(net)
+    output, outputs = layers[-1].activation, layers[-1].weights.shape[1]
+    options = {
+        "hidden_layer_sizes": tuple(layer.weights.shape[1] for layer in layers[:-1]),
+        "activation": _one_activation(layers[:-1]),
+        "random_state": 0,  # for the fit below: by default it would draw from NumPy's global generator
+    }
+    row = np.zeros((1, layers[0].weights.shape[0]), layers[0].weights.dtype)
+    if classes is not None and (
+        output not in ("softmax", "sigmoid") or (output == "sigmoid" and outputs > 1)
+    ):
+        raise ValueError("classes are for a softmax output, or one sigmoid output")
+    # One step of training makes all that a fitted estimator has; then it gets the network's values.
+    if output in ("identity", "exp"):
+        loss = "poisson" if output == "exp" else "squared_error"
+        target = np.zeros((1, outputs) if outputs > 1 else 1)
+        estimator = perceptrons.MLPRegressor(**options, loss=loss).partial_fit(row, target)
+    elif output == "sigmoid" and outputs > 1:
+        target = np.eye(1, outputs, dtype=int)
+        estimator = perceptrons.MLPClassifier(**options).partial_fit(row, target, classes=np.arange(outputs))
+    elif output == "sigmoid" or (output == "softmax" and outputs > 1):
+        labels = _labels(classes, max(outputs, 2))
+        if outputs == 2:
+            layers[-1] = _difference(layers[-1])
+        estimator = perceptrons.MLPClassifier(**options).partial_fit(row, labels[:1], classes=labels)
+    else:
+        raise ValueError(
+            "scikit-learn has the outputs identity, exp, sigmoid, and softmax of at least two classes, "
+            f"not {output} of {outputs}"
+        )
+    estimator.coefs_ = [layer.weights.copy() for layer in layers]
+    estimator.intercepts_ = [
+        np.zeros(layer.weights.shape[1], layer.weights.dtype) if layer.bias is None else layer.bias.copy()
+        for layer in layers
+    ]
+    estimator.n_iter_ = estimator.t_ = estimator._no_improvement_count = 0
+    estimator.loss_curve_, estimator.best_loss_ = [], np.inf
+    del estimator.loss_, estimator._optimizer  # the next fit makes them
+    return estimator.set_params(random_state=None)
+
+
+def _one_activation(hidden: list[Layer]) -> str:
+    names = {layer.activation for layer in hidden} or {"identity"}
+    if len(names) > 1 or not names <= _TO.keys():
+        raise ValueError(
+            f"scikit-learn has one activation for all hidden layers, of {', '.join(_TO)}; "
+            f"the network has {', '.join(sorted(names))}"
+        )
+    return _TO[names.pop()]
+
+
+def _labels(classes: ArrayLike | None, count: int) -> NDArray[Any]:
+    labels = np.arange(count) if classes is None else np.asarray(classes)
+    if labels.shape != (count,) or not np.array_equal(labels, np.unique(labels)):
+        raise ValueError(f"classes must be {count} different labels in ascending order, not {classes!r}")
+    return labels
+
+
+def _difference(last: Layer) -> Layer:
+    """Return the layer of one sigmoid that gives the second probability of a softmax of two."""
+    bias = None if last.bias is None else np.diff(last.bias)
+    return Layer(np.diff(last.weights, axis=1), bias, "sigmoid")
