@@ -191,6 +191,19 @@ def test_exp_can_be_pickled():
     np.testing.assert_array_equal(outputs(pickle.loads(pickle.dumps(module)), X), outputs(module, X))
 
 
+def test_seed():
+    def trained(seed):
+        net = fn.from_torch(module, seed=seed)
+        X = data(n=64)
+        net.fit(X, X[:, :1], epochs=2)
+        return net.parameters
+
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 1))
+    np.testing.assert_array_equal(trained(3), trained(3))
+    assert (trained(3) != trained(4)).any()
+
+
 def test_the_loss_goes_with_the_output_unless_given():
     def loss(*parts, **options):
         return fn.from_torch(nn.Sequential(nn.Linear(3, 2), *parts), **options).loss

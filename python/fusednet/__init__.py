@@ -8,22 +8,18 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from fusednet import functional, initializers, losses, schedules
 from fusednet._core import DivergenceError, build_info, get_num_threads, set_num_threads
 from fusednet.callbacks import Callback, EarlyStopping
+from fusednet.convert.imports import from_keras, from_onnx, from_sklearn, from_torch
 from fusednet.history import History
 from fusednet.layers import Dense, Neuron
 from fusednet.network import Network
 from fusednet.optimizers import SGD, Adam, AdamW, RMSprop
 
 if TYPE_CHECKING:
-    from fusednet.convert.keras import from_keras
-    from fusednet.convert.onnx_reader import from_onnx
-    from fusednet.convert.sklearn import from_sklearn
-    from fusednet.convert.torch import from_torch
     from fusednet.serialization import load
 
 __version__ = build_info()["version"]
@@ -56,19 +52,11 @@ __all__ = [
 ]
 
 
-# Names, and the modules that bring them in at their first use, with libraries that are slow to import.
-_LAZY = {
-    "from_keras": "fusednet.convert.keras",
-    "from_onnx": "fusednet.convert.onnx_reader",
-    "from_sklearn": "fusednet.convert.sklearn",
-    "from_torch": "fusednet.convert.torch",
-    "load": "fusednet.serialization",
-}
-
-
 def __getattr__(name: str) -> Any:
-    """Import one of the lazy names."""
-    if name not in _LAZY:
+    """Import `load`, and safetensors with it, at its first use."""
+    if name != "load":
         raise AttributeError(f"module 'fusednet' has no attribute {name!r}")
-    globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
-    return globals()[name]
+    from fusednet.serialization import load
+
+    globals()["load"] = load
+    return load

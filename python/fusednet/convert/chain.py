@@ -89,7 +89,7 @@ class Chain:
             raise ValueError(f"{where} follows another dropout; a layer has one")
         self.layers[-1] = replace(self.layers[-1], dropout=rate)
 
-    def network(self, loss: Loss | None) -> Network:
+    def network(self, loss: Loss | None, seed: int | None) -> Network:
         """Return the network; the loss is by default the one that goes with the output."""
         if not self.layers:
             raise ValueError("the model has no dense layer")
@@ -109,7 +109,7 @@ class Chain:
             )
         if loss is None:
             loss = _LOSSES.get(last.activation, "mse")
-        net = Network(layers, loss=loss, dropout=[layer.dropout for layer in hidden])
+        net = Network(layers, loss=loss, dropout=[layer.dropout for layer in hidden], seed=seed)
         net._set_standardization(self.standardization)
         return net
 

@@ -47,7 +47,7 @@ class Exports:
         """
         from fusednet.convert import onnx_writer
 
-        onnx_writer.to_onnx(cast("Network", self), path)
+        onnx_writer.write(cast("Network", self), path)
 
     def to_torch(self) -> Any:
         """Return the network as a ``torch.nn.Sequential`` with the same outputs.
@@ -71,9 +71,9 @@ class Exports:
         --------
         fusednet.from_torch : The way back.
         """
-        from fusednet.convert.torch import to_torch
+        from fusednet.convert import torch
 
-        return to_torch(cast("Network", self))
+        return torch.write(cast("Network", self))
 
     def to_sklearn(self, classes: ArrayLike | None = None) -> Any:
         """Return the network as a fitted ``MLPClassifier`` or ``MLPRegressor`` of scikit-learn.
@@ -105,6 +105,6 @@ class Exports:
         --------
         fusednet.from_sklearn : The way back.
         """
-        from fusednet.convert.sklearn import to_sklearn
+        from fusednet.convert import sklearn
 
-        return to_sklearn(cast("Network", self), classes)
+        return sklearn.write(cast("Network", self), classes)

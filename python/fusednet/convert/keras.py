@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fusednet.losses import Loss
     from fusednet.network import Network
 
-__all__ = ["from_keras"]
+__all__ = ["read"]
 
 # Names that Keras' activation functions have in a configuration; its leaky_relu has another slope, 0.2.
 _FUNCTIONS = {
@@ -32,34 +32,8 @@ _FUNCTIONS = {
 }
 
 
-def from_keras(model: Any, *, loss: Loss | None = None) -> Network:
-    """Make a network of a Keras model: a ``Sequential`` of ``Dense`` layers.
-
-    It predicts what the model does and trains on from there, with a new optimizer.
-
-    Parameters
-    ----------
-    model : keras.Sequential
-        Nested ones too, of ``Dense``; ``Activation`` and the layers ``ReLU``, ``LeakyReLU``, ``ELU`` and
-        ``Softmax``, with the parameters of `Dense`; ``Dropout`` behind hidden layers; ``Flatten``, of which
-        the network takes the result; at first a ``Normalization``, which becomes what `Network.standardize`
-        would have learnt. Regularizers and constraints are not taken over.
-    loss : str, object of `fusednet.losses`, or callable, optional
-        By default "cross_entropy" for a softmax output, "binary_cross_entropy" for a sigmoid one, else "mse".
-
-    Returns
-    -------
-    Network
-        Of the dtype of the weights, float32 or float64.
-
-    Raises
-    ------
-    ValueError
-        If the model holds something that a chain of dense layers cannot do, which is named, or has no
-        weights yet.
-    TypeError
-        If it is no ``Sequential``.
-    """
+def read(model: Any, loss: Loss | None, seed: int | None) -> Network:
+    """Make a network of a model: see `fusednet.from_keras`."""
     if not _is_sequential(model):
         raise TypeError(f"model must be a keras.Sequential, not {type(model).__name__}")
     chain = Chain()
@@ -80,7 +54,7 @@ def from_keras(model: Any, *, loss: Loss | None = None) -> Network:
             chain.standardization = _standardization(where, layer, config)
         elif kind not in ("InputLayer", "Flatten"):
             chain.activate(where, _layer_activation(where, kind, config))
-    return chain.network(loss)
+    return chain.network(loss, seed)
 
 
 def _is_sequential(model: Any) -> bool:

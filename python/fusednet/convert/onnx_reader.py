@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fusednet.losses import Loss
     from fusednet.network import Network
 
-__all__ = ["from_onnx"]
+__all__ = ["read"]
 
 onnx = require("onnx", "onnx", "onnx")
 inliner = require("onnx.inliner", "onnx", "onnx")
@@ -43,42 +43,8 @@ _ELEMENTWISE = (
 _UNCHANGED = ("Dropout", "Flatten", "Identity", "Reshape")
 
 
-def from_onnx(path: str | os.PathLike[str], *, loss: Loss | None = None) -> Network:
-    """Make a network of an ONNX file whose graph is a plain dense network.
-
-    It predicts what ONNX Runtime does with the file and trains on from there, with a new optimizer.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file. Its graph has one output and takes one matrix (n, in_features), or an array of samples that
-        it flattens first, of which the network takes the result. Layers are ``Gemm``, or ``MatMul`` with or
-        without ``Add``, with constant weights. Between them stand the activations of `Dense` in any spelling:
-        ``z * Sigmoid(z)`` is SiLU. ``Identity``, ``Dropout``, and a ``Flatten`` or ``Reshape`` that changes
-        nothing, are skipped. Constants that are subtracted from the input, or divide it, become what
-        `Network.standardize` would have learnt.
-    loss : str, object of `fusednet.losses`, or callable, optional
-        By default "cross_entropy" for a softmax output, "binary_cross_entropy" for a sigmoid one, else "mse".
-
-    Returns
-    -------
-    Network
-        Of the dtype of the weights, float32 or float64.
-
-    Raises
-    ------
-    OSError
-        If the file is missing or cannot be read.
-    ValueError
-        If it is no valid ONNX file, or its graph is something else; the first operator that does not fit is
-        named.
-    ImportError
-        If onnx is not installed.
-
-    See Also
-    --------
-    Network.to_onnx : The way back.
-    """
+def read(path: str | os.PathLike[str], loss: Loss | None, seed: int | None) -> Network:
+    """Make a network of a model: see `fusednet.from_onnx`."""
     name = os.fspath(path)
     try:
         model = onnx.load(name)
@@ -89,7 +55,7 @@ def from_onnx(path: str | os.PathLike[str], *, loss: Loss | None = None) -> Netw
     except Exception as error:  # of protobuf's parser and the checker, which have several
         raise ValueError(f"{name} is not a valid ONNX file: {error}") from error
     try:
-        return _Reader(model).read().network(loss)
+        return _Reader(model).read().network(loss, seed)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 

@@ -15,7 +15,7 @@ from fusednet.convert.chain import describe, fold, require
 if TYPE_CHECKING:
     from fusednet.network import Network
 
-__all__ = ["to_onnx"]
+__all__ = ["write"]
 
 onnx = require("onnx", "onnx", "onnx")
 
@@ -99,7 +99,7 @@ _ACTIVATIONS: dict[str, Callable[[_Graph, str], str]] = {
 _FLOAT64_ACTIVATIONS = _ACTIVATIONS | {"leaky_relu": _leaky_relu, "elu": _elu, "softplus": _softplus}
 
 
-def to_onnx(net: Network, path: str | os.PathLike[str]) -> None:
+def write(net: Network, path: str | os.PathLike[str]) -> None:
     """Write a network to an ONNX file: see `Network.to_onnx`."""
     from fusednet.serialization import write_file
 

@@ -15,41 +15,15 @@ if TYPE_CHECKING:
     from fusednet.losses import Loss
     from fusednet.network import Network
 
-__all__ = ["from_sklearn", "to_sklearn"]
+__all__ = ["read", "write"]
 
 _FROM = {"logistic": "sigmoid"}  # the other names are the same
 _TO = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
 _LOSSES = {"squared_error": "half_mse", "log_loss": None}  # None: the one that goes with the output
 
 
-def from_sklearn(estimator: Any, *, loss: Loss | None = None) -> Network:
-    """Make a network of a fitted scikit-learn ``MLPClassifier`` or ``MLPRegressor``.
-
-    It computes what ``predict_proba`` or ``predict`` do, and trains on from there, with a new optimizer.
-
-    Parameters
-    ----------
-    estimator : MLPClassifier, MLPRegressor, or a Pipeline that ends in one
-        Fitted; those of `fusednet.sklearn` too. In a pipeline ``StandardScaler`` may stand before it, which
-        the network takes over as `Network.standardize` would have learnt it.
-    loss : str, object of `fusednet.losses`, or callable, optional
-        By default the estimator's: "half_mse" for its squared error, the cross-entropies for classifiers.
-
-    Returns
-    -------
-    Network
-        Of the dtype of ``coefs_``. A classifier of two classes has one sigmoid output, of more classes a
-        softmax, for several labels a sigmoid each. `predict_classes` gives positions in
-        ``estimator.classes_``. The penalty `alpha` is not taken over, since it counts differently:
-        scikit-learn divides it by the samples of each batch, so that ``net.l2 = alpha / batch_size`` is it.
-
-    Raises
-    ------
-    ValueError
-        If the estimator is not fitted, or scales or transforms its data in another way.
-    TypeError
-        If it is no multilayer perceptron.
-    """
+def read(estimator: Any, loss: Loss | None, seed: int | None) -> Network:
+    """Make a network of a model: see `fusednet.from_sklearn`."""
     standardization = None
     if hasattr(estimator, "steps"):
         *before, (_, estimator) = estimator.steps
@@ -71,7 +45,7 @@ def from_sklearn(estimator: Any, *, loss: Loss | None = None) -> Network:
         chain.drop(where, [*rates, 0.0][index])
     if loss is None:
         loss = _LOSSES.get(estimator.loss, estimator.loss)
-    return chain.network(loss)
+    return chain.network(loss, seed)
 
 
 def _scaling(steps: list[tuple[str, Any]]) -> Standardization | None:
@@ -92,7 +66,7 @@ def _scaling(steps: list[tuple[str, Any]]) -> Standardization | None:
     return np.asarray(mean, np.float64), np.asarray(scale, np.float64)
 
 
-def to_sklearn(net: Network, classes: ArrayLike | None = None) -> Any:
+def write(net: Network, classes: ArrayLike | None = None) -> Any:
     """Return a network as a fitted estimator: see `Network.to_sklearn`."""
     perceptrons = require("sklearn.neural_network", "scikit-learn", "sklearn")
     layers = folded_layers(net)

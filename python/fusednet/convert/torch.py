@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fusednet.losses import Loss
     from fusednet.network import Network
 
-__all__ = ["Exp", "from_torch", "to_torch"]
+__all__ = ["Exp", "read", "write"]
 
 torch = require("torch", "PyTorch", "torch")
 nn: Any = torch.nn
@@ -42,42 +42,8 @@ _ACTIVATIONS: dict[str, Callable[[], Any]] = {
 }
 
 
-def from_torch(module: Any, *, loss: Loss | None = None) -> Network:
-    """Make a network of a PyTorch module: an ``nn.Sequential`` of linear layers and activations.
-
-    It predicts what the module does in ``eval()`` and trains on from there, with a new optimizer.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        A ``Sequential``, nested ones too, of ``Linear``; the activations of `Dense` with its parameters
-        (``GELU()`` by erf, ``ELU(1.0)``, ``LeakyReLU(0.01)`` …); ``Identity``; ``Flatten()``, of which the
-        network takes the result; ``Dropout`` behind hidden layers. Of any device, in float32 or float64.
-        Layers none of whose parameters requires a gradient are not trainable.
-    loss : str, object of `fusednet.losses`, or callable, optional
-        By default "cross_entropy" for a softmax output, "binary_cross_entropy" for a sigmoid one, else "mse".
-        A classifier that ends in logits needs its softmax to train on here:
-        ``from_torch(nn.Sequential(module, nn.Softmax(-1)))``.
-
-    Returns
-    -------
-    Network
-        Of the module's dtype.
-
-    Raises
-    ------
-    ValueError
-        If the module holds something that a chain of dense layers cannot do, which is named.
-    TypeError
-        If it is no module.
-    ImportError
-        If PyTorch is not installed.
-
-    Examples
-    --------
-    >>> policy = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 2))
-    >>> net = fn.from_torch(policy)
-    """
+def read(module: Any, loss: Loss | None, seed: int | None) -> Network:
+    """Make a network of a model: see `fusednet.from_torch`."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, not {type(module).__name__}")
     chain, seen = Chain(), set()
@@ -100,7 +66,7 @@ def from_torch(module: Any, *, loss: Loss | None = None) -> Network:
                 raise ValueError(f"{where} is not supported; fusednet reads nn.Flatten()")
         else:
             chain.activate(where, _activation(where, part))
-    return chain.network(loss)
+    return chain.network(loss, seed)
 
 
 def _parts(module: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -149,7 +115,7 @@ def _agrees(attribute: str, value: Any, ours: Any) -> bool:
     return attribute.startswith("_") or attribute in ("inplace", "training") or bool(value == ours)
 
 
-def to_torch(net: Network) -> Any:
+def write(net: Network) -> Any:
     """Return a network as an ``nn.Sequential``: see `Network.to_torch`."""
     modules = []
     for layer in folded_layers(net):
