@@ -32,8 +32,18 @@ CONSTANTS = {
     "slope": 0.01,
     "quick": 1.702,
     "hundred": 100.0,
+    "nan": np.full((3, 2), np.nan),
 }
-INTEGERS = {"axes": [1], "keep": [0, -1], "any": [-1, 4], "any3": [-1, 3], "turn": [4, -1], "flat": [-1]}
+INTEGERS = {
+    "axes": [1],
+    "keep": [0, -1],
+    "any": [-1, 4],
+    "any3": [-1, 3],
+    "turn": [4, -1],
+    "flat": [-1],
+    "first": [0],
+    "last": [-1],
+}
 
 
 def write(
@@ -93,6 +103,7 @@ LAYERS = {
     "computed weights": "t = Transpose (WT)  i = Identity (t)  w = Mul (i, two)  z = MatMul (x, w)",
     "skipped": "i = Identity (x)  m = Gemm (i, W)  d = Dropout (m)  f = Flatten (d)  z = Add (f, b)",
     "reshaped": "p = Reshape (x, keep)  m = Gemm (p, W)  q = Reshape (m, any)  z = Add (q, b)",
+    "reshaped to its own shape": "m = Gemm (x, W)  d = Shape (m)  q = Reshape (m, d)  z = Add (q, b)",
     "unused": "z = Gemm (x, W)  rest = Cos (z)",
 }
 
@@ -176,13 +187,17 @@ def test_scaled_inputs(path, nodes, mean, deviation):
     np.testing.assert_allclose(net.input_deviation, np.broadcast_to(deviation, 3), rtol=1e-6)
 
 
-@pytest.mark.parametrize("flatten", ["f = Flatten (x)", "f = Reshape (x, any)", "f = Reshape (x, keep)"])
+# As PyTorch writes x.view(x.size(0), -1).
+VIEW = "d = Shape (s) i = Gather (d, first) l = Concat <axis = 0> (i, last) f = Reshape (s, l)"
+
+
+@pytest.mark.parametrize(
+    "flatten", ["f = Flatten (s)", "f = Reshape (s, any)", "f = Reshape (s, keep)", VIEW]
+)
 def test_flattened_inputs(path, flatten):
     X = np.random.default_rng(1).normal(size=(7, 1, 2, 2)).astype("float32")
     assert_read(
-        write(
-            path, f"s = Div (x, two) {flatten.replace('x', 's')} y = Gemm (f, V, c)", "float[N, 1, 2, 2] x"
-        ),
+        write(path, f"s = Div (x, two) {flatten} y = Gemm (f, V, c)", "float[N, 1, 2, 2] x"),
         X,
     )
 
@@ -245,6 +260,7 @@ REFUSED = {
     "z = Gemm (x, W) y = Transpose (z)": "operator Transpose",
     "z = Gemm (x, W) y = Reshape (z, flat)": "operator Reshape.*changes what it is given",
     "z = Gemm (x, W) y = Reshape (z, any3)": "operator Reshape.*changes what it is given",
+    "z = Gemm (x, W) l = Shape <start = 1> (z) y = Reshape (z, l)": "operator Reshape.*changes",
     "z = Gemm (x, W) y = Reshape (z, turn)": "operator Reshape.*changes what it is given",
     "y = Flatten <axis = 0> (x)": "operator Flatten.*changes",
     "y = MatMul (WT, W)": "does not come of the input",
@@ -272,7 +288,8 @@ def test_more_refusals(path):
         fn.from_onnx(write(path, "y = MatMul (x, W)", "float[N, 5, 3] x", "float[N, 5, 4] y"))
     with pytest.raises(ValueError, match=r"operator Thing.*not supported"):
         fn.from_onnx(write(path, "z = Gemm (x, W) y = other.Thing (z)", imports=', "other" : 1'))
-    CONSTANTS["nan"] = np.full((3, 2), np.nan)
+    with pytest.raises(ValueError, match="operator Cos"):  # the first of the two
+        fn.from_onnx(write(path, "z = Cos (x) y = other.Thing (z)", imports=', "other" : 1'))
     with pytest.raises(ValueError, match=r"Gemm.*not finite"):
         fn.from_onnx(write(path, "y = Gemm (x, nan)"))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from fusednet import _core as core
 from fusednet.convert.chain import Chain, require
+from fusednet.convert.onnx_graph import STANDARD, UNCHANGED, Graph, attributes_of, unsupported, where
 from fusednet.layers import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ __all__ = ["read"]
 
 onnx = require("onnx", "onnx", "onnx")
 inliner = require("onnx.inliner", "onnx", "onnx")
-reference = require("onnx.reference", "onnx", "onnx")
 
 # What activations are made of: each element of a result comes of one element, or one row, of the inputs.
 # fmt: off
@@ -40,7 +39,6 @@ _ELEMENTWISE = (
     "Sub", "Sum", "Swish", "Tanh", "Where",
 )
 # fmt: on
-_UNCHANGED = ("Dropout", "Flatten", "Identity", "Reshape")
 
 
 def read(path: str | os.PathLike[str], loss: Loss | None, seed: int | None) -> Network:
@@ -55,7 +53,7 @@ def read(path: str | os.PathLike[str], loss: Loss | None, seed: int | None) -> N
     except Exception as error:  # of protobuf's parser and the checker, which have several
         raise ValueError(f"{name} is not a valid ONNX file: {error}") from error
     try:
-        return _Reader(model).read().network(loss, seed)
+        return _Reader(Graph(model)).read().network(loss, seed)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
@@ -67,115 +65,82 @@ class _Reader:
     or the end, asks what they compute.
     """
 
-    def __init__(self, model: Any) -> None:
-        self.model, self.graph = model, model.graph
-        self.constants = {t.name: onnx.numpy_helper.to_array(t) for t in self.graph.initializer}
-        inputs = [i for i in self.graph.input if i.name not in self.constants]
-        if len(inputs) != 1 or len(self.graph.output) != 1:
-            raise ValueError(
-                f"expected one input and one output, received {len(inputs)} and {len(self.graph.output)}"
-            )
-        self.shape = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]  # 0: any
-        self.flat = len(self.shape) <= 2
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.constants = graph, graph.constants
+        self.uses = Counter(name for n in graph.nodes if n.op_type not in UNCHANGED for name in n.input)
+        self.flat = len(graph.shape) <= 2
         self.chain = Chain()
         self.scale, self.shift = np.ones(()), np.zeros(())  # the input is taken as scale·x + shift
-        self.start = inputs[0].name
+        self.start = graph.input
         self.known = {self.start}  # what the stretch has given so far
         self.pending: list[Any] = []
-        self.alias: dict[str, str] = {}  # of results that are what went in
         self.transposed: dict[str, Any] = {}  # nodes by their results
 
     def read(self) -> Chain:
-        nodes = self._simplified()
-        self.uses = Counter(name for node in nodes if node.op_type not in _UNCHANGED for name in node.input)
-        for node in nodes:
+        for node in self.graph.nodes:
             self._read(node)
-        self._close(self._resolve(self.graph.output[0].name))
+        self._close(self.graph.output)
         if self.chain.layers and ((self.scale != 1).any() or self.shift.any()):
             width = self.chain.layers[0].weights.shape[:1]
             scale, shift = (np.broadcast_to(a, width).astype(np.float64) for a in (self.scale, self.shift))
             self.chain.standardization = -shift / scale, 1 / scale
         return self.chain
 
-    def _simplified(self) -> list[Any]:
-        """Return the nodes on the way from the input to the output; those of constants alone are computed."""
-        wanted, needed = {self.graph.output[0].name}, []
-        for node in reversed(self.graph.node):
-            if wanted.intersection(node.output):
-                wanted.update(node.input)
-                needed.append(node)
-        nodes = []
-        for original in reversed(needed):
-            node = onnx.NodeProto()
-            node.CopyFrom(original)
-            node.input[:] = [self._resolve(name) for name in original.input]
-            nested = any(a.type == onnx.AttributeProto.GRAPH for a in node.attribute)
-            if node.domain not in ("", "ai.onnx") or nested or node.op_type.startswith("Random"):
-                raise _unsupported(node)
-            if all(name in self.constants for name in node.input if name):
-                self.constants.update(zip(node.output, self._run([node], {}, node.output), strict=True))
-                continue
-            if node.op_type in _UNCHANGED:
-                self.alias[node.output[0]] = node.input[0]
-            nodes.append(node)
-        return nodes
-
-    def _resolve(self, name: str) -> str:
-        return self.alias.get(name, name)
-
     def _read(self, node: Any) -> None:
+        if node.domain not in STANDARD:
+            raise unsupported(node)
         for name in node.input:
             if name in self.transposed and not (node.op_type == "Gemm" and name == node.input[0]):
-                raise _unsupported(self.transposed[name])
+                raise unsupported(self.transposed[name])
             if name and name not in self.constants and name not in self.known:
-                raise _unsupported(node, " where it joins branches")
-        if node.op_type in _UNCHANGED:
+                raise unsupported(node, " where it joins branches")
+        if node.op_type in UNCHANGED:
             self._check_unchanged(node)
         elif node.op_type in ("Gemm", "MatMul"):
             self._product(node)
-        elif node.op_type == "Transpose" and _attributes(node).get("perm", [1, 0]) == [1, 0]:
+        elif node.op_type == "Transpose" and attributes_of(node).get("perm", [1, 0]) == [1, 0]:
             self.transposed[node.output[0]] = node
             self.known.add(node.output[0])
         elif node.op_type in _ELEMENTWISE:
             self.pending.append(node)
             self.known.update(node.output)
         else:
-            raise _unsupported(node)
+            raise unsupported(node)
 
     @property
     def _width(self) -> int:
         """How many numbers a sample has at this point; 0: not known."""
         if self.chain.layers:
             return int(self.chain.layers[-1].weights.shape[1])
-        return math.prod(self.shape[1:]) if len(self.shape) > 1 else 0
+        return math.prod(self.graph.shape[1:]) if len(self.graph.shape) > 1 else 0
 
     def _check_unchanged(self, node: Any) -> None:
-        attributes, good = _attributes(node), True
+        attributes, good = attributes_of(node), True
         if node.op_type == "Dropout":
             training = node.input[2] if len(node.input) > 2 else ""
             good = not training or (training in self.constants and not self.constants[training])
         elif node.op_type == "Flatten":
-            good = attributes.get("axis", 1) in ((1, -1) if self.flat else (1, 1 - len(self.shape)))
+            good = attributes.get("axis", 1) in ((1, -1) if self.flat else (1, 1 - len(self.graph.shape)))
             self.flat = True
         elif node.op_type == "Reshape":
             target = self.constants.get(node.input[1], np.empty(0)) if len(node.input) > 1 else np.empty(0)
             rows, columns = target.tolist() if target.shape == (2,) else (1, 0)
-            batch = self.shape[0] if self.shape and self.shape[0] else 0
             if rows == -1:
                 good = columns > 0 and columns == (self._width or columns)
             else:
-                good = rows in (0, batch) and columns in (-1, self._width)
+                unchanged = (-1, 0, self._width) if self.flat else (-1, self._width or -1)
+                good = rows in (0, *self.graph.shape[:1]) and columns in unchanged
             self.flat = True
         if not good:
-            raise _unsupported(node, " where it changes what it is given")
+            raise unsupported(node, " where it changes what it is given")
 
     def _product(self, node: Any) -> None:
-        attributes = _attributes(node)
+        attributes = attributes_of(node)
         source, weights = node.input[0], self.constants.get(node.input[1])
         if source in self.constants or weights is None or weights.ndim != 2:
-            raise _unsupported(node, " other than of samples with a constant matrix")
+            raise unsupported(node, " other than of samples with a constant matrix")
         if attributes.get("transA", 0) != (source in self.transposed) or not self.flat:
-            raise _unsupported(node, " other than with a sample in each row")
+            raise unsupported(node, " other than with a sample in each row")
         if source in self.transposed:
             source = self.transposed[source].input[0]
         self._close(source)
@@ -186,27 +151,24 @@ class _Reader:
                 weights = weights * weights.dtype.type(alpha)
             if len(node.input) > 2 and node.input[2]:
                 addend = self.constants.get(node.input[2], np.empty((0, 0)))
-                if addend.size not in (1, weights.shape[1]) or addend.shape[-1:] not in (
-                    (),
-                    (1,),
-                    weights.shape[1:],
-                ):
-                    raise _unsupported(node, " with other than a constant bias")
+                shapes = ((), (1,), (1, 1), weights.shape[1:], (1, *weights.shape[1:]))
+                if addend.shape not in shapes:
+                    raise unsupported(node, " with other than a constant bias")
                 bias = np.broadcast_to(addend.ravel(), weights.shape[1:])
                 bias = bias * bias.dtype.type(attributes.get("beta", 1.0))
-        self.chain.dense(_where(node), weights, bias)
+        self.chain.dense(where(node), weights, bias)
         self.start, self.pending, self.known = node.output[0], [], {node.output[0]}
 
     def _close(self, end: str) -> None:
         """End the stretch: put what its operators compute into the chain."""
         if end in self.transposed:
-            raise _unsupported(self.transposed[end])
+            raise unsupported(self.transposed[end])
         if end not in self.known:
             raise ValueError("the output does not come of the input alone")
         while end != self.start:
             activation = self._activation(end)
             if activation is not None:
-                self.chain.activate(_where(self.pending[0]), activation)
+                self.chain.activate(where(self.pending[0]), activation)
                 return
             if not self._take_affine(self.pending[0]):
                 raise self._no_activation()
@@ -224,7 +186,7 @@ class _Reader:
         far = np.repeat([[-1e6], [-1e3], [1e3], [1e6]], width, axis=1)
         z = np.concatenate([*probes, far]).astype(dtype)
         try:
-            (result,) = self._run(self.pending, {self.start: z}, [end])
+            (result,) = self.graph.run(self.pending, {self.start: z}, [end])
         except Exception:  # the evaluator has not all operators, and the shapes may not fit
             return None
         if result.shape != z.shape or result.dtype != dtype:
@@ -270,48 +232,9 @@ class _Reader:
 
     def _no_activation(self) -> ValueError:
         if not self.chain.layers:
-            return _unsupported(self.pending[0], " before the first dense layer")
+            return unsupported(self.pending[0], " before the first dense layer")
         for end in reversed(range(len(self.pending) - 1)):
             name = self._activation(self.pending[end].output[0])
             if name is not None:
-                return _unsupported(self.pending[end + 1], f" behind {name}")
-        return _unsupported(self.pending[0])
-
-    def _run(self, nodes: list[Any], feeds: dict[str, NDArray[Any]], results: Sequence[str]) -> Any:
-        """Compute results of some nodes, from constants and what is fed."""
-        helper = onnx.helper
-        used = {name for node in nodes for name in node.input if name in self.constants}
-        part = helper.make_graph(
-            nodes,
-            "part",
-            [
-                helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-                for name, array in feeds.items()
-            ],
-            [helper.make_empty_tensor_value_info(name) for name in results],
-            [onnx.numpy_helper.from_array(self.constants[name], name) for name in sorted(used)],
-        )
-        model = helper.make_model(part, opset_imports=self.model.opset_import)
-        with np.errstate(all="ignore"):
-            return reference.ReferenceEvaluator(model).run(list(results), feeds)
-
-
-def _attributes(node: Any) -> dict[str, Any]:
-    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-
-
-def _where(node: Any) -> str:
-    settings = ", ".join(
-        f"{name}={value.decode() if isinstance(value, bytes) else value:.6}"
-        for name, value in _attributes(node).items()
-        if isinstance(value, (bytes, float))
-    )
-    operator = f"{node.op_type}({settings})" if settings else node.op_type
-    return f"the operator {operator} (node {node.name or node.output[0]!r})"
-
-
-def _unsupported(node: Any, why: str = "") -> ValueError:
-    return ValueError(
-        f"{_where(node)} is not supported{why}; from_onnx reads one chain of Gemm or MatMul with constant "
-        f"weights, with {', '.join(ACTIVATIONS)} between them"
-    )
+                return unsupported(self.pending[end + 1], f" behind {name}")
+        return unsupported(self.pending[0])
