@@ -89,6 +89,14 @@ def test_a_scaler_before_the_estimator_comes_in_too(scaler):
     np.testing.assert_allclose(net.predict(DIABETES)[:, 0], pipeline.predict(DIABETES), rtol=1e-11)
 
 
+def test_two_scalers():
+    pipeline = make_pipeline(
+        StandardScaler(with_std=False), StandardScaler(), MLPRegressor(hidden_layer_sizes=(8,), max_iter=3)
+    ).fit(DIABETES, PROGRESSION)
+    net = fn.from_sklearn(pipeline)
+    np.testing.assert_allclose(net.predict(DIABETES)[:, 0], pipeline.predict(DIABETES), rtol=1e-11)
+
+
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("kind", ["classifier", "regressor"])
 def test_training_goes_on_the_same(kind, there):
@@ -196,8 +204,14 @@ def test_estimators_that_only_look_alike():
     assert [layer.activation for layer in net.layers] == ["sigmoid", "gelu", "identity"]
     assert net.loss == fn.losses.Huber(0.5)
     assert net.dropout == (0.25, 0.25)
-    estimator.standardize = True
-    with pytest.raises(ValueError, match="standardize=False"):
+
+    X = rng.normal(size=(20, 3))
+    estimator.input_scaling_ = types.SimpleNamespace(mean=np.arange(3.0), scale=np.array([1.0, 2.0, 0.5]))
+    estimator.target_scaling_ = types.SimpleNamespace(mean=np.array([5.0, -7.0]), scale=np.array([3.0, 0.1]))
+    expected = net.predict((X - np.arange(3)) / [1, 2, 0.5]) * [3.0, 0.1] + [5.0, -7.0]
+    np.testing.assert_allclose(fn.from_sklearn(estimator).predict(X), expected, rtol=1e-12)
+    estimator.out_activation_ = "exp"
+    with pytest.raises(ValueError, match="need the output identity, not exp"):
         fn.from_sklearn(estimator)
 
 

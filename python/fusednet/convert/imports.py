@@ -99,8 +99,9 @@ def from_sklearn(estimator: Any, *, loss: Loss | None = None, seed: int | None =
     Parameters
     ----------
     estimator : MLPClassifier, MLPRegressor, or a Pipeline that ends in one
-        Fitted; those of `fusednet.sklearn` too. In a pipeline ``StandardScaler`` may stand before it, which
-        the network takes over as `Network.standardize` would have learnt it.
+        Fitted; those of `fusednet.sklearn` too. In a pipeline ``StandardScaler`` may stand before it. The
+        network takes over what that or ``standardize=True`` does to the inputs, as `Network.standardize`
+        would have learnt it; the scaling of targets goes into the last layer.
     loss : str, object of `fusednet.losses`, or callable, optional
         By default the estimator's: "half_mse" for its squared error, the cross-entropies for classifiers.
     seed : int, optional
@@ -117,7 +118,7 @@ def from_sklearn(estimator: Any, *, loss: Loss | None = None, seed: int | None =
     Raises
     ------
     ValueError
-        If the estimator is not fitted, or scales or transforms its data in another way.
+        If the estimator is not fitted, or a pipeline transforms its data in another way.
     TypeError
         If it is no multilayer perceptron.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,46 +25,63 @@ _LOSSES = {"squared_error": "half_mse", "log_loss": None}  # None: the one that 
 
 def read(estimator: Any, loss: Loss | None, seed: int | None) -> Network:
     """Make a network of a model: see `fusednet.from_sklearn`."""
-    standardization = None
+    before: list[tuple[str, Any]] = []
     if hasattr(estimator, "steps"):
         *before, (_, estimator) = estimator.steps
-        standardization = _scaling(before)
     if not (hasattr(estimator, "hidden_layer_sizes") and hasattr(estimator, "activation")):
         raise TypeError(f"estimator must be an MLPClassifier or MLPRegressor, not {type(estimator).__name__}")
     if not hasattr(estimator, "coefs_"):
         raise ValueError(f"this {type(estimator).__name__} is not fitted; call fit first")
-    if getattr(estimator, "standardize", False):
-        raise ValueError("the estimator scales its data itself; fit it with standardize=False")
     hidden = per_hidden_layer("activation", estimator.activation, len(estimator.coefs_) - 1)
     rates = per_hidden_layer("dropout", getattr(estimator, "dropout", 0.0), len(hidden))
-    chain = Chain(standardization=standardization)
+    chain = Chain(standardization=_input_scaling(before, estimator))
     for index, (weights, bias) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
         where = f"layer {index}"
         name = [*hidden, estimator.out_activation_][index]
         chain.dense(where, np.asarray(weights), np.asarray(bias))
         chain.activate(where, _FROM.get(name, name))
         chain.drop(where, [*rates, 0.0][index])
+    _scale_output(chain, estimator)
     if loss is None:
         loss = _LOSSES.get(estimator.loss, estimator.loss)
     return chain.network(loss, seed)
 
 
-def _scaling(steps: list[tuple[str, Any]]) -> Standardization | None:
-    """Return what the steps before the estimator do, where that is nothing or one ``StandardScaler``."""
-    scaler = None
+def _input_scaling(steps: list[tuple[str, Any]], estimator: Any) -> Standardization | None:
+    """Return what happens to the inputs: by a ``StandardScaler`` before the estimator, then by its own."""
+    scalings = []
     for name, step in steps:
         if step is None or step == "passthrough":
             continue
-        if scaler is not None or type(step).__name__ != "StandardScaler":
+        if type(step).__name__ != "StandardScaler":
             raise ValueError(f"the pipeline's step {name!r}, {type(step).__name__}, is not supported")
-        scaler = step
-    if scaler is None:
+        if not hasattr(step, "scale_"):
+            raise ValueError("the pipeline is not fitted; call fit first")
+        scalings.append((step.mean_ if step.with_mean else 0.0, step.scale_ if step.with_std else 1.0))
+    own = getattr(estimator, "input_scaling_", None)  # of fusednet.sklearn, by its standardize=True
+    if own is not None:
+        scalings.append((own.mean, own.scale))
+    if not scalings:
         return None
-    if not hasattr(scaler, "scale_"):
-        raise ValueError("the pipeline is not fitted; call fit first")
-    mean = scaler.mean_ if scaler.with_mean else np.zeros(scaler.n_features_in_)
-    scale = scaler.scale_ if scaler.with_std else np.ones(scaler.n_features_in_)
-    return np.asarray(mean, np.float64), np.asarray(scale, np.float64)
+    features = len(estimator.coefs_[0])
+    mean, scale = np.zeros(features), np.ones(features)
+    for next_mean, next_scale in scalings:
+        mean, scale = mean + scale * next_mean, scale * next_scale
+    return mean, scale
+
+
+def _scale_output(chain: Chain, estimator: Any) -> None:
+    """Put the scaling of the targets by fusednet.sklearn's ``standardize=True`` into the last layer."""
+    scaling = getattr(estimator, "target_scaling_", None)
+    if scaling is None:
+        return
+    last = chain.layers[-1]
+    if last.activation != "identity" or last.bias is None:
+        raise ValueError(f"scaled targets need the output identity, not {last.activation}")
+    weights, bias = last.weights * scaling.scale, last.bias * scaling.scale + scaling.mean
+    chain.layers[-1] = replace(
+        last, weights=weights.astype(last.weights.dtype), bias=bias.astype(last.bias.dtype)
+    )
 
 
 def write(net: Network, classes: ArrayLike | None = None) -> Any:
