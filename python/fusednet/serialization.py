@@ -41,7 +41,7 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
         tensors["input.mean"], tensors["input.deviation"] = net._standardization
     config = json.dumps(_config(net))
     metadata = {"fusednet": _VERSION, "config": config, "sha256": _checksum(config, tensors)}
-    write_file(os.path.realpath(path), format_tensors(tensors, metadata))
+    write_bytes(os.path.realpath(path), format_tensors(tensors, metadata))
 
 
 def load(path: str | os.PathLike[str], *, loss: Loss | None = None) -> Network:
@@ -147,7 +147,7 @@ def _checksum(config: str, tensors: dict[str, NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def write_file(path: str, content: bytes) -> None:
+def write_bytes(path: str, content: bytes) -> None:
     """Write a file under another name in the same folder, then rename it."""
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:

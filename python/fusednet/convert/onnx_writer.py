@@ -101,11 +101,11 @@ _FLOAT64_ACTIVATIONS = _ACTIVATIONS | {"leaky_relu": _leaky_relu, "elu": _elu, "
 
 def write(net: Network, path: str | os.PathLike[str]) -> None:
     """Write a network to an ONNX file: see `Network.to_onnx`."""
-    from fusednet.serialization import write_file
+    from fusednet.serialization import write_bytes
 
     model = _model(net)
     onnx.checker.check_model(model, full_check=True)
-    write_file(os.path.realpath(path), model.SerializeToString())
+    write_bytes(os.path.realpath(path), model.SerializeToString())
 
 
 def _model(net: Network) -> Any:
