@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fusednet import functional, initializers, losses, schedules
 from fusednet._core import DivergenceError, build_info, get_num_threads, set_num_threads
 from fusednet.callbacks import Callback, EarlyStopping
+from fusednet.convert.imports import from_keras, from_onnx, from_sklearn, from_torch
 from fusednet.history import History
 from fusednet.layers import Dense, Neuron
 from fusednet.network import Network
@@ -37,6 +38,10 @@ __all__ = [
     "RMSprop",
     "__version__",
     "build_info",
+    "from_keras",
+    "from_onnx",
+    "from_sklearn",
+    "from_torch",
     "functional",
     "get_num_threads",
     "initializers",

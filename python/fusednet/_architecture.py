@@ -128,5 +128,6 @@ def summarize(net: Network) -> Summary:
         f"{count:,} parameters"
         + (f", {frozen:,} of them frozen" if frozen else "")
         + f", {count * net.dtype.itemsize / 1024:,.1f} KiB of {net.dtype}; loss: {name}"
+        + ("; inputs standardized" if net.input_mean is not None else "")
     )
     return Summary("\n".join(lines))

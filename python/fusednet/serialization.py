@@ -1,7 +1,8 @@
 """Networks in files: safetensors with the configuration in its metadata.
 
-The tensors are ``layers.<i>.weights`` and ``layers.<i>.bias``. The metadata holds three strings: "fusednet",
-the version of this format; "config", JSON; "sha256", a checksum of the configuration and the tensors.
+The tensors are ``layers.<i>.weights`` and ``layers.<i>.bias``, and ``input.mean`` and ``input.deviation``
+where inputs are standardized. The metadata holds three strings: "fusednet", the version of this format;
+"config", JSON; "sha256", a checksum of the configuration and the tensors.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
         tensors[f"layers.{index}.weights"] = layer.weights
         if layer.bias is not None:
             tensors[f"layers.{index}.bias"] = layer.bias
+    if net._standardization is not None:
+        tensors["input.mean"], tensors["input.deviation"] = net._standardization
     config = json.dumps(_config(net))
     metadata = {"fusednet": _VERSION, "config": config, "sha256": _checksum(config, tensors)}
-    _write(os.path.realpath(path), format_tensors(tensors, metadata))
+    write_bytes(os.path.realpath(path), format_tensors(tensors, metadata))
 
 
 def load(path: str | os.PathLike[str], *, loss: Loss | None = None) -> Network:
@@ -128,8 +131,11 @@ def _network(settings: dict[str, Any], tensors: dict[str, NDArray[Any]], loss: L
     rng = np.random.Generator(np.random.PCG64())
     rng.bit_generator.state = settings["rng"]
     names = ("l2", "dropout", "dropout_seed", "dropout_step")
+    state = {"layers": layers, "loss": loss, "rng": rng, **{name: settings[name] for name in names}}
+    if "input.mean" in tensors:
+        state["standardization"] = tensors["input.mean"], tensors["input.deviation"]
     net = Network.__new__(Network)
-    net.__setstate__({"layers": layers, "loss": loss, "rng": rng, **{name: settings[name] for name in names}})
+    net.__setstate__(state)
     return net
 
 
@@ -141,7 +147,7 @@ def _checksum(config: str, tensors: dict[str, NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def _write(path: str, content: bytes) -> None:
+def write_bytes(path: str, content: bytes) -> None:
     """Write a file under another name in the same folder, then rename it."""
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:

@@ -70,7 +70,8 @@ def fit(
                 raise DivergenceError(
                     f"training diverged in epoch {epoch} at the learning rate {optimizer.learning_rate:g}: "
                     f"{error}; the parameters are those from {restored}. A lower learning rate, "
-                    "clip_norm=1.0 on the optimizer, or inputs scaled to unit variance usually help"
+                    "clip_norm=1.0 on the optimizer, or inputs scaled to unit variance (net.standardize) "
+                    "usually help"
                 ) from error
             except (TypeError, ValueError):  # about the data: as if fit had never been called
                 start.restore(net, optimizer)
