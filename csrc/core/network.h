@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "core/busy.h"
 #include "core/dense.h"
 #include "core/loss.h"
 #include "core/optimizer.h"
@@ -45,6 +46,8 @@ public:
     std::size_t offset(std::size_t layer) const;  // of a layer's weights; its bias follows them
     bool has_custom_loss() const { return config_.loss == Loss::custom; }
 
+    // Held while what follows is used from outside: l2, dropout_step, trainable, optimizer states.
+    Busy claim() { return Busy(busy_); }
     double l2() const { return config_.l2; }
     void set_l2(double value) { config_.l2 = value; }
     std::uint64_t dropout_step() const { return dropout_step_; }
