@@ -1,0 +1,72 @@
+"""Every Python block of the pages runs, in order, in one namespace a page.
+
+A `text` block right after one is what it prints. A page stops, as skipped, where it needs a package that is
+not installed.
+"""
+
+import contextlib
+import io
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```\n(?:\s*^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+OPTIONAL = ("gymnasium", "keras", "onnx", "onnxruntime", "tensorflow", "torch")
+
+
+def snippets(page):
+    """Return (first line, code, expected output or None) of each Python block."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        (text.count("\n", 0, match.start(2)), match[2], match[3])
+        for match in BLOCK.finditer(text)
+        if match[1] == "python"
+    ]
+
+
+def run(page):
+    namespace = {"__name__": "__main__"}
+    for line, code, expected in snippets(page):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            exec(compile("\n" * line + code, page, "exec"), namespace)
+        if expected is not None:
+            assert output.getvalue() == expected, f"{page.name}, line {line + 1}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: page.name)
+def test_snippets(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    try:
+        run(page)
+    except ModuleNotFoundError as error:
+        if error.name not in OPTIONAL:
+            raise
+        pytest.skip(f"{error.name} is not installed")
+    except ImportError as error:
+        if "pip install" not in str(error):
+            raise
+        pytest.skip(str(error))
+
+
+def test_a_wrong_output_is_noticed(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n")
+    with pytest.raises(AssertionError, match=r"page\.md, line 2"):
+        run(page)
+
+
+def test_pictures(tmp_path):
+    """The script draws what the pages show."""
+    main = runpy.run_path(str(ROOT / "docs" / "pictures.py"))["main"]
+    main(tmp_path)
+    drawn, kept = ({path.name for path in folder.iterdir()} for folder in (tmp_path, ROOT / "docs/pictures"))
+    assert drawn == kept
+    for name in ("tutorial.md", "tutorial_zh.md"):
+        shown = re.findall(r"\(pictures/(\w+\.svg)\)", (ROOT / "docs" / name).read_text(encoding="utf-8"))
+        assert sorted(shown) == sorted(kept)
