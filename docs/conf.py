@@ -31,7 +31,6 @@ numpydoc_show_class_members = False
 
 html_theme = "furo"
 html_title = f"fusednet {release}"
-html_static_path = ["_static"]
 html_show_sphinx = False
 
 

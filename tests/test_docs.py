@@ -5,12 +5,19 @@ not installed.
 """
 
 import contextlib
+import doctest
+import importlib
+import inspect
 import io
+import pkgutil
 import re
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import fusednet as fn
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -38,12 +45,11 @@ def run(page):
             assert output.getvalue() == expected, f"{page.name}, line {line + 1}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: page.name)
-def test_snippets(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MPLBACKEND", "agg")
+@contextlib.contextmanager
+def skip_what_is_missing():
+    """Skip the test where an optional package is not installed."""
     try:
-        run(page)
+        yield
     except ModuleNotFoundError as error:
         if error.name not in OPTIONAL:
             raise
@@ -52,6 +58,46 @@ def test_snippets(page, tmp_path, monkeypatch):
         if "pip install" not in str(error):
             raise
         pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Run in an empty folder, without windows."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: page.name)
+def test_snippets(page):
+    with skip_what_is_missing():
+        run(page)
+
+
+def docstring_examples():
+    """Return the examples in the docstrings of the package's modules."""
+    names = [module.name for module in pkgutil.walk_packages(fn.__path__, "fusednet.")]
+    examples = []
+    for name in ["fusednet", *(name for name in names if name != "fusednet._core")]:
+        with contextlib.suppress(ImportError):
+            module = importlib.import_module(name)
+            examples += doctest.DocTestFinder(exclude_empty=True).find(module, globs={"fn": fn, "np": np})
+    return [example for example in examples if example.examples]
+
+
+@pytest.mark.parametrize("example", docstring_examples(), ids=lambda example: example.name)
+def test_docstrings(example):
+    with skip_what_is_missing():
+        doctest.DebugRunner().run(example)
+
+
+def test_the_reference_is_complete():
+    """Every public name stands in docs/reference, or is in the members of a module that does."""
+    reference = "".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.rst"))
+    listed = {name.rpartition(".")[2] for name in re.findall(r"auto\w+:: ([\w.]+)", reference)}
+    for name in re.findall(r"automodule:: ([\w.]+)\n   :members:", reference):
+        listed.update(importlib.import_module(name).__all__)
+    missing = {name for name in fn.__all__ if name not in listed and not inspect.ismodule(getattr(fn, name))}
+    assert missing == {"__version__"}
 
 
 def test_a_wrong_output_is_noticed(tmp_path):
