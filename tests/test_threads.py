@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -248,6 +249,12 @@ def test_other_threads_run_while_one_trains(threads):
     done.set()
     ticker.join(WAIT)
     assert during >= 3
+
+
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="needs a free-threaded Python")
+def test_the_gil_stays_off():
+    result = python("import sys, fusednet; print(sys._is_gil_enabled())")
+    assert result.stdout == "False\n", result.stderr
 
 
 @posix
