@@ -18,8 +18,7 @@ extensions = [
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
-nitpicky = False  # single backticks in docstrings are links where they name something, else code
-default_role = "py:obj"
+default_role = "py:obj"  # single backticks in docstrings are links where they name something, else code
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
