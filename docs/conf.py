@@ -30,6 +30,8 @@ numpydoc_show_class_members = False
 
 html_theme = "furo"
 html_title = f"fusednet {release}"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_show_sphinx = False
 
 
