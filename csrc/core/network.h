@@ -46,13 +46,14 @@ public:
     std::size_t offset(std::size_t layer) const;  // of a layer's weights; its bias follows them
     bool has_custom_loss() const { return config_.loss == Loss::custom; }
 
-    // Held while what follows is used from outside: l2, dropout_step, trainable, optimizer states.
-    Busy claim() { return Busy(busy_); }
     double l2() const { return config_.l2; }
     void set_l2(double value) { config_.l2 = value; }
     std::uint64_t dropout_step() const { return dropout_step_; }
     void set_dropout_step(std::uint64_t step) { dropout_step_ = step; }
     void set_trainable(std::size_t layer, bool trainable) { layers_[layer].trainable = trainable; }
+
+    // Held while l2, dropout_step, trainable or optimizer states are used from outside.
+    Busy claim() { return Busy(busy_); }
 
     // Keeps what `backward` needs. out: (rows, outputs), contiguous.
     void forward(const InputMatrix& x, bool training, T* out);
