@@ -11,7 +11,8 @@ import inspect
 import io
 import pkgutil
 import re
-import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -109,8 +110,7 @@ def test_a_wrong_output_is_noticed(tmp_path):
 
 def test_pictures(tmp_path):
     """The script draws what the pages show."""
-    main = runpy.run_path(str(ROOT / "docs" / "pictures.py"))["main"]
-    main(tmp_path)
+    subprocess.run([sys.executable, ROOT / "docs" / "pictures.py", tmp_path], check=True)
     drawn, kept = ({path.name for path in folder.iterdir()} for folder in (tmp_path, ROOT / "docs/pictures"))
     assert drawn == kept
     for name in ("tutorial.md", "tutorial_zh.md"):
