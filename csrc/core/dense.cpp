@@ -95,18 +95,19 @@ void input_gradient(const DenseLayer<T>& layer, const T* dz, std::size_t lddz, T
 
 template <class T>
 void parameter_gradient(const DenseLayer<T>& layer, const T* x, std::size_t ldx, const T* dz, std::size_t lddz,
-                        std::size_t m, const GradientFactors<T>& factors, bool fused, const Team& team) {
+                        std::size_t m, const GradientFactors<T>& factors, bool fused, const Team& team,
+                        const Scratch<T>& scratch) {
     const KernelTable<T>& k = kernels<T>();
     T* out = fused ? layer.w : layer.dw;
     T* out_bias = fused ? layer.b : layer.db;
     // Rows of W are split for a team alone; one thread takes them in one call.
     const std::size_t unit = team.size() == 1 ? layer.in : std::max<std::size_t>(k.lanes, layer.in / (4 * team.size()));
     const Blocks blocks(layer.in, unit, layer.out, k.panel_columns, team.size());
-    team.run(blocks.count(), [&](std::size_t task, std::size_t) {
+    team.run(blocks.count(), [&](std::size_t task, std::size_t worker) {
         const Block b = blocks[task];
         const std::size_t offset = b.row * layer.out + b.column;
         k.weight_gradient({x + b.row, ldx, dz + b.column, lddz, layer.w + offset, out + offset, layer.out, m, b.rows,
-                           b.columns, factors.gradient, factors.weight});
+                           b.columns, factors.gradient, factors.weight, scratch.panel(worker)});
         if (b.row == 0 && layer.has_bias) {
             k.bias_gradient({dz + b.column, lddz, layer.b + b.column, out_bias + b.column, m, b.columns,
                              factors.gradient, factors.bias});
@@ -121,7 +122,7 @@ void parameter_gradient(const DenseLayer<T>& layer, const T* x, std::size_t ldx,
     template void input_gradient<T>(const DenseLayer<T>&, const T*, std::size_t, T*, std::size_t, Activation,     \
                                     const T*, const T*, std::size_t, const Team&, const Scratch<T>&);             \
     template void parameter_gradient<T>(const DenseLayer<T>&, const T*, std::size_t, const T*, std::size_t,       \
-                                        std::size_t, const GradientFactors<T>&, bool, const Team&);
+                                        std::size_t, const GradientFactors<T>&, bool, const Team&, const Scratch<T>&);
 FUSEDNET_INSTANTIATE(float)
 FUSEDNET_INSTANTIATE(double)
 

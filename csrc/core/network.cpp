@@ -158,7 +158,7 @@ void Network<T>::backward_layers(T* dz, std::size_t m, const Optimizer* fused, b
         }
         if (layer.trainable) {
             parameter_gradient(layer, l > 0 ? below->next_input() : workspace_.input, ldx, dz, lddz, m, factors,
-                               fused != nullptr, team);
+                               fused != nullptr, team, workspace_.scratch());
         } else if (fused == nullptr) {
             std::fill_n(layer.dw, layer.parameter_count(), T(0));
         }
