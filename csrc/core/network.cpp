@@ -8,28 +8,6 @@
 
 namespace fusednet {
 
-namespace {
-
-// One thread at a time trains a network: its workspace and parameters are not to be shared.
-class Busy {
-public:
-    explicit Busy(std::atomic<bool>& flag) : flag_(flag) {
-        if (flag_.exchange(true, std::memory_order_acquire)) {
-            throw std::runtime_error(
-                "this network is being trained by another thread: expected one caller at a time (net.copy() gives each "
-                "thread its own)");
-        }
-    }
-    ~Busy() { flag_.store(false, std::memory_order_release); }
-    Busy(const Busy&) = delete;
-    Busy& operator=(const Busy&) = delete;
-
-private:
-    std::atomic<bool>& flag_;
-};
-
-}  // namespace
-
 template <class T>
 Network<T>::Network(NetworkConfig config, CustomLoss<T> custom_loss)
     : config_(std::move(config)), custom_loss_(std::move(custom_loss)) {

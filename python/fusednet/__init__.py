@@ -1,9 +1,11 @@
 """Fast dense neural networks on the CPU: fused C++ kernels behind a NumPy interface.
 
 >>> import fusednet as fn
->>> net = fn.Network([784, 256, 10], output="softmax", loss="cross_entropy")
+>>> X, y = np.random.default_rng(0).normal(size=(200, 8)), np.arange(200) % 3
+>>> net = fn.Network([8, 32, 3], output="softmax", loss="cross_entropy", seed=0)
 >>> history = net.fit(X, y, epochs=20, optimizer=fn.SGD(0.05, momentum=0.9))
->>> net.predict(X)
+>>> net.predict(X).shape
+(200, 3)
 """
 
 from __future__ import annotations
