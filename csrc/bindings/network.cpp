@@ -288,7 +288,8 @@ double train_step(const PyNetwork& self, const py::array& X, const py::array& y,
 }
 
 double train_epoch(const PyNetwork& self, const py::array& X, const py::array& y, const Optimizer& optimizer,
-                   std::size_t batch_size, const py::object& order, const py::object& weight) {
+                   std::size_t batch_size, const py::object& order, const py::object& weight,
+                   const py::object& progress) {
     return self.visit([&](auto& net) {
         const Samples s = samples_for(net, X, y, weight);
         check(batch_size > 0, "batch_size: expected at least 1, received 0");
@@ -307,9 +308,10 @@ double train_epoch(const PyNetwork& self, const py::array& X, const py::array& y
                   s.x.rows - 1, ", received ", *low, " to ", *high);
         }
         const py::gil_scoped_release release;
-        return net.train_epoch(s, optimizer, batch_size, index, count, [] {
+        return net.train_epoch(s, optimizer, batch_size, index, count, [&](std::size_t rows_done) {
             const py::gil_scoped_acquire gil;
             if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+            if (!progress.is_none()) progress(rows_done);
         });
     });
 }
@@ -390,6 +392,9 @@ void register_network(py::module_& m) {
             "l2", [](const PyNetwork& n) { return n.visit([](auto& net) { return net.l2(); }); },
             [](const PyNetwork& n, double value) { n.visit([&](auto& net) { net.set_l2(value); }); })
         .def_property(
+            "seed", [](const PyNetwork& n) { return n.visit([](auto& net) { return net.seed(); }); },
+            [](const PyNetwork& n, std::uint64_t seed) { n.visit([&](auto& net) { net.set_seed(seed); }); })
+        .def_property(
             "dropout_step", [](const PyNetwork& n) { return n.visit([](auto& net) { return net.dropout_step(); }); },
             [](const PyNetwork& n, std::uint64_t step) { n.visit([&](auto& net) { net.set_dropout_step(step); }); })
         .def("forward", &forward, arg("X"), arg("training") = true)
@@ -399,7 +404,7 @@ void register_network(py::module_& m) {
         .def("loss_and_gradient", &loss_and_gradient, arg("X"), arg("y"), arg("sample_weight") = py::none())
         .def("train_step", &train_step, arg("X"), arg("y"), arg("optimizer"), arg("sample_weight") = py::none())
         .def("train_epoch", &train_epoch, arg("X"), arg("y"), arg("optimizer"), arg("batch_size"),
-             arg("order") = py::none(), arg("sample_weight") = py::none())
+             arg("order") = py::none(), arg("sample_weight") = py::none(), arg("progress") = py::none())
         .def("get_optimizer_state", &get_optimizer_state, arg("optimizer"))
         .def("set_optimizer_state", &set_optimizer_state, arg("optimizer"), arg("state"));
 }

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fusednet import functional, initializers, losses, schedules
+from fusednet import callbacks, functional, initializers, losses, schedules
 from fusednet._core import DivergenceError, build_info, get_num_threads, set_num_threads
-from fusednet.callbacks import Callback, EarlyStopping
+from fusednet.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from fusednet.history import History
 from fusednet.layers import Dense, Neuron
 from fusednet.network import Network
@@ -27,16 +27,20 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "CSVLogger",
     "Callback",
     "Dense",
     "DivergenceError",
     "EarlyStopping",
     "History",
+    "ModelCheckpoint",
     "Network",
     "Neuron",
     "RMSprop",
+    "ReduceLROnPlateau",
     "__version__",
     "build_info",
+    "callbacks",
     "functional",
     "get_num_threads",
     "initializers",

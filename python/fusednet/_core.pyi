@@ -78,6 +78,10 @@ class Network:
     @l2.setter
     def l2(self, value: float, /) -> None: ...
     @property
+    def seed(self) -> int: ...  # of dropout's generator
+    @seed.setter
+    def seed(self, value: int, /) -> None: ...
+    @property
     def dropout_step(self) -> int: ...
     @dropout_step.setter
     def dropout_step(self, value: int, /) -> None: ...
@@ -97,6 +101,7 @@ class Network:
         batch_size: int,
         order: NDArray[np.int64] | None = None,
         sample_weight: _Array | None = None,
+        progress: Callable[[int], object] | None = None,  # called every 50 ms or so with the rows done
     ) -> float:
         """One epoch of minibatches in the given order of rows; the mean loss over the epoch's samples."""
     def get_optimizer_state(self, optimizer: Optimizer) -> OptimizerState | None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,15 @@ class History:
         """The epoch, from 0, with the lowest validation loss, or else training loss; None before any."""
         watched = self.val_loss or self.loss
         return min(range(len(watched)), key=watched.__getitem__) if watched else None
+
+    def append(self, logs: Mapping[str, float]) -> None:
+        """Add an epoch: its "loss" and "learning_rate", "val_loss" if there is one, and the metrics."""
+        self.loss.append(logs["loss"])
+        self.learning_rate.append(logs["learning_rate"])
+        if "val_loss" in logs:
+            self.val_loss.append(logs["val_loss"])
+        for name, values in self.metrics.items():
+            values.append(logs[name])
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the losses over the epochs.
