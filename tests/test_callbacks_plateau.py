@@ -91,6 +91,31 @@ def test_as_pytorch(mode, cooldown):
     np.testing.assert_allclose(ours, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("stop", range(1, 12))
+def test_a_resumed_training_counts_on(tmp_path, stop):
+    values = [3.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    options = {"patience": 2, "cooldown": 2, "factor": 0.5}
+
+    def fit(epochs, **more):
+        return fn.Network([2, 1], seed=0).fit(
+            X,
+            Y,
+            epochs=epochs,
+            optimizer=fn.SGD(1e-3),
+            callbacks=[
+                Scripted(values),
+                fn.ReduceLROnPlateau("watched", **options),
+                fn.ModelCheckpoint(tmp_path / "run"),
+            ],
+            **more,
+        )
+
+    expected = fit(13).learning_rate
+    assert len(set(expected)) == 3
+    fit(stop)
+    assert fit(13, resume=tmp_path / "run").learning_rate == expected
+
+
 def test_it_can_be_used_again():
     plateau = fn.ReduceLROnPlateau("watched", patience=2)
     for _ in range(2):

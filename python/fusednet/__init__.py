@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fusednet import callbacks, functional, initializers, losses, schedules
+from fusednet import callbacks, functional, initializers, losses, plots, schedules
 from fusednet._core import DivergenceError, build_info, get_num_threads, set_num_threads
 from fusednet.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from fusednet.history import History
@@ -46,6 +46,7 @@ __all__ = [
     "initializers",
     "load",
     "losses",
+    "plots",
     "schedules",
     "set_num_threads",
 ]

@@ -285,7 +285,7 @@ class NetworkBase:
         widths = [self.layers[0].in_features, *(layer.out_features for layer in self.layers)]
         *hidden, output = (layer.activation for layer in self.layers)
         activation = f", activation={hidden[0] if len(set(hidden)) == 1 else hidden!r}" if hidden else ""
-        loss = getattr(self.loss, "__qualname__", repr(self.loss))
+        loss = repr(self.loss) if isinstance(self.loss, str) else _architecture.loss_name(self)
         l2 = f", l2={self.l2:g}" if self.l2 else ""
         rates = self.dropout[0] if len(set(self.dropout)) == 1 else list(self.dropout)
         dropout = f", dropout={rates}" if any(self.dropout) else ""

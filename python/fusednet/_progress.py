@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _INTERVAL = 0.1  # seconds between two drawings: each takes some 0.1 ms on a terminal, 1 ms in a notebook
-_FORMAT = "{desc}|{bar}| {elapsed}<{remaining}{postfix}"
+_FORMAT = "{desc} |{bar}| {elapsed}<{remaining}{postfix}"  # cut off on the right where it is narrow
 
 
 class ProgressBar:
@@ -76,8 +76,8 @@ class ProgressBar:
     def _draw(self, position: float, samples: int) -> None:
         self._drawn = perf_counter()
         rate = samples / max(self._drawn - self._start, 1e-9)
-        parts = [f"{self._bar.format_sizeof(rate)} samples/s"]
-        parts += [f"{name}={self._logs[name]:.4g}" for name in ("loss", "val_loss") if name in self._logs]
+        parts = [f"{name}={self._logs[name]:.4g}" for name in ("loss", "val_loss") if name in self._logs]
+        parts.append(f"{self._bar.format_sizeof(rate)} samples/s")
         self._bar.n = position
         self._bar.set_description_str(self._title(), refresh=False)
         self._bar.set_postfix_str(", ".join(parts), refresh=False)

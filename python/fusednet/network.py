@@ -16,6 +16,8 @@ from fusednet._data import as_array, as_weights, sample_count
 if TYPE_CHECKING:
     import os
 
+    from matplotlib.axes import Axes
+
     from fusednet._scores import Metrics
     from fusednet.callbacks import Callback
     from fusednet.history import History
@@ -284,6 +286,30 @@ class Network(NetworkBase):
 
         serialization.save(self, path)
 
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the layers as columns of units: see `fusednet.plots.network`.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default in a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        from fusednet import plots
+
+        return plots.network(self, ax)
+
     def summary(self) -> str:
         """Return a table of the layers: shapes, activations, numbers of parameters."""
         return _architecture.summarize(self)
+
+    def _repr_html_(self) -> str:
+        return _architecture.summarize_html(self)
