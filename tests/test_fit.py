@@ -1,6 +1,5 @@
-"""The training loop: determinism, sources of data, metrics, progress, errors and interruptions."""
+"""The training loop: determinism, sources of data, metrics, errors and interruptions."""
 
-import io
 import signal
 import sys
 import threading
@@ -392,38 +391,3 @@ def test_ctrl_c_reaches_a_running_epoch(ctrl_c):
     assert not np.array_equal(net.parameters, before)
     assert np.isfinite(net.parameters).all()
     assert net.fit(X, Y, epochs=1).epochs == 1
-
-
-# The progress bar
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_progress_on_a_terminal(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    history = network().fit(X, Y, epochs=3, validation_data=(X, Y))
-    text = sys.stderr.getvalue().split("\r")[-1]
-    assert "3/3" in text
-    assert f"loss={history.loss[-1]:.4g}, val_loss={history.val_loss[-1]:.4g}" in text
-    assert text.endswith("\n")
-
-
-@pytest.mark.parametrize(
-    "stream", [Terminal(), io.StringIO(), None], ids=["told so", "no terminal", "no stderr"]
-)
-def test_silence(monkeypatch, capfd, stream):
-    monkeypatch.setattr(sys, "stderr", stream)
-    network().fit(X, Y, epochs=3, progress=not (stream is not None and stream.isatty()))
-    assert stream is None or stream.getvalue() == ""
-    assert capfd.readouterr() == ("", "")
-
-
-def test_the_bar_is_closed_after_an_error(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    with pytest.raises(KeyboardInterrupt):
-        network().fit(X, Y, epochs=9, callbacks=[Interrupt()])
-    assert "2/9" in sys.stderr.getvalue().split("\r")[-1]
-    assert sys.stderr.getvalue().endswith("\n")

@@ -69,14 +69,15 @@ def history(history: History, ax: Axes | None = None) -> Axes:
         ax.set_xticks([0])
     ax.grid(alpha=0.3)
     if history.learning_rate:
-        lines.append(_learning_rate(history.learning_rate, ax, marker))
+        lines.append(_learning_rate(history.learning_rate, ax))
     ax.legend(handles=lines, loc="best", framealpha=0.9)
     return ax
 
 
-def _learning_rate(rates: list[float], ax: Axes, marker: str) -> Line2D:
+def _learning_rate(rates: list[float], ax: Axes) -> Line2D:
     right = ax.twinx()
-    (line,) = right.plot(range(len(rates)), rates, ":", marker=marker, color="0.5", label="learning rate")
+    style = ":" if len(rates) > 1 else "."
+    (line,) = right.plot(range(len(rates)), rates, style, color="0.5", label="learning rate")
     right.set_ylabel("learning rate", color="0.4")
     right.tick_params(axis="y", colors="0.4")
     highest = max(rates)
