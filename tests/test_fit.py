@@ -391,3 +391,34 @@ def test_ctrl_c_reaches_a_running_epoch(ctrl_c):
     assert not np.array_equal(net.parameters, before)
     assert np.isfinite(net.parameters).all()
     assert net.fit(X, Y, epochs=1).epochs == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_parameters_are_copied_and_looked_at(dtype, bad):
+    net = network(dtype=dtype)
+    out = np.empty_like(net.parameters)
+    assert net._core.copy_parameters(out)
+    np.testing.assert_array_equal(out, net.parameters)
+    for index in range(out.size):
+        value, net.parameters[index] = net.parameters[index], bad
+        assert not net._core.copy_parameters(out)
+        net.parameters[index] = value
+    net.parameters[:] = np.finfo(dtype).max
+    assert net._core.copy_parameters(out)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda out: out[:-1],
+        lambda out: out.astype(np.int64),
+        lambda out: np.repeat(out, 2)[::2],
+        lambda out: np.frombuffer(out.tobytes(), out.dtype),
+    ],
+    ids=["size", "dtype", "strides", "read-only"],
+)
+def test_where_parameters_cannot_be_copied_to(change):
+    net = network()
+    with pytest.raises(ValueError, match="writable, contiguous array like parameters"):
+        net._core.copy_parameters(change(net.parameters.copy()))

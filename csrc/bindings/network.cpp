@@ -195,6 +195,16 @@ py::array new_matrix(std::size_t rows, std::size_t columns, bool flat) {
     return flat ? py::array_t<T>(columns) : py::array_t<T>({rows, columns});
 }
 
+bool copy_parameters(const PyNetwork& self, py::array& out) {
+    return self.visit([&](auto& net) {
+        using T = ElementOf<decltype(net)>;
+        check(py::isinstance<py::array_t<T, py::array::c_style>>(out) && out.writeable() &&
+                  static_cast<std::size_t>(out.size()) == net.parameters().size(),
+              "out: expected a writable, contiguous array like parameters");
+        return net.copy_parameters(static_cast<T*>(out.mutable_data()));
+    });
+}
+
 py::array forward(const PyNetwork& self, const py::array& X, bool training) {
     return self.visit([&](auto& net) {
         using T = ElementOf<decltype(net)>;
@@ -358,6 +368,7 @@ void register_network(py::module_& m) {
              py::kw_only(), arg("loss"), arg("loss_parameter") = 1.0, arg("l2") = 0.0, arg("dtype") = "float32",
              arg("seed") = 0)
         .def_property_readonly("parameters", [](const PyNetwork& n) { return n.flat(false); })
+        .def("copy_parameters", &copy_parameters, arg("out"))
         .def_property_readonly("gradient", [](const PyNetwork& n) { return n.flat(true); })
         .def(
             "weights", [](const PyNetwork& n, std::size_t l) { return n.layer_view(l, false, false); }, arg("layer"))

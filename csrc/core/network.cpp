@@ -234,6 +234,12 @@ void Network<T>::apply(const Optimizer& optimizer, const Team& team) {
 }
 
 template <class T>
+bool Network<T>::copy_parameters(T* out) const {
+    const std::size_t n = parameters_.size();
+    return kernels<T>().gather(parameters_.data(), 0, nullptr, 0, 1, n, out, n) == 1;
+}
+
+template <class T>
 void Network<T>::forward(const InputMatrix& x, bool training, T* out) {
     const Busy busy(busy_);
     const Team team = team_for(step_flops(x.rows));

@@ -46,6 +46,9 @@ public:
     std::size_t offset(std::size_t layer) const;  // of a layer's weights; its bias follows them
     bool has_custom_loss() const { return config_.loss == Loss::custom; }
 
+    // In one pass; returns whether all are finite.
+    bool copy_parameters(T* out) const;
+
     double l2() const { return config_.l2; }
     void set_l2(double value) { config_.l2 = value; }
     std::uint64_t seed() const { return config_.seed; }

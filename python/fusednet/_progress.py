@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _INTERVAL = 0.1  # seconds between two drawings, at least
-_SHARE = 0.005  # of the time may go into drawing, which takes 0.2 ms on a terminal and 5 ms in a notebook
+_SHARE = 0.01  # of the time may go into drawing, which takes 0.05 ms on a terminal and 5 ms in a notebook
 _FORMAT = "{desc} |{bar}| {elapsed}<{remaining}{postfix}"  # cut off on the right where it is narrow
 
 

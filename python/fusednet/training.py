@@ -96,6 +96,7 @@ def _train(run: Run, start: _State, epochs: int, bar: ProgressBar) -> None:
     """Run through the epochs that are not done yet."""
     net, optimizer, source, hooks = run.net, run.optimizer, run.source, run.hooks
     finite = net.parameters.copy()  # those of the last epoch whose losses were all finite
+    latest = np.empty_like(finite)
     advance = bar.advance if bar.shown else None
     for epoch in range(run.epochs_done, epochs):
         optimizer.set_epoch(epoch)
@@ -107,7 +108,7 @@ def _train(run: Run, start: _State, epochs: int, bar: ProgressBar) -> None:
                 "loss": source.train_epoch(net, optimizer, advance),
                 "learning_rate": optimizer.learning_rate,
             }
-            if not np.isfinite(net.parameters).all():
+            if not net._core.copy_parameters(latest):
                 raise DivergenceError("the last update made the parameters non-finite")
             logs.update(run.scores.compute(net))
         except DivergenceError as error:
@@ -124,7 +125,7 @@ def _train(run: Run, start: _State, epochs: int, bar: ProgressBar) -> None:
         except RuntimeError:  # another thread is training: its parameters are not ours to restore
             start.restore_bookkeeping(net)
             raise
-        np.copyto(finite, net.parameters)
+        finite, latest = latest, finite
         net.history.append(logs)
         run.epochs_done = epoch + 1
         bar.end_epoch(source.samples, logs)
