@@ -61,6 +61,19 @@ def test_append():
     assert history == fn.History([1.0], [2.0], {"m": [3.0]}, [0.1])
 
 
+def test_an_epoch_is_appended_whole_or_not_at_all():
+    class Interrupts(dict):
+        def __getitem__(self, name):
+            if name == "m":
+                raise KeyboardInterrupt
+            return super().__getitem__(name)
+
+    history = fn.History([1.0], [2.0], {"k": [3.0], "m": [4.0]}, [0.1])
+    with pytest.raises(KeyboardInterrupt):
+        history.append(Interrupts(loss=5.0, val_loss=5.0, learning_rate=5.0, k=5.0, m=5.0))
+    assert history == fn.History([1.0], [2.0], {"k": [3.0], "m": [4.0]}, [0.1])
+
+
 def test_two_histories_share_nothing():
     a, b = fn.History(), fn.History()
     a.loss.append(1.0)

@@ -50,12 +50,18 @@ class History:
 
     def append(self, logs: Mapping[str, float]) -> None:
         """Add an epoch: its "loss" and "learning_rate", "val_loss" if there is one, and the metrics."""
-        self.loss.append(logs["loss"])
-        self.learning_rate.append(logs["learning_rate"])
-        if "val_loss" in logs:
-            self.val_loss.append(logs["val_loss"])
-        for name, values in self.metrics.items():
-            values.append(logs[name])
+        epochs = self.epochs
+        try:
+            self.loss.append(logs["loss"])
+            self.learning_rate.append(logs["learning_rate"])
+            if "val_loss" in logs:
+                self.val_loss.append(logs["val_loss"])
+            for name, values in self.metrics.items():
+                values.append(logs[name])
+        except BaseException:  # Ctrl-C included: an epoch is there as a whole or not at all
+            for values in (self.loss, self.learning_rate, self.val_loss, *self.metrics.values()):
+                del values[epochs:]
+            raise
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw losses and learning rate over the epochs: see `fusednet.plots.history`.

@@ -61,7 +61,8 @@ class Callback:
         Returns
         -------
         dict of str to object
-            Numbers, strings, None, lists and dicts of them, or arrays; `ModelCheckpoint` writes it.
+            Numbers, strings, None, lists and dicts of them, or arrays; `ModelCheckpoint` writes it. Empty at
+            all times for a callback that need not remember anything.
         """
         return {}
 
