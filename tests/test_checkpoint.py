@@ -179,6 +179,17 @@ def test_a_state_that_no_file_can_hold(path):
     assert not path.exists()
 
 
+def test_neurons(path):
+    def neuron(weight):
+        return fn.Network([fn.Neuron([weight, 0.0, 1.0], activation="tanh")], output="tanh", seed=0)
+
+    reference, net = neuron(0.5), neuron(0.1)
+    fit(reference)
+    fit(neuron(0.5), callbacks=[fn.ModelCheckpoint(path)], epochs=2)
+    fit(net, resume=path)
+    assert everything(net) == everything(reference)
+
+
 def squared(y_pred, y_true):
     r = y_pred - y_true
     return float((r**2).mean()), 2 * r / r.size

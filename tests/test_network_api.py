@@ -396,6 +396,12 @@ def test_copy_from_checks(other, tau, error, words):
         fn.Network([3, 4, 2]).copy_from(other(), tau)
 
 
+def test_copy_from_between_neurons():
+    a, b = (fn.Network([fn.Neuron([weight, 1.0])]) for weight in (0.5, 2.0))
+    a.copy_from(b)
+    np.testing.assert_array_equal(a.parameters, [2.0, 1.0, 0.0])
+
+
 # Text and module
 
 

@@ -258,7 +258,7 @@ class NetworkBase:
         """
         if not isinstance(other, NetworkBase):
             raise TypeError(f"other must be a Network, not {type(other).__name__}")
-        if list(map(repr, self.layers)) != list(map(repr, other.layers)):
+        if list(map(Dense.__repr__, self.layers)) != list(map(Dense.__repr__, other.layers)):
             raise ValueError(f"the architectures differ: {self!r} and {other!r}")
         share = real("tau", tau, "[0, 1]")
         if share == 1.0:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusednet import losses, serialization
+from fusednet.layers import Dense
 
 if TYPE_CHECKING:
     from typing import Self
@@ -135,7 +136,7 @@ def _settings(run: Run) -> dict[str, Any]:
         for name, value in optimizer._hyperparameters.items()
     }
     return {
-        "layers": ", ".join(map(repr, net.layers)),
+        "layers": ", ".join(map(Dense.__repr__, net.layers)),
         "trainable": [layer.trainable for layer in net.layers],
         "dtype": net.dtype.name,
         "loss": "a callable" if callable(loss) else loss,

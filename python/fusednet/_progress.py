@@ -68,7 +68,7 @@ class ProgressBar:
         self._epoch += 1
         self._epoch_samples = samples
         self._samples += samples or 0
-        self._logs = logs
+        self._logs = dict(logs)  # callbacks may change it
         if perf_counter() >= self._due:
             self._draw(self._epoch, self._samples)
 
