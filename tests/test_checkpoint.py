@@ -44,7 +44,7 @@ CASES = {
     "early stopping": (
         {},
         lambda: fn.Adam(0.05),
-        lambda: [fn.EarlyStopping(patience=3)],
+        lambda: [fn.EarlyStopping(patience=6)],
         {"epochs": 60},
     ),
     "reduce on plateau": (

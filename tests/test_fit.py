@@ -1,5 +1,7 @@
 """The training loop: determinism, sources of data, metrics, errors and interruptions."""
 
+import collections
+import itertools
 import signal
 import sys
 import threading
@@ -8,8 +10,10 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 import fusednet as fn
+from fusednet import _core
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 3))
@@ -48,13 +52,43 @@ def test_an_epoch_is_its_steps(batch_size, weights):
     np.testing.assert_allclose(a.parameters, b.parameters, rtol=1e-12)
 
 
-def test_shuffling_is_a_permutation_of_the_networks_generator():
+def test_shuffling_is_by_the_networks_generator():
     a, b = network(), network()
     a.fit(X, Y, epochs=3, batch_size=8)
     for _ in range(3):
-        order = b._rng.permutation(50)
+        order = _core.random_order(50, b._rng.bit_generator.random_raw())
         b.fit(X[order], Y[order], epochs=1, batch_size=8, shuffle=False)
     np.testing.assert_array_equal(a.parameters, b.parameters)
+
+
+def splitmix64(state):
+    """Yield the numbers of SplitMix64, by Python's integers."""
+    while True:
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        z = state
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        yield z ^ z >> 31
+
+
+def test_random_orders_are_fisher_yates():
+    published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]  # those of seed 0
+    assert list(itertools.islice(splitmix64(0), 3)) == published
+    for rows, seed in [(0, 1), (1, 2), (2, 3), (3, 0), (100, 2**64 - 1), (5000, 2**63)]:
+        numbers, expected = splitmix64(seed), list(range(rows))
+        for i in range(rows - 1, 0, -1):
+            j = next(numbers) * (i + 1) >> 64
+            expected[i], expected[j] = expected[j], expected[i]
+        order = _core.random_order(rows, seed)
+        assert order.dtype == np.int64
+        assert order.tolist() == expected
+
+
+def test_all_orders_are_as_likely():
+    seeds = np.random.default_rng(0).integers(2**63, size=24_000).tolist()
+    counts = collections.Counter(tuple(_core.random_order(4, seed)) for seed in seeds)
+    assert len(counts) == 24
+    assert scipy.stats.chisquare(list(counts.values())).pvalue > 0.001
 
 
 @pytest.mark.parametrize("options", [{}, {"dropout": 0.4}, {"dtype": "float32"}])

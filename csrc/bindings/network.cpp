@@ -7,6 +7,7 @@
 #include "bindings/arrays.h"
 #include "bindings/register.h"
 #include "core/activation.h"
+#include "core/shuffle.h"
 
 namespace fusednet {
 
@@ -363,6 +364,16 @@ void set_optimizer_state(const PyNetwork& self, const Optimizer& optimizer, cons
 
 void register_network(py::module_& m) {
     using py::arg;
+    m.def(
+        "random_order",
+        [](std::size_t rows, std::uint64_t seed) {
+            py::array_t<std::int64_t> order(static_cast<py::ssize_t>(rows));
+            std::int64_t* to = order.mutable_data();
+            const ReleaseFor release(50.0 * static_cast<double>(rows));
+            random_order(to, rows, seed);
+            return order;
+        },
+        arg("rows"), arg("seed"));
     py::class_<PyNetwork>(m, "Network", "A dense network over one flat parameter buffer and one flat gradient buffer.")
         .def(py::init(&PyNetwork::create), arg("widths"), arg("activations"), arg("bias"), arg("dropout"),
              py::kw_only(), arg("loss"), arg("loss_parameter") = 1.0, arg("l2") = 0.0, arg("dtype") = "float32",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from fusednet import _core as core
 from fusednet._data import as_array, as_weights, sample_count
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ class Rows:
         }
 
     def train_epoch(self, net: Network, optimizer: Optimizer, progress: Progress | None) -> float:
-        order = net._rng.permutation(self.samples) if self._shuffle else None
+        order = None
+        if self._shuffle:  # several times as fast as net._rng.permutation, which small networks would feel
+            order = core.random_order(self.samples, net._rng.bit_generator.random_raw())
         return net._core.train_epoch(
             self.X, self.y, optimizer._core, self._batch_size, order, self.sample_weight, progress
         )
