@@ -7,10 +7,10 @@ nox.options.sessions = ["lint", "types", "tests", "cpp"]
 
 @nox.session(python=["3.11", "3.12", "3.13"])
 def tests(session: nox.Session) -> None:
-    """Install with the test extra and run pytest; PyTorch too where it is to be had."""
+    """Install with the test extra and run pytest; PyTorch and ONNX too where they are to be had."""
     session.install(".[test]")
     if session.python == "3.11":
-        session.install("torch")
+        session.install("torch", "onnx", "onnxruntime")
     session.run("pytest", *session.posargs)
 
 

@@ -40,7 +40,7 @@ template <class T>
 void measure(const char* set, const KernelTable<T>& kernels, std::size_t m, std::size_t k, std::size_t n) {
     const std::size_t ldx = padded(k, kernels.lanes), ldy = padded(n, kernels.lanes);
     std::vector<T> x(m * ldx + 64, T(0.01)), w(k * n, T(0.01)), b(n, T(0.01)), y(m * ldy + 64, T(0.01)), g(k * n);
-    std::vector<T> panel(kernels.panel_size(std::max(k, n)) + 64);
+    std::vector<T> panel(std::max(kernels.panel_size(std::max(k, n)), kernels.weight_scratch(m, n)) + 64);
     const double flops = 2e-9 * static_cast<double>(m * k * n);
     const double forward = flops / seconds([&] {
                                kernels.dense_forward({x.data(), ldx, w.data(), n, b.data(), y.data(), ldy, nullptr, m,
@@ -54,14 +54,14 @@ void measure(const char* set, const KernelTable<T>& kernels, std::size_t m, std:
                              kernels.input_gradient({y.data(), ldy, w.data(), n, x.data(), ldx, nullptr, nullptr, ldx,
                                                      m, k, n, Activation::identity, panel.data()});
                          });
-    const double weight =
-        flops / seconds([&] {
-            kernels.weight_gradient({x.data(), ldx, y.data(), ldy, w.data(), g.data(), n, m, k, n, T(1), T(0)});
-        });
-    const double fused =
-        flops / seconds([&] {
-            kernels.weight_gradient({x.data(), ldx, y.data(), ldy, w.data(), w.data(), n, m, k, n, T(1e-6), T(1)});
-        });
+    const double weight = flops / seconds([&] {
+                              kernels.weight_gradient({x.data(), ldx, y.data(), ldy, w.data(), g.data(), n, m, k, n,
+                                                       T(1), T(0), panel.data()});
+                          });
+    const double fused = flops / seconds([&] {
+                             kernels.weight_gradient({x.data(), ldx, y.data(), ldy, w.data(), w.data(), n, m, k, n,
+                                                      T(1e-6), T(1), panel.data()});
+                         });
     std::printf("%-9s %-7s %5zu %5zu %5zu   %7.1f %7.1f %7.1f %7.1f %7.1f\n", set,
                 sizeof(T) == 4 ? "float32" : "float64", m, k, n, forward, with_tanh, input, weight, fused);
 }

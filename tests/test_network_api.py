@@ -452,7 +452,19 @@ def test_public_names():
 
 
 def test_import_is_light():
-    heavy = ["tqdm", "safetensors", "matplotlib", "pandas", "polars", "scipy", "sklearn", "json", "hashlib"]
+    heavy = [
+        "tqdm",
+        "safetensors",
+        "matplotlib",
+        "pandas",
+        "polars",
+        "scipy",
+        "sklearn",
+        "torch",
+        "onnx",
+        "json",
+        "hashlib",
+    ]
     code = (
         "import sys, numpy; before = set(sys.modules); import fusednet; "
         f"print([name for name in {heavy} if name in set(sys.modules) - before])"

@@ -5,7 +5,7 @@ minimax polynomial, and free of its iteration. The printed error is that of the 
 """
 
 import numpy as np
-from mpmath import chebyfit, erfc, exp, expm1, fabs, linspace, log, log1p, mp, mpf, polyval, sqrt
+from mpmath import chebyfit, erfc, exp, expm1, fabs, linspace, log, log1p, mp, mpf, polyval, sqrt, tanh
 
 mp.dps = 60
 
@@ -51,6 +51,36 @@ def fit(name, function, interval, terms, dtype, relative_to=None):
     print(", ".join(f"{float(c):.{digits}g}" for c in rounded))
 
 
+def tanh_segments():
+    """Print the tables of tanh for float32: 32 segments of [0, 16), their centers and the polynomials about them.
+
+    A segment is a quarter of an octave, [1/16, 1/16·5/4) the first; its place in the tables is given by the
+    lowest five bits that sign, exponent and two bits of mantissa leave above bit 21. The place of [14, 16)
+    serves the numbers below 1/16: larger ones are clamped to 10, where tanh is 1.
+    """
+    rows, worst = [None] * 32, mpf(0)
+    for octave in range(-4, 4):
+        for quarter in range(4):
+            low = mpf(2) ** octave * (4 + quarter) / 4
+            half = mpf(2) ** octave / 8
+            center = low + half
+            place = ((127 + octave) * 4 + quarter) % 32
+            if low == 14:
+                center, half = mpf(0), mpf(1) / 16
+                odd = chebyfit(lambda r: (tanh(r) / r - 1) / r**2 if r else mpf(-1) / 3, [0, half], 3)[::-1]
+                exact = [mpf(0), mpf(1), mpf(0), *odd]
+            else:
+                exact = chebyfit(lambda r, c=center: tanh(c + r), [-half, half], 6)[::-1]
+            rounded = [mpf(float(np.float32(float(c)))) for c in exact]
+            start = mpf(10) ** -6 if center == 0 else -half
+            for r in linspace(start, half, 101):
+                worst = max(worst, fabs(polyval(rounded[::-1], r) / tanh(center + r) - 1))
+            rows[place] = [center, *rounded]
+    print(f"// tanh: relative error {mp.nstr(worst, 2)}")
+    for name, column in zip(("center", *(f"c{k}" for k in range(6))), zip(*rows, strict=True), strict=True):
+        print(f"// {name}\n" + ", ".join(f"{float(c):.9g}f" if c % 1 else f"{int(c)}" for c in column))
+
+
 half_ln2 = log(mpf(2)) / 2 * mpf("1.001")
 # Numbers of terms; the tail's c, and the largest y it is for.
 CASES = ((np.float32, 5, 4, 10, 2.5, 16), (np.float64, 10, 10, 22, 6, 40))
@@ -62,3 +92,4 @@ for dtype, exp_terms, log_terms, tail_terms, center, largest in CASES:
     tail = [mpf(-1), mpf(largest - center) / (largest + center)]
     fit("tail", tail_slope(mpf(center)), tail, tail_terms, dtype, lambda q: 1 / (1 + q + mpf(10) ** -30))
 assert log1p(mpf(1)) - (2 * mpf(1) / 3 + log1p_tail(mpf(1) / 9) / 27) < mpf(10) ** -40
+tanh_segments()

@@ -70,7 +70,7 @@ CustomLoss<T> custom_loss(const py::object& function) {
 template <class T>
 Samples samples_for(const Network<T>& net, const py::array& X, const py::array& y, const py::object& weight) {
     Samples s;
-    s.x = as_rows(X, net.inputs(), false, "X");
+    s.x = net.as_inputs(as_rows(X, net.inputs(), false, "X"));
     s.y = as_matrix(y, "y");
     if (s.y.rows != s.x.rows) {
         fail("y: expected ", s.x.rows, " rows as X has, received shape ", shape_text(y));
@@ -209,7 +209,7 @@ bool copy_parameters(const PyNetwork& self, py::array& out) {
 py::array forward(const PyNetwork& self, const py::array& X, bool training) {
     return self.visit([&](auto& net) {
         using T = ElementOf<decltype(net)>;
-        const InputMatrix x = as_rows(X, net.inputs(), true, "X");
+        const InputMatrix x = net.as_inputs(as_rows(X, net.inputs(), true, "X"));
         py::array out = new_matrix<T>(x.rows, net.outputs(), X.ndim() == 1);
         auto* to = static_cast<T*>(out.mutable_data());
         const ReleaseFor release(flops(net, x.rows));
@@ -241,7 +241,7 @@ bool has_dtype(const py::array& a) {
 py::array predict(const PyNetwork& self, const py::array& X, const py::object& out, bool logits) {
     return self.visit([&](auto& net) {
         using T = ElementOf<decltype(net)>;
-        const InputMatrix x = as_rows(X, net.inputs(), true, "X");
+        const InputMatrix x = net.as_inputs(as_rows(X, net.inputs(), true, "X"));
         const bool flat = X.ndim() == 1;
         py::array result;
         if (out.is_none()) {
@@ -270,6 +270,20 @@ py::array predict(const PyNetwork& self, const py::array& X, const py::object& o
         const ReleaseFor release(flops(net, x.rows));
         net.predict(x, to, row_stride / size, column_stride / size, logits);
         return result;
+    });
+}
+
+void standardize(const PyNetwork& self, const py::object& mean, const py::object& inverse_deviation) {
+    self.visit([&](auto& net) {
+        if (mean.is_none()) return net.standardize(nullptr, nullptr);
+        using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
+        const auto m = mean.cast<Array>(), d = inverse_deviation.cast<Array>();
+        const auto inputs = static_cast<py::ssize_t>(net.inputs());
+        if (m.ndim() != 1 || m.size() != inputs || d.ndim() != 1 || d.size() != inputs) {
+            fail("standardize: expected two arrays of shape (", inputs, ",), received ", shape_text(m), " and ",
+                 shape_text(d));
+        }
+        net.standardize(m.data(), d.data());
     });
 }
 
@@ -419,6 +433,7 @@ void register_network(py::module_& m) {
         .def_property(
             "dropout_step", [](const PyNetwork& n) { return n.visit([](auto& net) { return net.dropout_step(); }); },
             [](const PyNetwork& n, std::uint64_t step) { n.visit([&](auto& net) { net.set_dropout_step(step); }); })
+        .def("standardize", &standardize, arg("mean"), arg("inverse_deviation"))
         .def("forward", &forward, arg("X"), arg("training") = true)
         .def("backward", &backward, arg("gradient"))
         .def("predict", &predict, arg("X"), arg("out") = py::none(), arg("logits") = false)

@@ -1,6 +1,7 @@
 // A zeroed, 64-byte aligned array that lives as long as anything looks at it: slices and NumPy views share it.
 #pragma once
 
+#include <sys/mman.h>
 #include <cstddef>
 #include <cstring>
 #include <limits>
@@ -10,6 +11,7 @@
 namespace fusednet {
 
 constexpr std::size_t alignment = 64;
+constexpr std::size_t huge_page = std::size_t{1} << 21;  // fewer addresses for the processor to translate
 
 template <class T>
 class Buffer {
@@ -17,10 +19,16 @@ public:
     Buffer() = default;
     explicit Buffer(std::size_t size) : size_(size) {
         if (size > std::numeric_limits<std::size_t>::max() / sizeof(T)) throw std::bad_alloc();
-        void* memory = ::operator new(size * sizeof(T), std::align_val_t{alignment});
+        std::size_t bytes = size * sizeof(T);
+        std::align_val_t align{alignment};
+        if (bytes >= huge_page / 4) {
+            align = std::align_val_t{huge_page};
+            bytes = (bytes + huge_page - 1) / huge_page * huge_page;
+        }
+        void* memory = ::operator new(bytes, align);
+        if (align == std::align_val_t{huge_page}) madvise(memory, bytes, MADV_HUGEPAGE);
         std::memset(memory, 0, size * sizeof(T));
-        data_ = std::shared_ptr<T>(static_cast<T*>(memory),
-                                   [](T* p) { ::operator delete(p, std::align_val_t{alignment}); });
+        data_ = std::shared_ptr<T>(static_cast<T*>(memory), [align](T* p) { ::operator delete(p, align); });
     }
 
     T* data() const { return data_.get(); }

@@ -12,28 +12,34 @@ struct Block {
 };
 
 // A (rows, columns) result cut into blocks for a team: whole rows where there are many, else columns too. Cuts fall
-// on multiples of the units. The split never shows in a result.
+// on multiples of the units. The split never shows in a result. (Divisions are kept out of the way of small networks,
+// whose whole step takes as long as a dozen of them.)
 class Blocks {
 public:
     Blocks(std::size_t rows, std::size_t row_unit, std::size_t columns, std::size_t column_unit, std::size_t threads)
-        : rows_(rows), columns_(columns), row_step_(row_unit) {
-        const std::size_t wanted = threads == 1 ? 1 : 4 * threads;
-        const std::size_t row_blocks = (rows + row_unit - 1) / row_unit;
-        const std::size_t column_units = (columns + column_unit - 1) / column_unit;
-        column_blocks_ = std::clamp<std::size_t>(wanted / row_blocks, 1, column_units);
-        column_step_ = (column_units + column_blocks_ - 1) / column_blocks_ * column_unit;
-        column_blocks_ = (columns + column_step_ - 1) / column_step_;
+        : rows_(rows), columns_(columns), row_step_(row_unit), column_step_(columns) {
+        const std::size_t row_blocks = rows <= row_unit ? 1 : (rows + row_unit - 1) / row_unit;
+        if (threads > 1) {
+            const std::size_t column_units = (columns + column_unit - 1) / column_unit;
+            const std::size_t wanted = std::clamp<std::size_t>(4 * threads / row_blocks, 1, column_units);
+            column_step_ = (column_units + wanted - 1) / wanted * column_unit;
+            column_blocks_ = (columns + column_step_ - 1) / column_step_;
+        }
         count_ = row_blocks * column_blocks_;
     }
 
     std::size_t count() const { return count_; }
     Block operator[](std::size_t task) const {
-        const std::size_t row = task / column_blocks_ * row_step_, column = task % column_blocks_ * column_step_;
+        std::size_t row = task * row_step_, column = 0;
+        if (column_blocks_ > 1) {
+            row = task / column_blocks_ * row_step_;
+            column = task % column_blocks_ * column_step_;
+        }
         return {row, std::min(row_step_, rows_ - row), column, std::min(column_step_, columns_ - column)};
     }
 
 private:
-    std::size_t rows_, columns_, row_step_, column_step_, column_blocks_, count_;
+    std::size_t rows_, columns_, row_step_, column_step_, column_blocks_ = 1, count_;
 };
 
 }  // namespace
@@ -95,18 +101,19 @@ void input_gradient(const DenseLayer<T>& layer, const T* dz, std::size_t lddz, T
 
 template <class T>
 void parameter_gradient(const DenseLayer<T>& layer, const T* x, std::size_t ldx, const T* dz, std::size_t lddz,
-                        std::size_t m, const GradientFactors<T>& factors, bool fused, const Team& team) {
+                        std::size_t m, const GradientFactors<T>& factors, bool fused, const Team& team,
+                        const Scratch<T>& scratch) {
     const KernelTable<T>& k = kernels<T>();
     T* out = fused ? layer.w : layer.dw;
     T* out_bias = fused ? layer.b : layer.db;
     // Rows of W are split for a team alone; one thread takes them in one call.
     const std::size_t unit = team.size() == 1 ? layer.in : std::max<std::size_t>(k.lanes, layer.in / (4 * team.size()));
     const Blocks blocks(layer.in, unit, layer.out, k.panel_columns, team.size());
-    team.run(blocks.count(), [&](std::size_t task, std::size_t) {
+    team.run(blocks.count(), [&](std::size_t task, std::size_t worker) {
         const Block b = blocks[task];
         const std::size_t offset = b.row * layer.out + b.column;
         k.weight_gradient({x + b.row, ldx, dz + b.column, lddz, layer.w + offset, out + offset, layer.out, m, b.rows,
-                           b.columns, factors.gradient, factors.weight});
+                           b.columns, factors.gradient, factors.weight, scratch.panel(worker)});
         if (b.row == 0 && layer.has_bias) {
             k.bias_gradient({dz + b.column, lddz, layer.b + b.column, out_bias + b.column, m, b.columns,
                              factors.gradient, factors.bias});
@@ -121,7 +128,7 @@ void parameter_gradient(const DenseLayer<T>& layer, const T* x, std::size_t ldx,
     template void input_gradient<T>(const DenseLayer<T>&, const T*, std::size_t, T*, std::size_t, Activation,     \
                                     const T*, const T*, std::size_t, const Team&, const Scratch<T>&);             \
     template void parameter_gradient<T>(const DenseLayer<T>&, const T*, std::size_t, const T*, std::size_t,       \
-                                        std::size_t, const GradientFactors<T>&, bool, const Team&);
+                                        std::size_t, const GradientFactors<T>&, bool, const Team&, const Scratch<T>&);
 FUSEDNET_INSTANTIATE(float)
 FUSEDNET_INSTANTIATE(double)
 

@@ -66,6 +66,6 @@ struct GradientFactors {
 // dW and db into w and b (a fused update) or into dw and db, with the factors given.
 template <class T>
 void parameter_gradient(const DenseLayer<T>&, const T* x, std::size_t ldx, const T* dz, std::size_t lddz, std::size_t m,
-                        const GradientFactors<T>&, bool fused, const Team&);
+                        const GradientFactors<T>&, bool fused, const Team&, const Scratch<T>&);
 
 }  // namespace fusednet

@@ -44,9 +44,37 @@ S element(const InputMatrix& source, std::size_t row, std::size_t column) {
 template <class T>
 constexpr DType dtype_of = sizeof(T) == 4 ? DType::float32 : DType::float64;
 
+// One row as T, standardized in double precision: a large mean costs float32 no digits. Returns whether it is finite.
+template <class S, class T>
+bool standardize_row(InputMatrix source, std::size_t row, T* out) {
+    const auto convert = [&] {
+        for (std::size_t j = 0; j < source.columns; ++j) {
+            const auto x = static_cast<double>(element<S>(source, row, j));
+            out[j] = static_cast<T>((x - source.mean[j]) * source.inverse_deviation[j]);
+        }
+    };
+    if (source.column_stride == sizeof(S)) {
+        source.column_stride = sizeof(S);  // known to the compiler, which then makes it a vector loop
+        convert();
+    } else {
+        convert();
+    }
+    int finite = 1;
+    for (std::size_t j = 0; j < source.columns; ++j) finite &= out[j] - out[j] == T(0) ? 1 : 0;
+    return finite != 0;
+}
+
 // The number of leading rows that convert to finite values.
 template <class T>
 std::size_t convert_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo) {
+    if (source.mean != nullptr) {
+        return with_type(source.dtype, [&](auto tag) {
+            for (std::size_t i = 0; i < rows.count; ++i) {
+                if (!standardize_row<decltype(tag)>(source, rows.row(i), out + i * ldo)) return i;
+            }
+            return rows.count;
+        });
+    }
     constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
     if (source.dtype == dtype_of<T> && (source.column_stride == size || source.columns == 1) &&
         source.row_stride % size == 0 && reinterpret_cast<std::uintptr_t>(source.data) % alignof(T) == 0) {

@@ -30,6 +30,7 @@ void gather_targets(const InputMatrix& y, const RowSelection& rows, T* out, std:
 
 template <class T>
 double batch_loss(const LossArguments<T>& a, double* partial, const Team& team) {
+    if (a.rows * a.columns <= 8192) return kernels<T>().loss(a);  // one chunk
     const std::size_t rows = std::max<std::size_t>(16, 8192 / a.columns), chunks = (a.rows + rows - 1) / rows;
     team.run(chunks, [&](std::size_t chunk, std::size_t) {
         LossArguments<T> part = a;

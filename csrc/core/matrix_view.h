@@ -16,6 +16,9 @@ struct InputMatrix {
     DType dtype = DType::float32;
     std::size_t rows = 0, columns = 0;
     std::ptrdiff_t row_stride = 0, column_stride = 0;  // bytes
+    // Where set, columns are read as (x − mean)·inverse_deviation.
+    const double* mean = nullptr;
+    const double* inverse_deviation = nullptr;
 
     bool empty() const { return data == nullptr; }
 };

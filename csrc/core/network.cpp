@@ -179,7 +179,7 @@ void Network<T>::backward_layers(T* dz, std::size_t m, const Optimizer* fused, b
         }
         if (layer.trainable) {
             parameter_gradient(layer, l > 0 ? below->next_input() : workspace_.input, ldx, dz, lddz, m, factors,
-                               fused != nullptr, team);
+                               fused != nullptr, team, workspace_.scratch());
         } else if (fused == nullptr) {
             std::fill_n(layer.dw, layer.parameter_count(), T(0));
         }
@@ -240,6 +240,21 @@ bool Network<T>::copy_parameters(T* out) const {
 }
 
 template <class T>
+void Network<T>::standardize(const double* mean, const double* inverse_deviation) {
+    const Busy busy(busy_);
+    forward_rows_ = 0;
+    if (mean != nullptr) {
+        if (mean_.size() == 0) {
+            mean_ = Buffer<double>(inputs());
+            inverse_deviation_ = Buffer<double>(inputs());
+        }
+        std::copy_n(mean, inputs(), mean_.data());
+        std::copy_n(inverse_deviation, inputs(), inverse_deviation_.data());
+    }
+    standardized_.store(mean != nullptr, std::memory_order_release);
+}
+
+template <class T>
 void Network<T>::forward(const InputMatrix& x, bool training, T* out) {
     const Busy busy(busy_);
     const Team team = team_for(step_flops(x.rows));
@@ -265,8 +280,14 @@ void Network<T>::backward(const InputMatrix& dy, T* dx) {
     output_gradient(layers_.back(), tape.saved(), workspace_.dz[0], tape.ld, dy.rows, team);
     T* result = nullptr;
     backward_layers(workspace_.dz[0], dy.rows, nullptr, false, true, &result, team);
-    for (std::size_t i = 0; i < dy.rows; ++i)
-        std::copy_n(result + i * workspace_.ld_input, inputs(), dx + i * inputs());
+    for (std::size_t i = 0; i < dy.rows; ++i) {
+        const T* row = result + i * workspace_.ld_input;
+        std::copy_n(row, inputs(), dx + i * inputs());
+        if (!standardized_.load(std::memory_order_relaxed)) continue;
+        for (std::size_t j = 0; j < inputs(); ++j) {
+            dx[i * inputs() + j] = static_cast<T>(static_cast<double>(row[j]) * inverse_deviation_.data()[j]);
+        }
+    }
 }
 
 template <class T>

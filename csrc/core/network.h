@@ -57,6 +57,17 @@ public:
     void set_dropout_step(std::uint64_t step) { dropout_step_ = step; }
     void set_trainable(std::size_t layer, bool trainable) { layers_[layer].trainable = trainable; }
 
+    // From then on inputs that pass through `as_inputs` are read as (x − mean)·inverse_deviation, each (inputs,); by
+    // nullptr as they are. The arrays are made at first use and never move: `predict` may be running elsewhere.
+    void standardize(const double* mean, const double* inverse_deviation);
+    InputMatrix as_inputs(InputMatrix x) const {
+        if (standardized_.load(std::memory_order_acquire)) {
+            x.mean = mean_.data();
+            x.inverse_deviation = inverse_deviation_.data();
+        }
+        return x;
+    }
+
     // Keeps what `backward` needs. out: (rows, outputs), contiguous.
     void forward(const InputMatrix& x, bool training, T* out);
     // From dL/dy, as wide as the last forward's output: fills the gradient; dx: (rows, inputs), contiguous.
@@ -102,7 +113,9 @@ private:
     CustomLoss<T> custom_loss_;
     Buffer<T> parameters_, gradient_;
     std::vector<DenseLayer<T>> layers_;
-    std::vector<double> dropout_;  // rates of the hidden layers
+    std::vector<double> dropout_;              // rates of the hidden layers
+    Buffer<double> mean_, inverse_deviation_;  // of the inputs; empty until they are first standardized
+    std::atomic<bool> standardized_{false};
     Workspace<T> workspace_;
     std::vector<OptimizerState<T>> states_;
     std::uint64_t dropout_step_ = 0;

@@ -55,11 +55,15 @@ struct Workspace {
 
     // Panels are apart from the rest: the team may grow between a forward and its backward.
     void reserve_panels(const std::vector<DenseLayer<T>>& net, std::size_t workers) {
-        if (workers * panel_size_ <= panels_.size() && panel_size_ > 0) return;
-        std::size_t deepest = 0;
-        for (const DenseLayer<T>& l : net) deepest = std::max({deepest, l.in, l.out});
+        const KernelTable<T>& k = kernels<T>();
         constexpr std::size_t line = alignment / sizeof(T);
-        panel_size_ = (kernels<T>().panel_size(deepest) + line - 1) / line * line;
+        std::size_t wanted = 0;
+        for (const DenseLayer<T>& l : net) {
+            wanted = std::max({wanted, k.panel_size(l.in), k.panel_size(l.out), k.weight_scratch(rows, l.out)});
+        }
+        wanted = (wanted + line - 1) / line * line;
+        if (wanted <= panel_size_ && workers * panel_size_ <= panels_.size()) return;
+        panel_size_ = std::max(wanted, panel_size_);
         panels_ = Buffer<T>(workers * panel_size_);
     }
 

@@ -3,7 +3,7 @@
 // tools/fit_polynomials.py.
 #pragma once
 
-#include "vec.h"
+#include "tanh_pieces.inl"
 
 namespace fusednet::FUSEDNET_SET {
 
@@ -164,6 +164,9 @@ FUSEDNET_INLINE Vec<T> log1p_unit(Vec<T> t) {
 // tanh |x| = e / (e + 2) with e = e^(2|x|) − 1: no overflow, no cancellation near zero.
 template <class T>
 FUSEDNET_INLINE Vec<T> tanh(Vec<T> x) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    if constexpr (sizeof(T) == sizeof(float)) return tanh_by_pieces(x);
+#endif
     const Vec<T> e = expm1_bounded<T>(clamp_above(absolute<T>(x + x), 2 * Constants<T>::tanh_saturation));
     return (Vec<T>)(bits<T>(divide(e, e + T(2))) | (bits<T>(x) & sign_bit<T>()));
 }

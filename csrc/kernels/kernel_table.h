@@ -60,6 +60,7 @@ struct WeightGradient {
     std::size_t ldw;  // of w and out
     std::size_t m, k, n;
     T gradient_factor, weight_factor;
+    T* scratch;  // of KernelTable::weight_scratch(m, n) elements
 };
 
 // out (n) = gradient_factor · Σ_rows dZ (m, n) + bias_factor · b (n). `out` may be b itself.
@@ -117,6 +118,7 @@ struct KernelTable {
     std::size_t lanes;          // elements of one vector
     std::size_t panel_columns;  // columns of one packed panel; work is split at multiples of it
     std::size_t (*panel_size)(std::size_t depth);
+    std::size_t (*weight_scratch)(std::size_t m, std::size_t n);
 
     void (*dense_forward)(const DenseForward<T>&);
     void (*input_gradient)(const InputGradient<T>&);

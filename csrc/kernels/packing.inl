@@ -25,10 +25,12 @@ struct Panel {
           width((columns + lanes<T> - 1) / lanes<T> * lanes<T>) {}
 };
 
-// Leading dimensions that are multiples of a large power of two put a whole panel into a few cache sets.
+// Rows a multiple of a power of two apart share cache sets: whether a panel of so many overfills them, in a first-level
+// cache of 64 sets of 8 lines.
 template <class T>
-FUSEDNET_INLINE bool conflicting_stride(size_t ld) {
-    return ld * sizeof(T) % 2048 == 0;
+FUSEDNET_INLINE bool conflicting_stride(size_t ld, size_t rows) {
+    const size_t lines = ld * sizeof(T) / 64, power = lines & -lines;
+    return ld * sizeof(T) % 64 == 0 && rows * power > 64 * 8;
 }
 
 // panel (depth, width) = the first `columns` columns of w (depth, ldw), zeros beyond.
@@ -90,17 +92,28 @@ FUSEDNET_INLINE bool is_far(size_t rows, size_t columns) {
     return rows * columns * sizeof(T) > (size_t{1} << 18);
 }
 
-// Brings a block of memory into the second-level cache, a share at a time: the next panel, while this one is used.
+// The cache lines of a block of memory, brought into the second-level cache while something else is computed. In
+// bursts: the processor has room for a dozen lines on their way and waits when there are more, and one line at a time
+// would interrupt the computation too often.
 template <class T>
 class Prefetch {
 public:
-    Prefetch(const T* block, size_t ld, size_t rows, size_t columns)
-        : row_(block), ld_(ld), rows_(rows), columns_(columns) {}
+    Prefetch() = default;
+    // Spreads the bursts over so many steps of depth.
+    Prefetch(const T* block, size_t ld, size_t rows, size_t columns, size_t steps)
+        : row_(block), ld_(ld), rows_(rows), columns_(columns) {
+        constexpr size_t line = 64 / sizeof(T);
+        const size_t lines = rows * ((columns + line - 1) / line);
+        if (lines > 0) interval_ = steps * burst / lines > 0 ? steps * burst / lines : 1;
+    }
 
-    // At least `lines` cache lines of what is left.
-    void advance(size_t lines) {
-        for (; lines > 0 && rows_ > 0; --lines) {
-            __builtin_prefetch(row_ + column_, 0, 2);
+    // So many steps go by between two bursts.
+    size_t interval() const { return interval_; }
+
+    FUSEDNET_INLINE void next() {
+        for (size_t i = 0; i < burst && rows_ > 0; ++i) {
+            // The last element of a line's length: rows that start amid a line reach into one more.
+            __builtin_prefetch(row_ + column_ + (64 / sizeof(T) - 1), 0, 2);
             column_ += 64 / sizeof(T);
             if (column_ >= columns_) {
                 column_ = 0;
@@ -109,11 +122,12 @@ public:
             }
         }
     }
-    size_t lines() const { return columns_ == 0 ? 0 : rows_ * ((columns_ * sizeof(T) + 63) / 64); }
 
 private:
-    const T* row_;
-    size_t ld_, rows_, columns_, column_ = 0;
+    static constexpr size_t burst = 8;
+    const T* row_ = nullptr;
+    size_t ld_ = 0, rows_ = 0, columns_ = 0, column_ = 0;
+    size_t interval_ = ~size_t{0};
 };
 
 }  // namespace fusednet::FUSEDNET_SET

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fusednet import callbacks, functional, initializers, losses, plots, schedules
 from fusednet._core import DivergenceError, build_info, get_num_threads, set_num_threads
 from fusednet.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from fusednet.convert.imports import from_keras, from_onnx, from_sklearn, from_torch
 from fusednet.history import History
 from fusednet.layers import Dense, Neuron
 from fusednet.network import Network
@@ -41,6 +42,10 @@ __all__ = [
     "__version__",
     "build_info",
     "callbacks",
+    "from_keras",
+    "from_onnx",
+    "from_sklearn",
+    "from_torch",
     "functional",
     "get_num_threads",
     "initializers",

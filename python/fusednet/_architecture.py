@@ -147,4 +147,5 @@ def _totals(net: NetworkBase) -> str:
         + (f", {frozen:,} of them frozen" if frozen else "")
         + f", {count * net.dtype.itemsize / 1024:,.1f} KiB of {net.dtype}; loss: {loss_name(net)}"
         + (f"; l2: {net.l2:g}" if net.l2 else "")
+        + ("; inputs standardized" if net.input_mean is not None else "")
     )

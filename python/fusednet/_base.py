@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fusednet import _architecture, losses
 from fusednet import _core as core
 from fusednet._data import as_array
+from fusednet._standardization import Standardized
 from fusednet._validation import real
 from fusednet.history import History
 from fusednet.layers import Dense, assign
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
 
+    from fusednet._standardization import Standardization
     from fusednet.losses import Loss
     from fusednet.optimizers import Optimizer
 
 __all__ = ["NetworkBase"]
 
 
-class NetworkBase:
+class NetworkBase(Standardized):
     """Parameters, their gradient, and single steps of training: what `Network` is built on."""
 
     def _assemble(
@@ -42,6 +44,7 @@ class NetworkBase:
         rng: Generator,
         dropout_step: int = 0,
         history: History | None = None,
+        standardization: Standardization | None = None,
     ) -> None:
         """Build the network from its parts; what construction, copying and loading come down to."""
         _architecture.check_layers(layers)
@@ -69,6 +72,7 @@ class NetworkBase:
         for index, layer in enumerate(layers):
             layer._bind(self._core, index)
         self._layers = tuple(layers)
+        self._set_standardization(standardization)
 
     def forward(self, X: ArrayLike, training: bool = True) -> NDArray[Any]:
         """Return the network's outputs, and keep what `backward` needs.
@@ -238,7 +242,8 @@ class NetworkBase:
     def copy_from(self, other: NetworkBase, tau: float = 1.0) -> None:
         """Move the parameters towards those of another network: θ ← τ·θ_other + (1 − τ)·θ, in place.
 
-        With a small `tau`, repeated, this is the Polyak averaging of target networks [1]_.
+        With a small `tau`, repeated, this is the Polyak averaging of target networks [1]_. What `standardize`
+        learnt is copied as it is.
 
         Parameters
         ----------
@@ -265,6 +270,8 @@ class NetworkBase:
             self.parameters = other.parameters
         else:
             self.parameters += share * (other.parameters - self.parameters)
+        if self._standardization is not other._standardization:
+            self._set_standardization(other._standardization)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -276,6 +283,7 @@ class NetworkBase:
             "dropout_step": self._core.dropout_step,
             "rng": self._rng,
             "history": self.history,
+            "standardization": self._standardization,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:

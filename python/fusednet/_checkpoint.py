@@ -86,6 +86,7 @@ def restore(path: str | os.PathLike[str], run: Run, epochs: int) -> list[dict[st
     net.parameters = saved.parameters
     net._rng.bit_generator.state = saved._rng.bit_generator.state
     net._core.seed, net._core.dropout_step = saved._core.seed, saved._core.dropout_step
+    net._set_standardization(saved._standardization)
     net.history = saved.history
     run.epochs_done = done
     return states

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fusednet import _architecture, _metrics, training
 from fusednet._base import NetworkBase
 from fusednet._data import as_array, as_weights, sample_count
+from fusednet.convert.exports import Exports
 
 if TYPE_CHECKING:
     import os
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Network"]
 
 
-class Network(NetworkBase):
+class Network(NetworkBase, Exports):
     r"""A dense neural network (multilayer perceptron): Aₗ = fₗ(Aₗ₋₁·Wₗ + bₗ), trained by backpropagation.
 
     Arrays come in as anything that NumPy understands as numbers: arrays of any integer or floating dtype and

@@ -1,8 +1,9 @@
 """Networks in files: safetensors with the configuration in its metadata.
 
-The tensors are ``layers.<i>.weights`` and ``layers.<i>.bias``. The metadata holds three strings: "fusednet",
-the version of this format; "config", JSON; "sha256", a checksum of the configuration and the tensors. A
-checkpoint has more of both, under "training"; readers pass over what they do not know.
+The tensors are ``layers.<i>.weights`` and ``layers.<i>.bias``, and ``input.mean`` and ``input.deviation``
+where inputs are standardized. The metadata holds three strings: "fusednet", the version of this format;
+"config", JSON; "sha256", a checksum of the configuration and the tensors. A checkpoint has more of both,
+under "training"; readers pass over what they do not know.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def contents(net: Network) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         tensors[f"layers.{index}.weights"] = layer.weights
         if layer.bias is not None:
             tensors[f"layers.{index}.bias"] = layer.bias
+    if net._standardization is not None:
+        tensors["input.mean"], tensors["input.deviation"] = net._standardization
     return _config(net), tensors
 
 
@@ -84,7 +87,7 @@ def write_file(
     """Write a file, whole or not at all."""
     text = json.dumps(config)
     metadata = {"fusednet": _VERSION, "config": text, "sha256": _checksum(text, tensors)}
-    _write(os.path.realpath(path), format_tensors(tensors, metadata))
+    write_bytes(os.path.realpath(path), format_tensors(tensors, metadata))
 
 
 def read_file(path: str | os.PathLike[str]) -> tuple[Any, dict[str, NDArray[Any]]]:
@@ -161,6 +164,8 @@ def network(config: dict[str, Any], tensors: dict[str, NDArray[Any]], loss: Loss
     rng = np.random.Generator(np.random.PCG64())
     rng.bit_generator.state = config["rng"]
     state = {name: config[name] for name in ("l2", "dropout", "dropout_seed", "dropout_step")}
+    if "input.mean" in tensors:
+        state["standardization"] = tensors["input.mean"], tensors["input.deviation"]
     if "training" in config:
         state["history"] = _history(config["training"]["metrics"], tensors)
     net = Network.__new__(Network)
@@ -193,7 +198,7 @@ def _checksum(config: str, tensors: dict[str, NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def _write(path: str, content: bytes) -> None:
+def write_bytes(path: str, content: bytes) -> None:
     """Write a file under another name in the same folder, then rename it."""
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:

@@ -117,7 +117,8 @@ def _train(run: Run, start: _State, epochs: int, bar: ProgressBar) -> None:
             raise DivergenceError(
                 f"training diverged in epoch {epoch} at the learning rate {optimizer.learning_rate:g}: "
                 f"{error}; the parameters are those from {restored}. A lower learning rate, "
-                "clip_norm=1.0 on the optimizer, or inputs scaled to unit variance usually help"
+                "clip_norm=1.0 on the optimizer, or inputs scaled to unit variance (net.standardize) "
+                "usually help"
             ) from error
         except (TypeError, ValueError):  # about the data: as if fit had never been called
             start.restore(net, optimizer)
@@ -142,6 +143,7 @@ class _State:
         self.parameters = net.parameters.copy()
         self._optimizer_state = net._core.get_optimizer_state(optimizer._core)
         self._seed, self._dropout_step = net._core.seed, net._core.dropout_step
+        self._standardization = net._standardization
         self._rng_state = net._rng.bit_generator.state
         self._history = net.history
 
@@ -149,6 +151,7 @@ class _State:
         net.parameters = self.parameters
         net._core.set_optimizer_state(optimizer._core, self._optimizer_state)
         net._core.seed, net._core.dropout_step = self._seed, self._dropout_step
+        net._set_standardization(self._standardization)
         self.restore_bookkeeping(net)
 
     def restore_bookkeeping(self, net: Network) -> None:

@@ -46,6 +46,7 @@ template <class S, class T>
 void check_all_strides(DType dtype) {
     CAPTURE(std::string(dtype_name(dtype)));
     constexpr std::size_t rows = 5, columns = 3;
+    constexpr double mean[] = {1.0, -2.5, 0.1}, inverse[] = {0.5, 3.0, 1e3};
     constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(S));
     struct Strides {
         std::ptrdiff_t row, column;
@@ -67,9 +68,17 @@ void check_all_strides(DType dtype) {
             Matrix<T> out = output<T>(selection.count, columns, 2);
             gather_rows(source.matrix, selection, out.data(), out.ld(), "X");
             CHECK(out.untouched());
+            InputMatrix standardized = source.matrix;
+            standardized.mean = mean;
+            standardized.inverse_deviation = inverse;
+            Matrix<T> scaled = output<T>(selection.count, columns, 2);
+            gather_rows(standardized, selection, scaled.data(), scaled.ld(), "X");
+            CHECK(scaled.untouched());
             for (std::size_t i = 0; i < selection.count; ++i) {
                 for (std::size_t j = 0; j < columns; ++j) {
-                    CHECK(out(i, j) == static_cast<T>(static_cast<S>(3 * selection.row(i) + j)));
+                    const S value = static_cast<S>(3 * selection.row(i) + j);
+                    CHECK(out(i, j) == static_cast<T>(value));
+                    CHECK(scaled(i, j) == static_cast<T>((static_cast<double>(value) - mean[j]) * inverse[j]));
                 }
             }
         }

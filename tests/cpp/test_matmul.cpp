@@ -29,8 +29,9 @@ void for_each_shape(Body body) {
             body(shape);
         }
     }
-    for (const Shape shape : {Shape{3, 33, 513, 0}, Shape{1, 70, 1100, 0}, Shape{47, 17, 1029, 5},
-                              Shape{40, 512, 20, 0}, Shape{65, 1024, 9, 0}, Shape{2, 1, 700, 0}}) {
+    for (const Shape shape :
+         {Shape{3, 33, 513, 0}, Shape{1, 70, 1100, 0}, Shape{47, 17, 1029, 5}, Shape{40, 512, 20, 0},
+          Shape{65, 1024, 9, 0}, Shape{2, 1, 700, 0}, Shape{100, 1040, 70, 0}, Shape{40, 300, 300, 1}}) {
         CAPTURE(shape.rows);
         CAPTURE(shape.columns);
         CAPTURE(shape.depth);
@@ -274,12 +275,14 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ wit
                 Matrix<T> blank = output<T>(k, n, s.gap), in_place = w, pieces = blank;
                 const Matrix<T>& start = old == T(0) ? blank : w;
                 Matrix<T> out = output<T>(k, n, s.gap);
-                kernels.weight_gradient(
-                    {x.data(), x.ld(), dz.data(), dz.ld(), start.data(), out.data(), out.ld(), m, k, n, own, old});
+                Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, n));
+                kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), start.data(), out.data(), out.ld(), m, k,
+                                         n, own, old, scratch.data()});
+                CHECK(scratch.untouched());
                 CHECK(expected.error(out) <= 1);
                 CHECK(out.untouched());
                 kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), in_place.data(), in_place.data(), w.ld(),
-                                         m, k, n, own, old});
+                                         m, k, n, own, old, scratch.data()});
                 CHECK(in_place == out);
                 CHECK(in_place.untouched());
                 for_each_piece(k, kernels.lanes, [&](std::size_t row, std::size_t rows) {
@@ -287,7 +290,7 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ wit
                         const std::size_t offset = row * w.ld() + column;
                         kernels.weight_gradient({x.data() + row, x.ld(), dz.data() + column, dz.ld(),
                                                  start.data() + offset, pieces.data() + offset, w.ld(), m, rows,
-                                                 columns, own, old});
+                                                 columns, own, old, scratch.data()});
                     });
                 });
                 CHECK(pieces == out);

@@ -1,0 +1,134 @@
+// The register tile that does the arithmetic of all products, `tile_rows` × 2 vectors: it broadcasts an element of A
+// and loads vectors of B. Every element of a result is summed over the depth in ascending order by its own chain of
+// multiply-adds, so its bits depend neither on the tile it falls into nor on how the work is split over threads.
+#pragma once
+
+#include "elementary.inl"
+#include "kernel_table.h"
+#include "packing.inl"
+
+namespace fusednet::FUSEDNET_SET {
+
+constexpr size_t tile_rows = FUSEDNET_TILE_ROWS;
+constexpr size_t row_vectors = FUSEDNET_ROW_VECTORS;  // for a single row: enough chains to hide the latency
+constexpr size_t depth_block = 256;                   // of B rows per pass: a panel and rows of A stay in the L1 cache
+
+template <class T>
+constexpr T no_floor = -static_cast<T>(__builtin_inf());
+
+// acc (rows, vectors) += A (rows, depth) · B (depth, vectors), depth ≥ 1. `across`: A is given transposed,
+// (depth, rows). Else its rows are reached from a pointer for every three, by the addressing modes of x86: a pointer
+// or an offset for each would not fit into the registers. `packing`: the lines of B are copied to `panel` on the way,
+// where the next tiles find them side by side.
+template <bool across, bool packing, bool far, size_t rows, size_t vectors, class T>
+FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb, size_t depth, T* panel,
+                                  Prefetch<T>* ahead, Vec<T> (&acc)[rows][vectors]) {
+    constexpr size_t groups = across ? 1 : (rows + 2) / 3;
+    const T* base[groups];
+#pragma GCC unroll 8
+    for (size_t g = 0; g < groups; ++g) base[g] = a + 3 * g * lda;
+    const auto advance = [&](size_t steps) {
+        do {
+            Vec<T> line[vectors];
+#pragma GCC unroll 8
+            for (size_t v = 0; v < vectors; ++v) {
+                line[v] = load(b + v * lanes<T>);
+                if constexpr (packing) store(panel + v * lanes<T>, line[v]);
+            }
+            if constexpr (packing) panel += vectors * lanes<T>;
+#pragma GCC unroll 16
+            for (size_t i = 0; i < rows; ++i) {
+                const Vec<T> x = broadcast(across ? base[0][i] : base[i / 3][i % 3 * lda]);
+#pragma GCC unroll 8
+                for (size_t v = 0; v < vectors; ++v) acc[i][v] = fma(x, line[v], acc[i][v]);
+            }
+#pragma GCC unroll 8
+            for (size_t g = 0; g < groups; ++g) base[g] += across ? lda : 1;
+            b += ldb;
+        } while (--steps != 0);
+    };
+    if constexpr (far) {
+        for (; depth > ahead->interval(); depth -= ahead->interval()) {
+            advance(ahead->interval());
+            ahead->next();
+        }
+    }
+    advance(depth);
+}
+
+// C (rows, vectors) = max(start + A · B, floor), where start is one row for all (the bias) or C itself (a later depth
+// block). A floor of zero is ReLU, which would take as long as several steps of the depth if it were a pass of its own.
+template <bool packing, bool far, size_t rows, size_t vectors, class T>
+__attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, size_t ldb, size_t depth,
+                                            const T* start, T* c, size_t ldc, T floor, T* panel, Prefetch<T>* ahead) {
+    Vec<T> acc[rows][vectors];
+    const T* from = start != nullptr ? start : c;
+    const size_t step = start != nullptr ? 0 : ldc;
+#pragma GCC unroll 16
+    for (size_t i = 0; i < rows; ++i, from += step) {
+#pragma GCC unroll 8
+        for (size_t v = 0; v < vectors; ++v) acc[i][v] = load(from + v * lanes<T>);
+    }
+    multiply_add<false, packing, far, rows, vectors, T>(a, lda, b, ldb, depth, panel, ahead, acc);
+#pragma GCC unroll 16
+    for (size_t i = 0; i < rows; ++i, c += ldc) {
+#pragma GCC unroll 8
+        for (size_t v = 0; v < vectors; ++v) store(c + v * lanes<T>, clamp_below<T>(acc[i][v], floor));
+    }
+}
+
+// out (rows, columns) = gradient_factor · Xᵀ · dZ + weight_factor · W for a tile of W.
+template <bool packing, bool far, size_t rows, size_t vectors, class T>
+__attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t offset, size_t columns, const T* x,
+                                           size_t ldx, const T* dz, size_t lddz, T* panel, Prefetch<T>* ahead) {
+    Vec<T> acc[rows][vectors] = {};
+    multiply_add<true, packing, far, rows, vectors, T>(x, ldx, dz, lddz, g.m, panel, ahead, acc);
+    const Vec<T> gradient_factor = broadcast(g.gradient_factor);
+    const auto finish = [&](auto with_weight) {
+        const T* w = g.w + offset;
+        T* out = g.out + offset;
+        const size_t ldw = g.ldw;
+#pragma GCC unroll 16  // else the sums may live in memory, and be stored in every step of the depth
+        for (size_t i = 0; i < rows; ++i, w += ldw, out += ldw) {
+#pragma GCC unroll 8
+            for (size_t v = 0; v < vectors; ++v) {
+                const size_t j = v * lanes<T>, remaining = columns - j;
+                if (remaining >= lanes<T>) {
+                    store(out + j, with_weight(acc[i][v], [=] { return load(w + j); }));
+                } else {
+                    const Vec<T> r = with_weight(acc[i][v], [=] { return load_partial(w + j, remaining); });
+                    store_partial(out + j, r, remaining);
+                }
+            }
+        }
+    };
+    if (g.weight_factor == T(0)) {
+        finish([=](Vec<T> sum, auto) { return sum * gradient_factor; });
+    } else {
+        const Vec<T> weight_factor = broadcast(g.weight_factor);
+        finish([=](Vec<T> sum, auto weight) { return fma(sum, gradient_factor, weight() * weight_factor); });
+    }
+}
+
+// y[i] = start + x[i, :] · w for contiguous w: the products whose result is a single, contiguous column. (One column
+// of a wider result goes through the tiles: its bits must not depend on where the result was split.)
+template <size_t rows, class T>
+FUSEDNET_INLINE void dot_tile(const T* x, size_t ldx, const T* w, size_t k, T start, T* y, size_t ldy) {
+    Vec<T> acc[rows] = {};
+    for_each_vector<T>(k, [&](size_t p, auto access) {
+        const Vec<T> line = access.load(w + p);
+#pragma GCC unroll 8
+        for (size_t i = 0; i < rows; ++i) acc[i] = fma(access.load(x + i * ldx + p), line, acc[i]);
+    });
+#pragma GCC unroll 8
+    for (size_t i = 0; i < rows; ++i) y[i * ldy] = start + sum_lanes<T>(acc[i]);
+}
+
+template <class T>
+void dot_rows(const T* x, size_t ldx, const T* w, size_t m, size_t k, T start, T* y, size_t ldy) {
+    size_t i = 0;
+    for (; i + 4 <= m; i += 4) dot_tile<4, T>(x + i * ldx, ldx, w, k, start, y + i * ldy, ldy);
+    for (; i < m; ++i) dot_tile<1, T>(x + i * ldx, ldx, w, k, start, y + i * ldy, ldy);
+}
+
+}  // namespace fusednet::FUSEDNET_SET

@@ -1,0 +1,139 @@
+"""The graph of an ONNX model, freed of what does not depend on its input or does not matter to its output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusednet.convert.chain import require
+from fusednet.layers import ACTIVATIONS
+
+__all__ = ["STANDARD", "UNCHANGED", "Graph", "attributes_of", "unsupported", "where"]
+
+onnx = require("onnx", "onnx", "onnx")
+reference = require("onnx.reference", "onnx", "onnx")
+
+STANDARD = ("", "ai.onnx")  # names of the domain of ONNX's own operators
+# Operators that give back what they are given, or are refused.
+UNCHANGED = ("Dropout", "Flatten", "Identity", "Reshape")
+
+
+class Graph:
+    """The nodes from the one input to the one output; `constants` has everything that does not vary.
+
+    The results of `UNCHANGED` nodes go by the name of what they are given, wherever they are used.
+    """
+
+    def __init__(self, model: Any) -> None:
+        graph = model.graph
+        self.constants = {t.name: _array(t) for t in graph.initializer}
+        inputs = [i for i in graph.input if i.name not in self.constants]
+        if len(inputs) != 1 or len(graph.output) != 1:
+            raise ValueError(
+                f"expected one input and one output, received {len(inputs)} and {len(graph.output)}"
+            )
+        self.input = inputs[0].name
+        self.shape = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]  # 0: any
+        self._opsets = model.opset_import
+        self._alias: dict[str, str] = {}
+        self.nodes = self._simplified(graph.output[0].name, graph.node)
+        self.output = self._resolve(graph.output[0].name)
+
+    def _simplified(self, output: str, all_nodes: Any) -> list[Any]:
+        """Return the nodes on the way from the input to the output; those of constants alone are computed."""
+        wanted, needed = {output}, []
+        for node in reversed(all_nodes):
+            if wanted.intersection(node.output):
+                wanted.update(node.input)
+                needed.append(node)
+        nodes = []
+        for original in reversed(needed):
+            node = onnx.NodeProto()
+            node.CopyFrom(original)
+            node.input[:] = [self._resolve(name) for name in original.input]
+            if self._is_constant(node):
+                self._compute(node)
+                continue
+            if node.op_type in UNCHANGED:
+                self._alias[node.output[0]] = node.input[0]
+            nodes.append(node)
+        return nodes
+
+    def _is_constant(self, node: Any) -> bool:
+        if any(a.type == onnx.AttributeProto.GRAPH for a in node.attribute) or node.domain not in STANDARD:
+            return False
+        known = all(name in self.constants for name in node.input if name)
+        return node.op_type == "Shape" or (known and not node.op_type.startswith("Random"))
+
+    def _compute(self, node: Any) -> None:
+        """Add what a node of constants gives to them.
+
+        Dimensions that are not known are 0, which to Reshape means what there was.
+        """
+        if node.op_type == "Shape" and node.input[0] not in self.constants:
+            dimensions = [0, *self.shape[1:]] if node.input[0] == self.input else [0, 0]
+            attributes = attributes_of(node)
+            part = slice(attributes.get("start"), attributes.get("end"))
+            self.constants[node.output[0]] = np.array(dimensions)[part]
+            return
+        names = [name for name in node.output if name]
+        try:
+            self.constants.update(zip(names, self.run([node], {}, names), strict=True))
+        except Exception as error:  # whatever the evaluator raises on operators that it does not know
+            raise unsupported(node) from error
+
+    def _resolve(self, name: str) -> str:
+        return self._alias.get(name, name)
+
+    def run(self, nodes: list[Any], feeds: dict[str, NDArray[Any]], results: Sequence[str]) -> Any:
+        """Compute results of some nodes, from constants and what is fed."""
+        helper = onnx.helper
+        used = {name for node in nodes for name in node.input if name in self.constants}
+        part = helper.make_graph(
+            nodes,
+            "part",
+            [
+                helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+                for name, array in feeds.items()
+            ],
+            [helper.make_empty_tensor_value_info(name) for name in results],
+            [onnx.numpy_helper.from_array(self.constants[name], name) for name in sorted(used)],
+        )
+        model = helper.make_model(part, opset_imports=self._opsets)
+        with np.errstate(all="ignore"):
+            return reference.ReferenceEvaluator(model).run(list(results), feeds)
+
+
+def _array(tensor: Any) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = onnx.numpy_helper.to_array(tensor)
+    except Exception as error:  # of NumPy, or of looking up a type that is none
+        raise ValueError(f"the initializer {tensor.name!r} cannot be read: {error!r}") from error
+    return array
+
+
+def attributes_of(node: Any) -> dict[str, Any]:
+    """Return the attributes that a node has, by name."""
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+def where(node: Any) -> str:
+    """Return what errors call a node."""
+    settings = ", ".join(
+        f"{name}={value.decode() if isinstance(value, bytes) else value:.6}"
+        for name, value in attributes_of(node).items()
+        if isinstance(value, (bytes, float))
+    )
+    operator = f"{node.op_type}({settings})" if settings else node.op_type
+    return f"the operator {operator} (node {node.name or node.output[0]!r})"
+
+
+def unsupported(node: Any, why: str = "") -> ValueError:
+    """Return the error that a node is not supported, in general or in the case that `why` tells."""
+    return ValueError(
+        f"{where(node)} is not supported{why}; from_onnx reads one chain of Gemm or MatMul with constant "
+        f"weights, with {', '.join(ACTIVATIONS)} between them"
+    )

@@ -1,0 +1,240 @@
+"""Networks from ONNX.
+
+A graph is read from its input to its output as a chain: products with constant matrices, and what is
+computed elementwise between them. Operators between two products are recognised by what they compute, not by
+how it is spelt: they are run on probes, and an activation is what gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusednet import _core as core
+from fusednet.convert.chain import Chain, require
+from fusednet.convert.onnx_graph import STANDARD, UNCHANGED, Graph, attributes_of, unsupported, where
+from fusednet.layers import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from fusednet.losses import Loss
+    from fusednet.network import Network
+
+__all__ = ["read"]
+
+onnx = require("onnx", "onnx", "onnx")
+inliner = require("onnx.inliner", "onnx", "onnx")
+
+# What activations are made of: each element of a result comes of one element, or one row, of the inputs.
+# fmt: off
+_ELEMENTWISE = (
+    "Abs", "Add", "Cast", "Celu", "Clip", "Div", "Elu", "Equal", "Erf", "Exp", "Gelu", "Greater",
+    "GreaterOrEqual", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Min", "Mul", "Neg", "Not", "PRelu",
+    "Pow", "Reciprocal", "ReduceMax", "ReduceSum", "Relu", "Sigmoid", "Sign", "Softmax", "Softplus", "Sqrt",
+    "Sub", "Sum", "Swish", "Tanh", "Where",
+)
+# fmt: on
+
+
+def read(path: str | os.PathLike[str], loss: Loss | None, seed: int | None) -> Network:
+    """Make a network of a model: see `fusednet.from_onnx`."""
+    name = os.fspath(path)
+    try:
+        model = onnx.load(name)
+        onnx.checker.check_model(model)
+        model = inliner.inline_local_functions(model)
+    except OSError:
+        raise
+    except Exception as error:  # of protobuf's parser and the checker, which have several
+        raise ValueError(f"{name} is not a valid ONNX file: {error}") from error
+    try:
+        return _Reader(Graph(model)).read().network(loss, seed)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+class _Reader:
+    """The walk through one graph.
+
+    A stretch begins at the input or behind a product. Its operators wait in `pending` until the next product,
+    or the end, asks what they compute.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.constants = graph, graph.constants
+        self.uses = Counter(name for n in graph.nodes if n.op_type not in UNCHANGED for name in n.input)
+        self.flat = len(graph.shape) <= 2
+        self.chain = Chain()
+        self.scale, self.shift = np.ones(()), np.zeros(())  # the input is taken as scale·x + shift
+        self.start = graph.input
+        self.known = {self.start}  # what the stretch has given so far
+        self.pending: list[Any] = []
+        self.transposed: dict[str, Any] = {}  # nodes by their results
+
+    def read(self) -> Chain:
+        for node in self.graph.nodes:
+            self._read(node)
+        self._close(self.graph.output)
+        if self.chain.layers and ((self.scale != 1).any() or self.shift.any()):
+            width = self.chain.layers[0].weights.shape[:1]
+            scale, shift = (np.broadcast_to(a, width).astype(np.float64) for a in (self.scale, self.shift))
+            self.chain.standardization = -shift / scale, 1 / scale
+        return self.chain
+
+    def _read(self, node: Any) -> None:
+        if node.domain not in STANDARD:
+            raise unsupported(node)
+        for name in node.input:
+            if name in self.transposed and not (node.op_type == "Gemm" and name == node.input[0]):
+                raise unsupported(self.transposed[name])
+            if name and name not in self.constants and name not in self.known:
+                raise unsupported(node, " where it joins branches")
+        if node.op_type in UNCHANGED:
+            self._check_unchanged(node)
+        elif node.op_type in ("Gemm", "MatMul"):
+            self._product(node)
+        elif node.op_type == "Transpose" and attributes_of(node).get("perm", [1, 0]) == [1, 0]:
+            self.transposed[node.output[0]] = node
+            self.known.add(node.output[0])
+        elif node.op_type in _ELEMENTWISE:
+            self.pending.append(node)
+            self.known.update(node.output)
+        else:
+            raise unsupported(node)
+
+    @property
+    def _width(self) -> int:
+        """How many numbers a sample has at this point; 0: not known."""
+        if self.chain.layers:
+            return int(self.chain.layers[-1].weights.shape[1])
+        return math.prod(self.graph.shape[1:]) if len(self.graph.shape) > 1 else 0
+
+    def _check_unchanged(self, node: Any) -> None:
+        attributes, good = attributes_of(node), True
+        if node.op_type == "Dropout":
+            training = node.input[2] if len(node.input) > 2 else ""
+            good = not training or (training in self.constants and not self.constants[training])
+        elif node.op_type == "Flatten":
+            good = attributes.get("axis", 1) in ((1, -1) if self.flat else (1, 1 - len(self.graph.shape)))
+            self.flat = True
+        elif node.op_type == "Reshape":
+            target = self.constants.get(node.input[1], np.empty(0)) if len(node.input) > 1 else np.empty(0)
+            rows, columns = target.tolist() if target.shape == (2,) else (1, 0)
+            if rows == -1:
+                good = columns > 0 and columns == (self._width or columns)
+            else:
+                unchanged = (-1, 0, self._width) if self.flat else (-1, self._width or -1)
+                good = rows in (0, *self.graph.shape[:1]) and columns in unchanged
+            self.flat = True
+        if not good:
+            raise unsupported(node, " where it changes what it is given")
+
+    def _product(self, node: Any) -> None:
+        attributes = attributes_of(node)
+        source, weights = node.input[0], self.constants.get(node.input[1])
+        if source in self.constants or weights is None or weights.ndim != 2:
+            raise unsupported(node, " other than of samples with a constant matrix")
+        if attributes.get("transA", 0) != (source in self.transposed) or not self.flat:
+            raise unsupported(node, " other than with a sample in each row")
+        if source in self.transposed:
+            source = self.transposed[source].input[0]
+        self._close(source)
+        bias = None
+        if node.op_type == "Gemm":
+            weights = weights.T if attributes.get("transB", 0) else weights
+            if (alpha := attributes.get("alpha", 1.0)) != 1:
+                weights = weights * weights.dtype.type(alpha)
+            if len(node.input) > 2 and node.input[2]:
+                addend = self.constants.get(node.input[2], np.empty((0, 0)))
+                shapes = ((), (1,), (1, 1), weights.shape[1:], (1, *weights.shape[1:]))
+                if addend.shape not in shapes:
+                    raise unsupported(node, " with other than a constant bias")
+                bias = np.broadcast_to(addend.ravel(), weights.shape[1:])
+                bias = bias * bias.dtype.type(attributes.get("beta", 1.0))
+        self.chain.dense(where(node), weights, bias)
+        self.start, self.pending, self.known = node.output[0], [], {node.output[0]}
+
+    def _close(self, end: str) -> None:
+        """End the stretch: put what its operators compute into the chain."""
+        if end in self.transposed:
+            raise unsupported(self.transposed[end])
+        if end not in self.known:
+            raise ValueError("the output does not come of the input alone")
+        while end != self.start:
+            activation = self._activation(end)
+            if activation is not None:
+                self.chain.activate(where(self.pending[0]), activation)
+                return
+            if not self._take_affine(self.pending[0]):
+                raise self._no_activation()
+            self.start = self.pending.pop(0).output[0]
+
+    def _activation(self, end: str) -> str | None:
+        """Return the activation that takes the stretch from its start to `end`: it agrees on probes."""
+        if not self.chain.layers:
+            return None
+        dtype, width = self.chain.layers[-1].weights.dtype, self._width
+        rng = np.random.default_rng(0)
+        rows = max(64, 4096 // width)
+        probes = [rng.uniform(-60, 60, (rows, width)), rng.normal(0, 3, (rows, width))]
+        # Far out spelt-out functions may overflow, which fusednet's do not: there only finite results count.
+        far = np.repeat([[-1e6], [-1e3], [1e3], [1e6]], width, axis=1)
+        z = np.concatenate([*probes, far]).astype(dtype)
+        try:
+            (result,) = self.graph.run(self.pending, {self.start: z}, [end])
+        except Exception:  # the evaluator has not all operators, and the shapes may not fit
+            return None
+        if result.shape != z.shape or result.dtype != dtype:
+            return None
+        skipped = ~np.isfinite(result)
+        skipped[: -len(far)] = False
+        for name in ACTIVATIONS:
+            expected = np.where(skipped, result, core.activation(name, z))
+            if np.allclose(result, expected, rtol=1e-5, atol=1e-6, equal_nan=True):
+                return name
+        return None
+
+    def _take_affine(self, node: Any) -> bool:
+        """Put a first operator that adds or multiplies constants into the product or scaling before it."""
+        if node.op_type not in ("Add", "Sub", "Mul", "Div") or self.uses[self.start] != 1:
+            return False
+        first = node.input[0] == self.start
+        constant = self.constants.get(node.input[1 if first else 0])
+        if constant is None or constant.size not in (1, self._width or constant.size):
+            return False
+        if constant.shape[-1:] not in ((), (constant.size,)) or (node.op_type == "Div" and not first):
+            return False
+        c = constant.ravel() if constant.size > 1 else constant.reshape(())
+        if not np.isfinite(c).all() or (node.op_type in ("Mul", "Div") and not c.all()):
+            return False
+        if node.op_type == "Add":
+            self._apply(np.ones_like(c), c)
+        elif node.op_type == "Sub":
+            self._apply(np.ones_like(c), -c) if first else self._apply(-np.ones_like(c), c)
+        else:
+            self._apply(c if node.op_type == "Mul" else 1 / c, np.zeros_like(c))
+        return True
+
+    def _apply(self, scale: NDArray[Any], shift: NDArray[Any]) -> None:
+        """Let scale·z + shift follow the last product, or the scaling of the input."""
+        if not self.chain.layers:
+            wide = scale.astype(np.float64)
+            self.scale, self.shift = self.scale * wide, self.shift * wide + shift
+            return
+        last = self.chain.layers[-1]
+        bias = np.zeros(self._width, shift.dtype) if last.bias is None else last.bias
+        self.chain.layers[-1] = replace(last, weights=last.weights * scale, bias=bias * scale + shift)
+
+    def _no_activation(self) -> ValueError:
+        if not self.chain.layers:
+            return unsupported(self.pending[0], " before the first dense layer")
+        for end in reversed(range(len(self.pending) - 1)):
+            name = self._activation(self.pending[end].output[0])
+            if name is not None:
+                return unsupported(self.pending[end + 1], f" behind {name}")
+        return unsupported(self.pending[0])

@@ -1,0 +1,187 @@
+"""Networks from Keras' models where it is installed, and from doubles that describe themselves as its do."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import fusednet as fn
+
+from helpers import REFERENCE
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(50, 4)).astype("float32")
+
+
+class Layer:
+    """What all layers of Keras have."""
+
+    def __init__(self, *weights, trainable=True, **config):
+        self.name, self.trainable = f"the_{type(self).__name__.lower()}", trainable
+        self._weights = [np.asarray(w) for w in weights]
+        self._config = config
+
+    def get_config(self):
+        return self._config
+
+    def get_weights(self):
+        return self._weights
+
+
+def kind(name):
+    return type(name, (Layer,), {})
+
+
+InputLayer, Dense, Activation, Dropout, Flatten = map(
+    kind, ("InputLayer", "Dense", "Activation", "Dropout", "Flatten")
+)
+ReLU, LeakyReLU, ELU, Softmax, PReLU = map(kind, ("ReLU", "LeakyReLU", "ELU", "Softmax", "PReLU"))
+Normalization, BatchNormalization = map(kind, ("Normalization", "BatchNormalization"))
+
+
+class Sequential:
+    name = "sequential"
+
+    def __init__(self, *layers):
+        self.layers = list(layers)
+
+
+def dense(inputs, outputs, activation="linear", dtype="float32", bias=True, **options):
+    weights = [RNG.normal(size=(inputs, outputs)).astype(dtype)]
+    if bias:
+        weights.append(RNG.normal(size=outputs).astype(dtype))
+    return Dense(*weights, activation=activation, **options)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("linear", "identity"),
+        ("sigmoid", "sigmoid"),
+        ("relu", "relu"),
+        ("swish", "silu"),
+        ("exponential", "exp"),
+        ("softmax", "softmax"),
+    ],
+)
+def test_values_and_names(theirs, ours, dtype):
+    first, last = dense(4, 6, "tanh", dtype, trainable=False), dense(6, 3, theirs, dtype, bias=False)
+    net = fn.from_keras(Sequential(InputLayer(), first, Dropout(rate=0.25), Sequential(last)))
+    hidden = np.tanh(X @ first.get_weights()[0] + first.get_weights()[1])
+    expected = REFERENCE[ours](hidden @ last.get_weights()[0])
+    np.testing.assert_allclose(net.predict(X), expected, rtol=1e-5, atol=1e-6)
+    assert net.dtype == dtype
+    assert net.dropout == (0.25,)
+    assert [layer.trainable for layer in net.layers] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("layer", "ours"),
+    [
+        (Activation(activation="gelu"), "gelu"),
+        (ReLU(max_value=None, negative_slope=0.0, threshold=0.0), "relu"),
+        (ReLU(max_value=None, negative_slope=0.01, threshold=0.0), "leaky_relu"),
+        (LeakyReLU(negative_slope=0.01), "leaky_relu"),
+        (ELU(alpha=1.0), "elu"),
+        (Softmax(axis=-1), "softmax"),
+    ],
+)
+def test_layers_of_activations(layer, ours):
+    assert fn.from_keras(Sequential(Flatten(), dense(4, 3), layer)).layers[0].activation == ours
+
+
+def test_normalization_is_standardization():
+    mean, variance = np.arange(4.0), np.array([4.0, 1.0, 0.25, 0.0])
+    linear = dense(4, 3, dtype="float64")
+    expected = (X - mean) / [2.0, 1.0, 0.5, 1e-7] @ linear.get_weights()[0] + linear.get_weights()[1]
+    for layer in (
+        Normalization(mean, variance, 7, invert=False, mean=None, variance=None),
+        Normalization(invert=False, mean=list(mean), variance=list(variance)),
+    ):
+        net = fn.from_keras(Sequential(layer, linear))
+        np.testing.assert_allclose(net.predict(X), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (
+            [dense(4, 3), BatchNormalization()],
+            "layer 'the_batchnormalization', BatchNormalization.*not supported",
+        ),
+        ([dense(4, 3), PReLU()], "PReLU.*not supported"),
+        ([dense(4, 3, "leaky_relu")], r"'leaky_relu'.*LeakyReLU\(0\.01\)"),
+        ([dense(4, 3, {"class_name": "function"})], "activation {'class_name'"),
+        ([dense(4, 3), LeakyReLU(negative_slope=0.3)], r"LeakyReLU\(negative_slope=0\.3\) is not supported"),
+        ([dense(4, 3), ReLU(max_value=6.0, negative_slope=0.0, threshold=0.0)], "max_value=6.0"),
+        ([dense(4, 3), ELU(alpha=0.5)], "alpha=0.5"),
+        ([dense(4, 3), Softmax(axis=0)], "axis=0"),
+        ([dense(4, 3), Normalization(mean=[0.0] * 3, variance=[1.0] * 3)], "Normalization.*not supported"),
+        ([Normalization(mean=None, variance=None), dense(4, 3)], "not adapted"),
+        ([Normalization(mean=[0.0] * 4, variance=[1.0] * 4, invert=True), dense(4, 3)], "invert=True"),
+        ([Dense(activation="relu")], "no weights yet"),
+        ([dense(4, 3, dtype="float16")], "expected float32 or float64, received float16"),
+        ([dense(4, 3), dense(4, 3)], "takes 4 inputs, but what comes before it has 3 outputs"),
+        ([Dropout(rate=0.1), dense(4, 3)], "drops inputs"),
+        ([], "no dense layer"),
+    ],
+)
+def test_refusals(layers, message):
+    with pytest.raises(ValueError, match=message):
+        fn.from_keras(Sequential(*layers))
+
+
+def test_other_models():
+    with pytest.raises(TypeError, match=r"keras\.Sequential, not Functional"):
+        fn.from_keras(kind("Functional")())
+
+
+@pytest.fixture
+def keras(monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    return pytest.importorskip("keras", reason="reads Keras' own models, which is not installed")
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    "activation",
+    ["linear", "sigmoid", "tanh", "relu", "elu", "gelu", "silu", "softplus", "exponential", "softmax"],
+)
+def test_keras(keras, activation):
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(6, "tanh"), layers.Dropout(0.1), layers.Dense(3, activation)]
+    )
+    net = fn.from_keras(model)
+    np.testing.assert_allclose(net.predict(X), model.predict(X, verbose=0), rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("default")
+def test_training_goes_on_as_in_keras(keras):
+    digits, labels = load_digits(return_X_y=True)
+    digits = digits.astype("float32")
+    layers = keras.layers
+    scaling = layers.Normalization()
+    scaling.adapt(digits)
+    model = keras.Sequential(
+        [
+            keras.Input((64,)),
+            scaling,
+            layers.Dense(32),
+            layers.LeakyReLU(negative_slope=0.01),
+            layers.Dense(10, "softmax"),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    net = fn.from_keras(model)
+    np.testing.assert_allclose(net.predict(digits), model.predict(digits, verbose=0), rtol=1e-4, atol=1e-5)
+    optimizer = fn.SGD(0.1)
+    for _ in range(5):
+        loss = model.train_on_batch(digits[:200], labels[:200])
+        assert net.train_step(digits[:200], labels[:200], optimizer) == pytest.approx(float(loss), rel=1e-4)
+    for theirs, ours in zip(
+        [w for layer in model.layers[1:] for w in layer.get_weights()],
+        [w for layer in net.layers for w in (layer.weights, layer.bias)],
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
