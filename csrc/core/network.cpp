@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "core/check.h"
-#include "core/heartbeat.h"
 
 namespace fusednet {
 
@@ -250,6 +249,12 @@ void Network<T>::standardize(const double* mean, const double* inverse_deviation
 }
 
 template <class T>
+bool Network<T>::copy_parameters(T* out) const {
+    const std::size_t n = parameters_.size();
+    return kernels<T>().gather(parameters_.data(), 0, nullptr, 0, 1, n, out, n) == 1;
+}
+
+template <class T>
 void Network<T>::forward(const InputMatrix& x, bool training, T* out) {
     const Busy busy(busy_);
     const Team team = team_for(step_flops(x.rows));
@@ -303,7 +308,7 @@ double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer
 
 template <class T>
 double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimizer, std::size_t batch_size,
-                               const std::int64_t* order, std::size_t count, const std::function<void()>& heartbeat) {
+                               const std::int64_t* order, std::size_t count, const Heartbeat::Callback& heartbeat) {
     const Busy busy(busy_);
     const std::size_t batch = std::min(batch_size, count);
     const Team team = team_for(step_flops(batch));
@@ -315,7 +320,7 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
         const StepResult r = step(samples, rows, &optimizer, true, team);
         total += r.loss * r.weight;
         total_weight += r.weight;
-        beat.step();
+        beat.step(first + rows.count);
     }
     return total_weight > 0 ? total / total_weight : 0.0;
 }

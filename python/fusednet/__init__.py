@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fusednet import functional, initializers, losses, schedules
+from fusednet import callbacks, functional, initializers, losses, plots, schedules
 from fusednet._core import DivergenceError, build_info, get_num_threads, set_num_threads
-from fusednet.callbacks import Callback, EarlyStopping
+from fusednet.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from fusednet.convert.imports import from_keras, from_onnx, from_sklearn, from_torch
 from fusednet.history import History
 from fusednet.layers import Dense, Neuron
@@ -28,16 +28,20 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "CSVLogger",
     "Callback",
     "Dense",
     "DivergenceError",
     "EarlyStopping",
     "History",
+    "ModelCheckpoint",
     "Network",
     "Neuron",
     "RMSprop",
+    "ReduceLROnPlateau",
     "__version__",
     "build_info",
+    "callbacks",
     "from_keras",
     "from_onnx",
     "from_sklearn",
@@ -47,6 +51,7 @@ __all__ = [
     "initializers",
     "load",
     "losses",
+    "plots",
     "schedules",
     "set_num_threads",
 ]
