@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from fusednet import callbacks, functional, initializers, losses, plots, schedules
@@ -20,6 +21,7 @@ from fusednet.network import Network
 from fusednet.optimizers import SGD, Adam, AdamW, RMSprop
 
 if TYPE_CHECKING:
+    from fusednet.many import fit_many
     from fusednet.serialization import load
 
 __version__ = build_info()["version"]
@@ -42,6 +44,7 @@ __all__ = [
     "__version__",
     "build_info",
     "callbacks",
+    "fit_many",
     "from_keras",
     "from_onnx",
     "from_sklearn",
@@ -57,11 +60,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import `load`, and safetensors with it, at its first use."""
-    if name != "load":
-        raise AttributeError(f"module 'fusednet' has no attribute {name!r}")
-    from fusednet.serialization import load
+_LAZY = {"fit_many": "many", "load": "serialization"}  # and the modules, which import what takes time
 
-    globals()["load"] = load
-    return load
+
+def __getattr__(name: str) -> Any:
+    """Import some names at their first use."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'fusednet' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"fusednet.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
