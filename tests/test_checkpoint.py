@@ -179,6 +179,18 @@ def test_a_state_that_no_file_can_hold(path):
     assert not path.exists()
 
 
+def test_standardized_inputs(path):
+    reference, stopped, net = network(), network(), network(seed=1)
+    for each in (reference, stopped):
+        each.standardize(3 * X + 100)
+    fit(reference)
+    fit(stopped, callbacks=[fn.ModelCheckpoint(path)], epochs=2)
+    fit(net, resume=path)
+    assert everything(net) == everything(reference)
+    np.testing.assert_array_equal(net.predict(X), reference.predict(X))
+    assert fn.load(path).input_mean is not None
+
+
 def test_neurons(path):
     def neuron(weight):
         return fn.Network([fn.Neuron([weight, 0.0, 1.0], activation="tanh")], output="tanh", seed=0)
@@ -284,7 +296,14 @@ def test_missing_truncated_and_damaged_files(path):
 def test_wrong_data_in_a_resumed_training_change_nothing(path):
     interrupted(path, lambda: fn.Adam(0.01))
     net = network(seed=1, dropout=0.0)
-    before = net.parameters.copy(), net.history, net._rng.bit_generator.state, net._core.seed
+    net.standardize(X)
+    before = (
+        net.parameters.copy(),
+        net.history,
+        net._rng.bit_generator.state,
+        net._core.seed,
+        net.input_mean[0],
+    )
     bad = X[TRAIN].copy()
     bad[3, 1] = np.nan
     with pytest.raises(ValueError, match="finite"):
@@ -298,4 +317,5 @@ def test_wrong_data_in_a_resumed_training_change_nothing(path):
             resume=path,
         )
     np.testing.assert_array_equal(net.parameters, before[0])
-    assert (net.history, net._rng.bit_generator.state, net._core.seed) == before[1:]
+    after = net.history, net._rng.bit_generator.state, net._core.seed, net.input_mean[0]
+    assert after == before[1:]

@@ -347,6 +347,7 @@ double train_epoch(const PyNetwork& self, const py::array& X, const py::array& y
 
 py::object get_optimizer_state(const PyNetwork& self, const Optimizer& optimizer) {
     return self.visit([&](auto& net) -> py::object {
+        const Busy busy = net.claim();
         const auto* state = net.find_state(optimizer);
         if (state == nullptr) return py::none();
         const auto copy = [](const auto& buffer) {
@@ -363,10 +364,14 @@ py::object get_optimizer_state(const PyNetwork& self, const Optimizer& optimizer
 void set_optimizer_state(const PyNetwork& self, const Optimizer& optimizer, const py::object& saved) {
     self.visit([&](auto& net) {
         using T = ElementOf<decltype(net)>;
-        if (saved.is_none()) return net.drop_state(optimizer);
+        if (saved.is_none()) {
+            const Busy busy = net.claim();
+            return net.drop_state(optimizer);
+        }
         const auto values = saved.cast<py::dict>();
         using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
         const auto first = values["first"].template cast<Array>(), second = values["second"].template cast<Array>();
+        const Busy busy = net.claim();
         auto& state = net.state(optimizer);
         check(static_cast<std::size_t>(first.size()) == state.first.size() &&
                   static_cast<std::size_t>(second.size()) == state.second.size(),
@@ -424,19 +429,30 @@ void register_network(py::module_& m) {
             [](const PyNetwork& n, std::size_t l, bool trainable) {
                 n.visit([&](auto& net) {
                     PyNetwork::check_layer(net, l);
+                    const Busy busy = net.claim();
                     net.set_trainable(l, trainable);
                 });
             },
             arg("layer"), arg("trainable"))
         .def_property(
             "l2", [](const PyNetwork& n) { return n.visit([](auto& net) { return net.l2(); }); },
-            [](const PyNetwork& n, double value) { n.visit([&](auto& net) { net.set_l2(value); }); })
+            [](const PyNetwork& n, double value) {
+                n.visit([&](auto& net) {
+                    const Busy busy = net.claim();
+                    net.set_l2(value);
+                });
+            })
         .def_property(
             "seed", [](const PyNetwork& n) { return n.visit([](auto& net) { return net.seed(); }); },
             [](const PyNetwork& n, std::uint64_t seed) { n.visit([&](auto& net) { net.set_seed(seed); }); })
         .def_property(
             "dropout_step", [](const PyNetwork& n) { return n.visit([](auto& net) { return net.dropout_step(); }); },
-            [](const PyNetwork& n, std::uint64_t step) { n.visit([&](auto& net) { net.set_dropout_step(step); }); })
+            [](const PyNetwork& n, std::uint64_t step) {
+                n.visit([&](auto& net) {
+                    const Busy busy = net.claim();
+                    net.set_dropout_step(step);
+                });
+            })
         .def("standardize", &standardize, arg("mean"), arg("inverse_deviation"))
         .def("forward", &forward, arg("X"), arg("training") = true)
         .def("backward", &backward, arg("gradient"))

@@ -7,28 +7,6 @@
 
 namespace fusednet {
 
-namespace {
-
-// One thread at a time trains a network: its workspace and parameters are not to be shared.
-class Busy {
-public:
-    explicit Busy(std::atomic<bool>& flag) : flag_(flag) {
-        if (flag_.exchange(true, std::memory_order_acquire)) {
-            throw std::runtime_error(
-                "this network is being trained by another thread: expected one caller at a time (net.copy() gives each "
-                "thread its own)");
-        }
-    }
-    ~Busy() { flag_.store(false, std::memory_order_release); }
-    Busy(const Busy&) = delete;
-    Busy& operator=(const Busy&) = delete;
-
-private:
-    std::atomic<bool>& flag_;
-};
-
-}  // namespace
-
 template <class T>
 Network<T>::Network(NetworkConfig config, CustomLoss<T> custom_loss)
     : config_(std::move(config)), custom_loss_(std::move(custom_loss)) {
@@ -234,6 +212,12 @@ void Network<T>::apply(const Optimizer& optimizer, const Team& team) {
 }
 
 template <class T>
+bool Network<T>::copy_parameters(T* out) const {
+    const std::size_t n = parameters_.size();
+    return kernels<T>().gather(parameters_.data(), 0, nullptr, 0, 1, n, out, n) == 1;
+}
+
+template <class T>
 void Network<T>::standardize(const double* mean, const double* inverse_deviation) {
     const Busy busy(busy_);
     forward_rows_ = 0;
@@ -246,12 +230,6 @@ void Network<T>::standardize(const double* mean, const double* inverse_deviation
         std::copy_n(inverse_deviation, inputs(), inverse_deviation_.data());
     }
     standardized_.store(mean != nullptr, std::memory_order_release);
-}
-
-template <class T>
-bool Network<T>::copy_parameters(T* out) const {
-    const std::size_t n = parameters_.size();
-    return kernels<T>().gather(parameters_.data(), 0, nullptr, 0, 1, n, out, n) == 1;
 }
 
 template <class T>

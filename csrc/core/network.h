@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "core/busy.h"
 #include "core/dense.h"
 #include "core/heartbeat.h"
 #include "core/loss.h"
@@ -67,6 +68,9 @@ public:
         }
         return x;
     }
+
+    // Held while l2, dropout_step, trainable or optimizer states are used from outside.
+    Busy claim() { return Busy(busy_); }
 
     // Keeps what `backward` needs. out: (rows, outputs), contiguous.
     void forward(const InputMatrix& x, bool training, T* out);

@@ -1,9 +1,11 @@
 """Fast dense neural networks on the CPU: fused C++ kernels behind a NumPy interface.
 
 >>> import fusednet as fn
->>> net = fn.Network([784, 256, 10], output="softmax", loss="cross_entropy")
+>>> X, y = np.random.default_rng(0).normal(size=(200, 8)), np.arange(200) % 3
+>>> net = fn.Network([8, 32, 3], output="softmax", loss="cross_entropy", seed=0)
 >>> history = net.fit(X, y, epochs=20, optimizer=fn.SGD(0.05, momentum=0.9))
->>> net.predict(X)
+>>> net.predict(X).shape
+(200, 3)
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from fusednet.network import Network
 from fusednet.optimizers import SGD, Adam, AdamW, RMSprop
 
 if TYPE_CHECKING:
+    from fusednet.ensemble import Ensemble
     from fusednet.many import fit_many
     from fusednet.serialization import load
 
@@ -35,6 +38,7 @@ __all__ = [
     "Dense",
     "DivergenceError",
     "EarlyStopping",
+    "Ensemble",
     "History",
     "ModelCheckpoint",
     "Network",
@@ -59,8 +63,8 @@ __all__ = [
     "set_num_threads",
 ]
 
-
-_LAZY = {"fit_many": "many", "load": "serialization"}  # and the modules, which import what takes time
+# The modules of names that are imported at their first use, as that takes time.
+_LAZY = {"Ensemble": "ensemble", "fit_many": "many", "load": "serialization"}
 
 
 def __getattr__(name: str) -> Any:

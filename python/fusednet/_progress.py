@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-_INTERVAL = 0.1  # seconds between two drawings, at least
-_SHARE = 0.01  # of the time may go into drawing, which takes 0.05 ms on a terminal and 5 ms in a notebook
+_INTERVAL = 0.2  # seconds between two drawings, at least
+_SHARE = 0.01  # of the time may go into drawing, which takes 0.2 ms on a terminal and 5 ms in a notebook
 _FORMAT = "{desc} |{bar}| {elapsed}<{remaining}{postfix}"  # cut off on the right where it is narrow
 
 
@@ -63,8 +63,8 @@ class ProgressBar:
         if self._bar is not None:
             if kind is None:
                 self._bar.total = max(self._epoch, 1)  # a training that stopped early is done, too
-            self._draw(self._epoch, self._samples)
-            self._bar.close()
+            self._set(self._epoch, self._samples)
+            self._bar.close()  # draws
 
     @property
     def shown(self) -> bool:
@@ -92,13 +92,16 @@ class ProgressBar:
         return f"epoch {self._epoch}/{self._epochs}"
 
     def _draw(self, position: float, samples: int) -> None:
-        now = perf_counter()
-        rate = samples / max(now - self._start, 1e-9)
+        start = perf_counter()
+        self._set(position, samples)
+        self._bar.refresh()
+        end = perf_counter()
+        self._due = end + max(_INTERVAL, (end - start) / _SHARE)
+
+    def _set(self, position: float, samples: int) -> None:
+        rate = samples / max(perf_counter() - self._start, 1e-9)
         parts = [f"{name}={self._logs[name]:.4g}" for name in ("loss", "val_loss") if name in self._logs]
         parts.append(f"{self._bar.format_sizeof(rate)} samples/s")
         self._bar.n = position
         self._bar.set_description_str(self._title(), refresh=False)
         self._bar.set_postfix_str(", ".join(parts), refresh=False)
-        self._bar.refresh()
-        end = perf_counter()
-        self._due = end + max(_INTERVAL, (end - now) / _SHARE)

@@ -84,9 +84,12 @@ class Network(NetworkBase, Exports):
 
     Examples
     --------
+    >>> X = np.random.default_rng(0).uniform(-1, 1, size=(500, 2))
+    >>> y = X[:, 0] * X[:, 1]
     >>> net = fn.Network([2, 16, 1], activation="tanh", seed=0)
     >>> history = net.fit(X, y, epochs=100, optimizer=fn.Adam(0.01))
-    >>> net.predict([0.5, -0.5])
+    >>> abs(net.predict([0.5, -0.5])[0] + 0.25) < 0.05
+    np.True_
     """
 
     def __init__(

@@ -155,6 +155,7 @@ class _State:
         self.parameters = net.parameters.copy()
         self._optimizer_state = net._core.get_optimizer_state(optimizer._core)
         self._seed, self._dropout_step = net._core.seed, net._core.dropout_step
+        self._standardization = net._standardization
         self._rng_state = net._rng.bit_generator.state
         self._history = net.history
 
@@ -162,6 +163,7 @@ class _State:
         net.parameters = self.parameters
         net._core.set_optimizer_state(optimizer._core, self._optimizer_state)
         net._core.seed, net._core.dropout_step = self._seed, self._dropout_step
+        net._set_standardization(self._standardization)
         self.restore_bookkeeping(net)
 
     def restore_bookkeeping(self, net: Network) -> None:
