@@ -68,9 +68,14 @@ class Ensemble:
 
     Examples
     --------
-    >>> ensemble = fn.Ensemble([fn.Network([8, 32, 1], seed=seed) for seed in range(20)])
-    >>> histories = ensemble.fit(X, y, bootstrap=True, epochs=50, optimizer=fn.Adam(0.01))
-    >>> mean, std = ensemble.predict(X_new, return_std=True)
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(500, 8))
+    >>> y = X.sum(axis=1) + rng.normal(size=500)
+    >>> ensemble = fn.Ensemble([fn.Network([8, 16, 1], seed=seed) for seed in range(20)])
+    >>> histories = ensemble.fit(X, y, bootstrap=True, epochs=20)
+    >>> mean, std = ensemble.predict(X[:3], return_std=True)
+    >>> mean.shape, std.shape
+    ((3, 1), (3, 1))
     """
 
     def __init__(self, networks: Iterable[Network]) -> None:

@@ -110,8 +110,12 @@ def fit_many(
 
     Examples
     --------
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(500, 8))
     >>> networks = [fn.Network([8, width, 1], seed=0) for width in (8, 16, 32, 64)]
-    >>> histories = fn.fit_many(networks, X, y, epochs=50, optimizer=fn.Adam(0.01))
+    >>> histories = fn.fit_many(networks, X, X.sum(axis=1), epochs=20)
+    >>> [history.epochs for history in histories]
+    [20, 20, 20, 20]
     """
     results = train_all(
         networks, X, y, epochs, batch_size, optimizer, rows, validation_data, callbacks, progress
