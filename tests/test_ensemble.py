@@ -268,6 +268,8 @@ def test_wrong_arguments():
         ensemble.evaluate(X, Y[1:])
     with pytest.raises(ValueError, match="expected 120 rows"):
         ensemble.fit(X, Y[1:], bootstrap=True)
+    with pytest.raises(ValueError, match="n at least 1"):
+        ensemble.fit(X[:0], Y[:0], bootstrap=True)
 
 
 def test_twins():

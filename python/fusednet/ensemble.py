@@ -135,7 +135,8 @@ class Ensemble:
         """
         self._check_twins()
         inputs, targets = as_array(X), as_array(y, "y")
-        rows = [_bootstrap(net, sample_count(inputs)) for net in self.networks] if bootstrap else None
+        samples = sample_count(inputs)
+        rows = [_bootstrap(net, samples) for net in self.networks] if bootstrap and samples else None
         results = many.train_all(
             self.networks,
             inputs,
