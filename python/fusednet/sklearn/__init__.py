@@ -15,6 +15,7 @@ except ImportError as error:
     raise ImportError('fusednet.sklearn needs scikit-learn: pip install "fusednet[sklearn]"') from error
 
 from fusednet.sklearn.classifier import MLPClassifier
+from fusednet.sklearn.ensemble import MLPEnsembleClassifier, MLPEnsembleRegressor
 from fusednet.sklearn.regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPEnsembleClassifier", "MLPEnsembleRegressor", "MLPRegressor"]
