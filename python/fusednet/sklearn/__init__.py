@@ -2,7 +2,7 @@
 
 `MLPClassifier` and `MLPRegressor` take the parameters of their namesakes in ``sklearn.neural_network``,
 follow the same trajectory from the same `random_state`, and have a few parameters more, keyword-only and off
-by default.
+by default. `MLPEnsembleClassifier` and `MLPEnsembleRegressor` average many networks, trained side by side.
 
 >>> from fusednet.sklearn import MLPClassifier
 >>> MLPClassifier(hidden_layer_sizes=(64, 32), random_state=0)

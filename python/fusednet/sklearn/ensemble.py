@@ -274,7 +274,7 @@ class MLPEnsembleClassifier(ClassifierMixin, _BaseEnsemble):
     >>> from fusednet.sklearn import MLPEnsembleClassifier
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = MLPEnsembleClassifier(random_state=0, standardize=True).fit(X, y)
+    >>> model = MLPEnsembleClassifier(learning_rate_init=0.01, random_state=0, standardize=True).fit(X, y)
     >>> model.score(X, y) > 0.95
     True
     """
