@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -69,7 +70,7 @@ def test_dask(serial, tmp_path):
     """A cluster of two processes, in a script of its own; each worker has one thread."""
     pytest.importorskip("distributed")
     script = tmp_path / "cluster.py"
-    script.write_text(CLUSTER.format(folder=__file__.rpartition("/")[0]))
+    script.write_text(CLUSTER.format(folder=str(Path(__file__).parent)))
     done = subprocess.run(
         [sys.executable, "-W", "ignore", script],
         capture_output=True,
