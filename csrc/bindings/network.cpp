@@ -289,6 +289,10 @@ void standardize(const PyNetwork& self, const py::object& mean, const py::object
     });
 }
 
+void check_samples(const PyNetwork& self, const py::array& X, const py::array& y) {
+    self.visit([&](auto& net) { samples_for(net, X, y, py::none()); });
+}
+
 double loss(const PyNetwork& self, const py::array& X, const py::array& y, const py::object& weight) {
     return self.visit([&](auto& net) {
         const Samples s = samples_for(net, X, y, weight);
@@ -455,6 +459,7 @@ void register_network(py::module_& m) {
         .def("forward", &forward, arg("X"), arg("training") = true)
         .def("backward", &backward, arg("gradient"))
         .def("predict", &predict, arg("X"), arg("out") = py::none(), arg("logits") = false)
+        .def("check_samples", &check_samples, arg("X"), arg("y"))
         .def("loss", &loss, arg("X"), arg("y"), arg("sample_weight") = py::none())
         .def("loss_and_gradient", &loss_and_gradient, arg("X"), arg("y"), arg("sample_weight") = py::none())
         .def("train_step", &train_step, arg("X"), arg("y"), arg("optimizer"), arg("sample_weight") = py::none())

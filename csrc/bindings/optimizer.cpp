@@ -26,6 +26,9 @@ void register_optimizer(py::module_& m) {
              py::arg("rule"), py::kw_only(), py::arg("learning_rate"), py::arg("beta1") = 0.0, py::arg("beta2") = 0.0,
              py::arg("epsilon") = 0.0, py::arg("weight_decay") = 0.0, py::arg("clip_norm") = py::none())
         .def_property_readonly("rule", [](const Optimizer& o) { return update_rule_name(o.rule); })
+        .def(
+            "twin", [](const Optimizer& o) { return std::make_shared<Optimizer>(o); },
+            "One with a learning rate of its own that networks take for this one.")
         .def_readwrite("learning_rate", &Optimizer::learning_rate);
 }
 

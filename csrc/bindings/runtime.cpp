@@ -73,6 +73,7 @@ void register_runtime(py::module_& m) {
         py::arg("flops"),
         "Set from how many operations on a step or prediction uses several threads, or None for the default: for "
         "tests.");
+    m.def("use_one_thread", &use_one_thread, "Compute in the calling thread alone, whatever it calls from then on.");
     m.def("get_num_threads", &get_num_threads, "Return the most threads that a training step or prediction uses.");
 }
 

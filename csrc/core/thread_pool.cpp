@@ -224,6 +224,7 @@ std::size_t automatic_threads() {
 
 std::atomic<std::size_t> num_threads{0};  // 0: not settled yet
 std::atomic<double> parallel_threshold{default_parallel_threshold};
+thread_local bool alone = false;
 
 }  // namespace
 
@@ -248,7 +249,9 @@ std::size_t threads_for(double flops) {
 
 void set_parallel_threshold(double flops) { parallel_threshold.store(flops, std::memory_order_relaxed); }
 
-Team::Team(std::size_t wanted) : size_(std::min(wanted, get_num_threads())) {
+void use_one_thread() { alone = true; }
+
+Team::Team(std::size_t wanted) : size_(alone ? 1 : std::min(wanted, get_num_threads())) {
     if (size_ <= 1) return;
     ThreadPool& shared = pool();
     if (!shared.ownership().try_lock()) {

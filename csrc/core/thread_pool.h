@@ -61,6 +61,9 @@ std::size_t threads_for(double flops);
 void set_parallel_threshold(double flops);
 constexpr double default_parallel_threshold = 6e7;  // two cores: no gain at 4e7, a fifth at 9e7, three quarters at 5e8
 
+// Gives the calling thread teams of one from then on: for threads that each train a network of their own.
+void use_one_thread();
+
 // The most threads a team gets: what set_num_threads said, or FUSEDNET_NUM_THREADS, or the processors that this
 // process may use by affinity and cgroup quota.
 std::size_t get_num_threads();

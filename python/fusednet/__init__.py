@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from fusednet import callbacks, functional, initializers, losses, plots, schedules
@@ -22,6 +23,8 @@ from fusednet.network import Network
 from fusednet.optimizers import SGD, Adam, AdamW, RMSprop
 
 if TYPE_CHECKING:
+    from fusednet.ensemble import Ensemble
+    from fusednet.many import fit_many
     from fusednet.serialization import load
 
 __version__ = build_info()["version"]
@@ -35,6 +38,7 @@ __all__ = [
     "Dense",
     "DivergenceError",
     "EarlyStopping",
+    "Ensemble",
     "History",
     "ModelCheckpoint",
     "Network",
@@ -44,6 +48,7 @@ __all__ = [
     "__version__",
     "build_info",
     "callbacks",
+    "fit_many",
     "from_keras",
     "from_onnx",
     "from_sklearn",
@@ -58,12 +63,14 @@ __all__ = [
     "set_num_threads",
 ]
 
+# The modules of names that are imported at their first use, as that takes time.
+_LAZY = {"Ensemble": "ensemble", "fit_many": "many", "load": "serialization"}
+
 
 def __getattr__(name: str) -> Any:
-    """Import `load`, and safetensors with it, at its first use."""
-    if name != "load":
+    """Import some names at their first use."""
+    if name not in _LAZY:
         raise AttributeError(f"module 'fusednet' has no attribute {name!r}")
-    from fusednet.serialization import load
-
-    globals()["load"] = load
-    return load
+    value = getattr(importlib.import_module(f"fusednet.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value

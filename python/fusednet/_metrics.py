@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fusednet import _core as core
+from fusednet import losses
+
 if TYPE_CHECKING:
+    from fusednet.losses import Loss
     from fusednet.network import Network
 
 
@@ -17,11 +21,34 @@ def evaluate(
     """Return the loss, with the accuracy for the two cross-entropies and R² for every other loss."""
     loss = net._core.loss(X, y, sample_weight)  # first: it checks y
     prediction = np.atleast_2d(net._core.predict(X))
-    if net.loss in ("cross_entropy", "binary_cross_entropy"):
-        return {"loss": loss, "accuracy": _accuracy(prediction, y, sample_weight, net.layers[-1].activation)}
+    return {"loss": loss, **scores(net.loss, net.layers[-1].activation, prediction, y, sample_weight)}
+
+
+def scores(
+    loss: Loss, output: str, prediction: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None
+) -> dict[str, float]:
+    """Return the accuracy for the two cross-entropies, R² for every other loss, where that has a meaning."""
+    if loss in ("cross_entropy", "binary_cross_entropy"):
+        return {"accuracy": _accuracy(prediction, y, sample_weight, output)}
     if y.size != prediction.size:  # a loss of one's own gives targets a meaning of its own
-        return {"loss": loss}
-    return {"loss": loss, "r2": _r2(prediction, y.reshape(prediction.shape), sample_weight)}
+        return {}
+    return {"r2": _r2(prediction, y.reshape(prediction.shape), sample_weight)}
+
+
+def loss(loss: Loss, prediction: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None) -> float:
+    """Return the loss of predictions, of shape (n, outputs), that no network stands behind."""
+    name, parameter = losses.resolve(loss)
+    labels = name == "cross_entropy" and y.ndim == 1
+    target = y if labels else y.reshape(len(y), -1)
+    if not isinstance(name, str):
+        if sample_weight is not None:
+            raise ValueError("sample_weight must be None, as a loss of one's own is that of the whole batch")
+        return float(name(prediction, target)[0])
+    p = prediction.astype(np.float64)
+    if name in ("cross_entropy", "binary_cross_entropy"):  # which the core computes from logits
+        p = np.clip(p, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg)
+        p = np.log(p) if name == "cross_entropy" else np.log(p) - np.log1p(-p)
+    return core.loss(name, p, target, parameter, sample_weight)[0]
 
 
 def classes(prediction: NDArray[Any], output: str) -> NDArray[Any]:

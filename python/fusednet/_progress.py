@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -15,6 +15,30 @@ _SHARE = 0.01  # of the time may go into drawing, which takes 0.2 ms on a termin
 _FORMAT = "{desc} |{bar}| {elapsed}<{remaining}{postfix}"  # cut off on the right where it is narrow
 
 
+class Progress(Protocol):
+    """What a training tells how far it is."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether to call `advance`, too."""
+
+    def advance(self, samples: int) -> None:
+        """Hear that so many samples of the epoch are done."""
+
+    def end_epoch(self, samples: int | None, logs: dict[str, float]) -> None:
+        """Hear that the epoch is done."""
+
+
+def open_bar(wanted: bool, title: str, total: int, done: int = 0) -> Any:
+    """Return a bar of tqdm's, or None where nobody would see it."""
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    if not (wanted and (terminal or "ipykernel" in sys.modules)):
+        return None
+    from tqdm.auto import tqdm  # type: ignore[import-untyped]  # slow to import, so only for a bar
+
+    return tqdm(total=total, initial=done, bar_format=_FORMAT, desc=title, dynamic_ncols=True)
+
+
 class ProgressBar:
     """Epoch, time taken and time left, samples a second and losses; nothing where nobody would see it.
 
@@ -22,19 +46,11 @@ class ProgressBar:
     """
 
     def __init__(self, epochs: int, done: int, samples: int | None, wanted: bool) -> None:
-        self._bar: Any = None
-        terminal = sys.stderr is not None and sys.stderr.isatty()
-        if not (wanted and (terminal or "ipykernel" in sys.modules)):
-            return
-        from tqdm.auto import tqdm  # type: ignore[import-untyped]  # slow to import, so only for a bar
-
         self._epochs, self._epoch = epochs, done
         self._epoch_samples = samples  # None where not known yet
         self._samples = 0  # of the complete epochs of this run
         self._logs: dict[str, float] = {}
-        self._bar = tqdm(
-            total=epochs, initial=done, bar_format=_FORMAT, desc=self._title(), dynamic_ncols=True
-        )
+        self._bar = open_bar(wanted, self._title(), epochs, done)
         self._start = perf_counter()
         self._due = self._start + _INTERVAL  # when to draw next
 

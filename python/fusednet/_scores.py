@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -52,15 +53,18 @@ class Scores:
         """Whether there is a validation loss."""
         return self._validation is not None
 
+    def check(self, net: Network) -> None:
+        """Raise where shapes or dtypes of the validation data do not suit the network."""
+        if self._validation is not None:
+            with _about_validation_data():
+                net._core.check_samples(*self._validation[:2])
+
     def compute(self, net: Network) -> dict[str, float]:
         """Return the values for the network as it is."""
         values = {}
         if self._validation is not None:
-            try:
+            with _about_validation_data():
                 values["val_loss"] = net._core.loss(*self._validation)
-            except (TypeError, ValueError) as error:
-                error.add_note("This is about validation_data.")
-                raise
         if self._metrics:
             X, y = self._scored
             prediction = net._core.predict(X)
@@ -68,3 +72,12 @@ class Scores:
                 prediction = prediction[:, 0]  # (n,) − (n, 1) would broadcast to (n, n)
             values.update({name: float(f(y, prediction)) for name, f in self._metrics.items()})
         return values
+
+
+@contextmanager
+def _about_validation_data() -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        error.add_note("This is about validation_data.")
+        raise

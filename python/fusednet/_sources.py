@@ -9,6 +9,9 @@ from fusednet import _core as core
 from fusednet._data import as_array, as_weights, sample_count
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fusednet.network import Network
     from fusednet.optimizers import Optimizer
 
@@ -35,12 +38,16 @@ class Rows:
         }
 
     def train_epoch(self, net: Network, optimizer: Optimizer, progress: Progress | None) -> float:
-        order = None
-        if self._shuffle:  # several times as fast as net._rng.permutation, which small networks would feel
-            order = core.random_order(self.samples, net._rng.bit_generator.random_raw())
         return net._core.train_epoch(
-            self.X, self.y, optimizer._core, self._batch_size, order, self.sample_weight, progress
+            self.X, self.y, optimizer._core, self._batch_size, self.order(net), self.sample_weight, progress
         )
+
+    def order(self, net: Network) -> NDArray[np.int64] | None:
+        """Return the rows in the order of the next epoch; None means as they lie."""
+        if not self._shuffle:
+            return None
+        # Several times as fast as net._rng.permutation, which small networks would feel.
+        return core.random_order(self.samples, net._rng.bit_generator.random_raw())
 
     def loss(self, net: Network) -> float:
         return net._core.loss(self.X, self.y, self.sample_weight)

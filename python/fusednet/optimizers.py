@@ -11,12 +11,16 @@ scaled by min(1, c / ‖g‖₂).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fusednet import _core as core
 from fusednet._validation import real
+
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
@@ -88,6 +92,12 @@ class Optimizer:
         if self.schedule is not None:
             rate = real("the learning rate that a schedule returns", self.schedule(epoch), "[0, inf)")
             self._core.learning_rate = rate
+
+    def _twin(self) -> Self:
+        """Return one with a learning rate of its own that networks take for this one, state and all."""
+        twin = copy.copy(self)
+        twin._core = self._core.twin()
+        return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), **self._hyperparameters), (), self._epoch

@@ -66,6 +66,8 @@ def load(path: str | os.PathLike[str], *, loss: Loss | None = None) -> Network:
     """
     config, tensors = read_file(path)
     with explained(path):
+        if "networks" in config:
+            raise ValueError("it holds an ensemble, which fn.Ensemble.load reads")
         return network(config, tensors, loss)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from fusednet._core import DivergenceError
 from fusednet._hooks import Hooks
-from fusednet._progress import ProgressBar
+from fusednet._progress import Progress, ProgressBar
 from fusednet._scores import Metrics, Scores
 from fusednet._sources import Source, make_source
 from fusednet._validation import integer
@@ -63,13 +64,24 @@ def fit(
     source = make_source(X, y, sample_weight, batch_size, shuffle, epochs)
     scores = Scores(source, validation_data, metrics or {})
 
-    run, start = Run(net, optimizer, source, scores, hooks), _State(net, optimizer)
+    run = Run(net, optimizer, source, scores, hooks)
+    return train(run, epochs, lambda: ProgressBar(epochs, run.epochs_done, source.samples, progress), resume)
+
+
+def train(
+    run: Run,
+    epochs: int,
+    make_bar: Callable[[], AbstractContextManager[Progress]],
+    resume: str | os.PathLike[str] | None = None,
+) -> History:
+    """Go through a whole training."""
+    net, hooks, start = run.net, run.hooks, _State(run.net, run.optimizer)
     states = _begin(run, epochs, resume)
     try:
         hooks.run("on_train_begin", net)
         if states is not None:
             hooks.load_states(states)
-        with ProgressBar(epochs, run.epochs_done, source.samples, progress) as bar:
+        with make_bar() as bar:
             _train(run, start, epochs, bar)
         hooks.run("on_train_end", net)
     except BaseException as error:
@@ -92,7 +104,7 @@ def _begin(run: Run, epochs: int, resume: str | os.PathLike[str] | None) -> Sequ
     return states
 
 
-def _train(run: Run, start: _State, epochs: int, bar: ProgressBar) -> None:
+def _train(run: Run, start: _State, epochs: int, bar: Progress) -> None:
     """Run through the epochs that are not done yet."""
     net, optimizer, source, hooks = run.net, run.optimizer, run.source, run.hooks
     finite = net.parameters.copy()  # those of the last epoch whose losses were all finite

@@ -1,0 +1,270 @@
+"""Many networks trained side by side, each in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fusednet import _core as core
+from fusednet import _per_network, training
+from fusednet._core import DivergenceError
+from fusednet._data import as_array
+from fusednet._hooks import Hooks
+from fusednet._progress import open_bar
+from fusednet._scores import Scores
+from fusednet._sources import Rows
+from fusednet._validation import integer
+from fusednet.history import History
+
+if TYPE_CHECKING:
+    from fusednet.callbacks import Callback
+    from fusednet.network import Network
+    from fusednet.optimizers import Optimizer
+
+__all__ = ["fit_many"]
+
+_CHUNK = 4096  # rows copied at a time
+_INTERVAL = 0.2  # seconds between two drawings of the bar
+
+Result = History | DivergenceError
+
+
+def fit_many(
+    networks: Sequence[Network],
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    epochs: int | Sequence[int] = 10,
+    batch_size: int | Sequence[int] = 32,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
+    rows: Sequence[ArrayLike | None] | None = None,
+    validation_data: Sequence[Any] | None = None,
+    callbacks: Iterable[Callback] | Sequence[Iterable[Callback]] = (),
+    progress: bool = False,
+) -> list[Result]:
+    """Train many networks on the same data, one in a thread, as many at a time as `get_num_threads` says.
+
+    Each ends with the parameters and the history, to the bit, of ``net.fit(X[rows], y[rows], ...)`` alone.
+    The networks may differ in everything but the number of inputs: widths, activations, losses, seeds,
+    dtypes. All read `X` and `y` where they lie.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        Each once.
+    X : array-like of shape (n, in_features)
+        The inputs.
+    y : array-like of shape (n, out_features), or (n,) for one output or class labels
+        The targets.
+    epochs, batch_size : int or sequence of int, default 10 and 32
+        As in `Network.fit`; one for all or one for each network.
+    optimizer : Optimizer or sequence of Optimizer, optional
+        One for all or one for each; by default ``SGD(0.01)``. One that is given to several networks serves
+        each as a copy with a learning rate of its own, ``net.optimizer``; networks take it for the same
+        optimizer, so that momentum from an earlier training goes on.
+    rows : sequence of array-like of int, optional
+        For each network the rows of `X` and `y` that it learns from, as NumPy takes them for an index:
+        numbers, also repeated ones (bootstrap), or a mask (folds). None, as an entry too, means all rows.
+    validation_data : tuple (X, y) or (X, y, sample_weight), or list of such tuples, optional
+        Data on which the loss is computed after each epoch: one tuple for all, or a list with one for each.
+    callbacks : iterable of Callback, or sequence of such iterables
+        One set for all or a list of sets, one for each. A callback that is given to several networks serves
+        each as a deep copy; to look at one afterwards, give each network its own. They run in the networks'
+        threads.
+    progress : bool, default False
+        Whether a terminal or notebook shows one progress bar over all.
+
+    Returns
+    -------
+    list of History
+        In the order of `networks`. In the place of one that diverged stands its `DivergenceError`, which
+        names it; the others train on, and a RuntimeWarning at the end tells of it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is wrong or the data have the wrong shape or dtype for one of the networks: before any
+        is trained. If values are wrong, such as NaN, the network that comes upon them is as it was before,
+        and the others stop within some 50 ms, with the parameters of their last step.
+    KeyboardInterrupt
+        On Ctrl-C; all networks stop within some 50 ms, and have the parameters of their last step.
+    Exception
+        What a callback raises, with a note that names the network; the others then stop likewise.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a network diverged.
+
+    Notes
+    -----
+    While several networks train, each computes in its own thread alone. Training leaves Python's lock alone
+    except between epochs; callbacks and losses that are Python functions take it, and take turns.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(500, 8))
+    >>> networks = [fn.Network([8, width, 1], seed=0) for width in (8, 16, 32, 64)]
+    >>> histories = fn.fit_many(networks, X, X.sum(axis=1), epochs=20)
+    >>> [history.epochs for history in histories]
+    [20, 20, 20, 20]
+    """
+    results = train_all(
+        networks, X, y, epochs, batch_size, optimizer, rows, validation_data, callbacks, progress
+    )
+    diverged = [str(result) for result in results if isinstance(result, DivergenceError)]
+    if diverged:
+        warnings.warn(
+            f"{len(diverged)} of {len(results)} networks diverged: " + "; ".join(diverged),
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return results
+
+
+def train_all(
+    networks: Sequence[Network],
+    X: ArrayLike,
+    y: ArrayLike,
+    epochs: int | Sequence[int],
+    batch_size: int | Sequence[int],
+    optimizer: Optimizer | Sequence[Optimizer] | None,
+    rows: Sequence[ArrayLike | None] | None,
+    validation_data: Sequence[Any] | None,
+    callbacks: Iterable[Callback] | Sequence[Iterable[Callback]],
+    progress: bool,
+) -> list[Result]:
+    """Do what `fit_many` does, without the warning."""
+    nets = _per_network.check_networks(networks)
+    count = len(nets)
+    if y is None:
+        raise TypeError("fit_many needs y beside X")
+    X, y = as_array(X), as_array(y, "y")
+    each_epochs = [integer("epochs", value) for value in _per_network.one_each("epochs", epochs, count)]
+    sizes = [integer("batch_size", value) for value in _per_network.one_each("batch_size", batch_size, count)]
+    optimizers = _per_network.optimizers(optimizer, count)
+    selections = _per_network.selections(rows, count, len(X))
+    validations = _per_network.validations(validation_data, count)
+    hooks = [Hooks(each) for each in _per_network.callbacks(callbacks, count)]
+
+    stop = threading.Event()
+    jobs = []
+    for index, net in enumerate(nets):
+        with _named(index):
+            net._core.check_samples(X, y)
+            source = _Selection(X, y, sizes[index], selections[index])
+            scores = Scores(source, validations[index], {})
+            scores.check(net)
+        run = training.Run(net, optimizers[index], source, scores, hooks[index])
+        jobs.append(_Job(index, run, each_epochs[index], stop))
+    return _run(jobs, stop, progress)
+
+
+class _Selection(Rows):
+    """Some rows of arrays that many networks share: their numbers, not a copy."""
+
+    def __init__(
+        self, X: NDArray[Any], y: NDArray[Any], batch_size: int, rows: NDArray[np.int64] | None
+    ) -> None:
+        super().__init__(X, y, None, batch_size, True)
+        self._rows = rows
+        if rows is not None:
+            self.samples = len(rows)
+
+    def order(self, net: Network) -> NDArray[np.int64] | None:
+        order = super().order(net)
+        return order if self._rows is None or order is None else self._rows[order]
+
+    def loss(self, net: Network) -> float:
+        if self._rows is None:
+            return super().loss(net)
+        total = 0.0
+        for first in range(0, self.samples, _CHUNK):
+            rows = self._rows[first : first + _CHUNK]
+            total += len(rows) * net._core.loss(self.X[rows], self.y[rows])
+        return total / self.samples
+
+
+class _Job:
+    """One network's training, and how far it is."""
+
+    shown = True  # so that `advance` is called
+
+    def __init__(self, index: int, run: training.Run, epochs: int, stop: threading.Event) -> None:
+        self.index, self._run, self.epochs, self._stop = index, run, epochs, stop
+        self.position = 0.0  # in epochs
+        self.samples = run.source.samples or 0
+        net = run.net
+        self.cost = epochs * self.samples * net.parameters.size
+
+    def __call__(self) -> Result:
+        try:
+            return training.train(self._run, self.epochs, lambda: nullcontext(self))
+        except DivergenceError as error:
+            return DivergenceError(f"network {self.index}: {error}")
+        except Exception as error:
+            error.add_note(f"This is about network {self.index}.")
+            raise
+        finally:
+            self.position = self.epochs  # one that stopped early is done, too
+
+    def advance(self, samples: int) -> None:
+        """Note how far the epoch is; end the training where all are to stop."""
+        self.position = self._run.epochs_done + samples / self.samples
+        self._leave()
+
+    def end_epoch(self, samples: int | None, logs: dict[str, float]) -> None:
+        """Note that the epoch is done; end the training where all are to stop."""
+        self.position = self._run.epochs_done
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+
+
+def _run(jobs: list[_Job], stop: threading.Event, progress: bool) -> list[Result]:
+    """Run all jobs, the longest first, so that none is left to run on alone at the end."""
+    workers = min(len(jobs), core.get_num_threads())
+    bar = open_bar(progress, f"0/{len(jobs)} networks", sum(job.epochs for job in jobs))
+    with ThreadPoolExecutor(workers, "fit_many", core.use_one_thread if workers > 1 else None) as executor:
+        try:
+            queue = sorted(jobs, key=lambda job: -job.cost)
+            futures = {job.index: executor.submit(job) for job in queue}
+            pending = set(futures.values())
+            while pending:
+                _, pending = wait(pending, _INTERVAL, FIRST_EXCEPTION)
+                for future in futures.values():
+                    if future.done():
+                        future.result()
+                _draw(bar, jobs, len(pending))
+            return [futures[job.index].result() for job in jobs]
+        finally:
+            stop.set()
+            executor.shutdown(wait=False, cancel_futures=True)
+            if bar is not None:
+                bar.close()
+
+
+def _draw(bar: Any, jobs: list[_Job], left: int) -> None:
+    if bar is not None:
+        bar.n = sum(job.position for job in jobs)
+        bar.set_description_str(f"{len(jobs) - left}/{len(jobs)} networks", refresh=False)
+        bar.refresh()
+
+
+@contextmanager
+def _named(index: int) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"This is about network {index}.")
+        raise
