@@ -86,7 +86,7 @@ best_loss_ : float or None
     The lowest loss of an epoch; None under `early_stopping`.
 loss_curve_ : list of float
     The loss of each epoch, L2 term included, taken while the weights change. Not under "lbfgs", as
-    best_loss_.
+    `best_loss_`.
 validation_scores_ : list of float or None
     The score on validation data after each epoch: accuracy or R².
 validation_curve_ : list of float or None
@@ -108,7 +108,7 @@ n_features_in_ : int
 feature_names_in_ : ndarray of str
     Their names, where X had any.
 input_scaling_, target_scaling_ : object or None
-    Under `standardize`, with `mean` and `scale`; a classifier has no target_scaling_.
+    Under `standardize`, with `mean` and `scale`; a classifier has no `target_scaling_`.
 """
 
 
