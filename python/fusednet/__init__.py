@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fusednet import functional, initializers, losses, schedules
+from fusednet import distributed, functional, initializers, losses, schedules
 from fusednet._core import DivergenceError, build_info, get_num_threads, set_num_threads
 from fusednet.callbacks import Callback, EarlyStopping
 from fusednet.convert.imports import from_keras, from_onnx, from_sklearn, from_torch
@@ -38,6 +38,7 @@ __all__ = [
     "RMSprop",
     "__version__",
     "build_info",
+    "distributed",
     "from_keras",
     "from_onnx",
     "from_sklearn",

@@ -41,15 +41,31 @@ def fit(
     progress: bool,
 ) -> History:
     """Train `net`: see `Network.fit`."""
-    epochs = integer("epochs", epochs)
-    batch_size = integer("batch_size", batch_size)
+    epochs, batch_size, optimizer = check_arguments(epochs, batch_size, optimizer)
+    source = _source(X, y, sample_weight, batch_size, shuffle, epochs)
+    scores = _Scores(source, validation_data, metrics or {})
+    return train(net, source, scores, _Hooks(callbacks), optimizer, epochs=epochs, progress=progress)
+
+
+def check_arguments(epochs: int, batch_size: int, optimizer: Optimizer | None) -> tuple[int, int, Optimizer]:
+    """Return what `fit` takes, checked, with the default optimizer in place of None."""
     optimizer = SGD(0.01) if optimizer is None else optimizer
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be an optimizer such as fn.SGD(0.01), not {optimizer!r}")
-    hooks = _Hooks(callbacks)
-    source = _source(X, y, sample_weight, batch_size, shuffle, epochs)
-    scores = _Scores(source, validation_data, metrics or {})
+    return integer("epochs", epochs), integer("batch_size", batch_size), optimizer
 
+
+def train(
+    net: Network,
+    source: _Rows | _Batches,
+    scores: _Scores,
+    hooks: _Hooks,
+    optimizer: Optimizer,
+    *,
+    epochs: int,
+    progress: bool,
+) -> History:
+    """Run the epochs; what `fit` and `fusednet.distributed` share."""
     start = _State(net, optimizer)
     finite = start.parameters.copy()  # those of the last epoch whose losses were all finite
     history = net.history = History(metrics={name: [] for name in scores.names})
