@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from fusednet._core import DivergenceError
 from fusednet._data import as_array, as_weights, sample_count
+from fusednet._mapped import MappedRows, is_large_map
+from fusednet._prefetch import Prefetch
 from fusednet._validation import integer
 from fusednet.history import History
 from fusednet.optimizers import SGD, Optimizer
@@ -57,7 +59,7 @@ def check_arguments(epochs: int, batch_size: int, optimizer: Optimizer | None) -
 
 def train(
     net: Network,
-    source: _Rows | _Batches,
+    source: _Source,
     scores: _Scores,
     hooks: _Hooks,
     optimizer: Optimizer,
@@ -139,18 +141,14 @@ class _Batches:
 
     def train_epoch(self, net: Network, optimizer: Optimizer) -> float:
         total = seen = 0.0
-        for batch in self._batches() if callable(self._batches) else self._batches:
-            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                raise TypeError(
-                    f"a batch must be (X, y) or (X, y, sample_weight), not {type(batch).__name__}"
-                )
-            X, y = as_array(batch[0]), as_array(batch[1], "y")
-            samples = sample_count(X)
-            weights = as_weights(batch[2], samples) if len(batch) == 3 else None
-            self._last = X, y, weights
-            size = float(samples if weights is None else weights.sum())
-            total += size * net._core.train_step(X, y, optimizer._core, weights)
-            seen += size
+        batches = self._batches() if callable(self._batches) else self._batches
+        ready = isinstance(batches, (list, tuple))  # they are all there: nothing to prepare ahead
+        with nullcontext(map(_batch, batches)) if ready else Prefetch(batches, _own_batch) as prepared:
+            for X, y, weights in prepared:
+                self._last = X, y, weights
+                size = float(sample_count(X) if weights is None else weights.sum())
+                total += size * net._core.train_step(X, y, optimizer._core, weights)
+                seen += size
         if seen == 0:
             raise ValueError("the iterable of batches gave none in this epoch")
         return total / seen
@@ -159,9 +157,26 @@ class _Batches:
         return net._core.loss(*self._last)
 
 
-def _source(
-    X: Any, y: Any, sample_weight: Any, batch_size: int, shuffle: bool, epochs: int
-) -> _Rows | _Batches:
+def _batch(batch: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+    """Return a batch as arrays."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        raise TypeError(f"a batch must be (X, y) or (X, y, sample_weight), not {type(batch).__name__}")
+    X, y = as_array(batch[0]), as_array(batch[1], "y")
+    return X, y, as_weights(batch[2], sample_count(X)) if len(batch) == 3 else None
+
+
+def _own_batch(batch: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+    """Return copies: whoever makes the batches may fill the same arrays anew while this one trains."""
+    X, y, weights = _batch(batch)
+    return X.copy(), y.copy(), None if weights is None else weights.copy()
+
+
+_Source: TypeAlias = _Rows | MappedRows | _Batches
+
+
+def _source(X: Any, y: Any, sample_weight: Any, batch_size: int, shuffle: bool, epochs: int) -> _Source:
+    if y is not None and is_large_map(X):
+        return MappedRows(X, y, sample_weight, batch_size, shuffle)
     if y is not None:
         return _Rows(X, y, sample_weight, batch_size, shuffle)
     if hasattr(X, "__array__") or not (callable(X) or isinstance(X, Iterable)):
@@ -174,9 +189,7 @@ def _source(
 class _Scores:
     """What is computed after each epoch: the validation loss and the metrics."""
 
-    def __init__(
-        self, source: _Rows | _Batches, validation_data: Sequence[Any] | None, metrics: Metrics
-    ) -> None:
+    def __init__(self, source: _Source, validation_data: Sequence[Any] | None, metrics: Metrics) -> None:
         self._validation: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None] | None = None
         prefix = ""
         if validation_data is not None:
@@ -186,10 +199,11 @@ class _Scores:
             weights = validation_data[2] if len(validation_data) == 3 else None
             self._validation = X, y, as_weights(weights, sample_count(X), "validation sample_weight")
             self._scored, prefix = (X, y), "val_"
-        elif isinstance(source, _Rows):
-            self._scored = source.X, source.y
+        elif isinstance(source, _Batches):
+            if metrics:
+                raise ValueError("metrics on an iterable of batches need validation_data")
         elif metrics:
-            raise ValueError("metrics on an iterable of batches need validation_data")
+            self._scored = source.X, source.y
         if not isinstance(metrics, Mapping):
             raise TypeError(f'metrics must be a dict such as {{"name": f}}, not {metrics!r}')
         self._metrics = {f"{prefix}{name}": function for name, function in metrics.items()}
@@ -262,7 +276,7 @@ class _State:
 
 
 def _restore_finite(
-    net: Network, source: _Rows | _Batches, epoch: int, last: NDArray[Any], start: NDArray[Any]
+    net: Network, source: _Source, epoch: int, last: NDArray[Any], start: NDArray[Any]
 ) -> str:
     """Put the last epoch's parameters back; the first ones where it left the loss beyond repair."""
     net.parameters = last
