@@ -1,8 +1,8 @@
 """Training on a memory-mapped file beside training on the same data in memory.
 
-``python -m benchmarks.larger_than_memory`` compares speeds on 512 MB, in processes of their own, then trains one
-epoch on a file of 4 GB and prints the resident memory that this took. The files lie in a temporary folder and are
-removed again.
+``python -m benchmarks.larger_than_memory`` compares speeds on 512 MB, in processes of their own, then trains
+one epoch on a file of 4 GB and prints the resident memory that this took. The files lie in a temporary folder
+and are removed again.
 """
 
 import argparse

@@ -32,7 +32,7 @@ def save(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "i2", "u1", "?"])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i2", "u1", "?"])
 @pytest.mark.parametrize("weight", [None, WEIGHT])
 def test_in_order_the_result_is_that_of_arrays(save, dtype, weight):
     X = RNG.integers(0, 5, (N, 6)).astype(dtype)
@@ -94,14 +94,15 @@ def test_errors_name_the_row_in_the_file(save):
 @pytest.mark.parametrize(
     ("X", "y", "error", "message"),
     [
-        (
-            np.ones((N, 6)),
-            np.ones(N - 1),
-            ValueError,
-            r"y must have 1003 rows as X has, not the shape \(1002,\)",
-        ),
+        (np.ones((N, 6)), np.ones(N - 1), ValueError, "y: expected 1003 rows as X has"),
         (np.ones((N, 5)), np.ones(N), ValueError, r"X: expected shape \(n, 6\)"),
-        (np.ones((N, 6), dtype=complex), np.ones(N), TypeError, "X must hold real numbers"),
+        (
+            np.ones((N, 6), dtype=complex),
+            np.ones(N),
+            TypeError,
+            "dtype complex128.* expected native integers",
+        ),
+        (np.ones((N, 6), dtype=">f4"), np.ones(N), TypeError, "dtype >f4, .* converted as a whole"),
     ],
 )
 def test_wrong_data_is_told_of(save, X, y, error, message):

@@ -52,9 +52,14 @@ def numeric(data: Any, name: str) -> NDArray[Any]:
             array = np.asarray(data)
         except ValueError as error:
             raise ValueError(f"{name} does not form an array of numbers: {error}") from None
-    if array.dtype.char not in _CORE_TYPES or not array.dtype.isnative:
+    if not is_readable(array):
         array = _convert(array, name)
     return array
+
+
+def is_readable(array: NDArray[Any]) -> bool:
+    """Return whether the core reads an array as it is."""
+    return array.dtype.char in _CORE_TYPES and array.dtype.isnative
 
 
 def sample_count(X: NDArray[Any]) -> int:
