@@ -122,7 +122,7 @@ class Network(NetworkBase, Exports):
         Parameters
         ----------
         X : array-like of shape (n, in_features), iterable of batches, or callable
-            The inputs. A memory map (`numpy.memmap`, ``numpy.load(..., mmap_mode="r")``) is read chunk by chunk,
+            The inputs. A memory map, as of ``numpy.load(..., mmap_mode="r")``, is read chunk by chunk,
             ahead of the training, and takes little resident memory however large the file is. Or batches,
             tuples ``(X, y)`` or ``(X, y, sample_weight)``: an iterable of them that can be run through anew
             each epoch, or a callable without arguments that returns an iterable for each epoch. Then
