@@ -5,7 +5,7 @@ import nox
 nox.options.sessions = ["lint", "types", "tests", "cpp"]
 
 
-@nox.session(python=["3.11", "3.12", "3.13"])
+@nox.session(python=["3.11", "3.12", "3.13", "3.14"])
 def tests(session: nox.Session) -> None:
     """Install with the test extra and run pytest; PyTorch and ONNX too where they are to be had."""
     session.install(".[test]")
@@ -29,6 +29,13 @@ def types(session: nox.Session) -> None:
     """Run mypy --strict on the package."""
     session.install("--group", "lint", "numpy")
     session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into docs/_build."""
+    session.install(".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "docs", "docs/_build")
 
 
 @nox.session(python=False)

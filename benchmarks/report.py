@@ -2,6 +2,7 @@
 
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 from .processes import ROOT
@@ -35,7 +36,26 @@ def efficiency(results, record):
     return [number(rate), share]
 
 
-def comparison(results, records, title, alone=()):
+def roofline(results, record, part):
+    """Return the share of what peak and bandwidth allow, as text.
+
+    The bytes are those that have to move at least once: inputs, outputs or targets, and the parameters, which
+    a training step reads and writes. They come from the second-level cache if that can hold them, else from
+    memory.
+    """
+    limits = results.get("machine")
+    if limits is None:
+        return "–"
+    widths, batch, cores, dtype = record["widths"], record["batch"], record["cores"], record["dtype"]
+    parameters = sum((i + 1) * o for i, o in pairwise(widths)) * (2 if part == "training" else 1)
+    moved = (batch * (widths[0] + widths[-1]) + parameters) * (4 if dtype == "float32" else 8)
+    bandwidth = limits["bandwidth"]["l2" if moved <= limits["l2_bytes"] else "memory"][cores]
+    peak = limits["peak"][results["about"]["kernel_set"]][dtype][cores]
+    least = max(record["flops"] / peak, moved / bandwidth) * 1e-3
+    return f"{100 * least / record['times']['fusednet']['min']:.0f} %"
+
+
+def comparison(results, records, title, part, alone=()):
     """Return a table of fusednet's figures and the others' beside them, and what was left out of it.
 
     `alone` are records of the same cases on one core, to tell what the other cores bring.
@@ -46,7 +66,11 @@ def comparison(results, records, title, alone=()):
     names = list(dict.fromkeys(name for record in records for name in record["errors"] if name not in OWN))
     into = any("fusednet (out=)" in record["times"] for record in records)
     head = [title, "fusednet", "median"]
-    head += ["with `out=`"] * into + ["on one core"] * bool(single) + ["GFLOP/s", "of peak", "**ahead by**"]
+    head += (
+        ["with `out=`"] * into
+        + ["on one core"] * bool(single)
+        + ["GFLOP/s", "of peak", "of roofline", "**ahead by**"]
+    )
     rows = []
     for record in records:
         times = record["times"]
@@ -57,7 +81,8 @@ def comparison(results, records, title, alone=()):
         if single:
             one = single.get(record["label"])
             row.append(f"{number(one)} ({one / own:.2f}×)" if one else "–")
-        row += [*efficiency(results, record), f"**{min(others.values()) / own:.2f}×**" if others else "–"]
+        row += [*efficiency(results, record), roofline(results, record, part)]
+        row += [f"**{min(others.values()) / own:.2f}×**" if others else "–"]
         row += [f"{number(others[n])} ({others[n] / own:.1f}×)" if n in others else "–" for n in names]
         rows.append(row)
     body = table([*head, *names], rows)
@@ -104,12 +129,12 @@ def comparisons(results, part, title):
     wide = select(results, part, dtype="float64")
     name = part.capitalize()
     if alone:
-        blocks += [f"### {name} on one core", comparison(results, alone, title)]
+        blocks += [f"### {name} on one core", comparison(results, alone, title, part)]
         blocks.append(f"![{name} on one core](benchmark_{part}.png)")
     if together:
-        blocks += [f"### {name} on all cores", comparison(results, together, title, alone)]
+        blocks += [f"### {name} on all cores", comparison(results, together, title, part, alone)]
     if wide:
-        blocks += [f"### {name} in float64 on one core", comparison(results, wide, title)]
+        blocks += [f"### {name} in float64 on one core", comparison(results, wide, title, part)]
     return blocks
 
 

@@ -130,6 +130,23 @@ def local_sgd():
     check_everywhere(net.parameters.tobytes())
 
 
+def resume(folder):
+    """To the same bits as a training that was never stopped; the file is rank 0's."""
+    rows, path = dealt(), f"{folder}/checkpoint" if RANK == 0 else "/no/such/place"
+    for sync_every in (None, 2):
+        options = {"batch_size": BATCH, "sync_every": sync_every}
+        whole, first, second = (classifier(seed=seed, dropout=0.2) for seed in (0, 0, 1 + RANK))
+        slower = fn.ReduceLROnPlateau("loss", patience=1, min_delta=10.0)
+        fit(whole, X[rows], LABELS[rows], epochs=5, optimizer=fn.Adam(), callbacks=[slower], **options)
+        saves = [fn.ReduceLROnPlateau("loss", patience=1, min_delta=10.0), fn.ModelCheckpoint(path)]
+        fit(first, X[rows], LABELS[rows], epochs=3, optimizer=fn.Adam(), callbacks=saves, **options)
+        options |= {"callbacks": saves, "resume": path, "optimizer": fn.Adam()}
+        history = fit(second, X[rows], LABELS[rows], epochs=5, **options)
+        np.testing.assert_array_equal(second.parameters, whole.parameters)
+        assert history.loss == whole.history.loss
+        assert history.learning_rate == whole.history.learning_rate != 5 * [1e-3]
+
+
 def divergence():
     """On one rank's data alone; all raise, and can go on."""
     net = fn.Network([7, 8, 2], "tanh", dtype="float64", seed=0)
@@ -180,5 +197,5 @@ def uses_too_small_batches():
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]]()
+    globals()[sys.argv[1]](*sys.argv[2:])
     print(f"rank {RANK} of {SIZE}: done", flush=True)

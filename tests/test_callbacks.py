@@ -204,3 +204,58 @@ def test_unknown_monitor():
 def test_arguments_are_checked(arguments, words):
     with pytest.raises(ValueError, match=words):
         fn.EarlyStopping(**arguments)
+
+
+def test_stop_before_an_epoch():
+    class Stop(fn.Callback):
+        def on_epoch_begin(self, net, epoch):
+            net.stop_training = epoch == 2
+
+    recorder = Recorder()
+    net, reference = network(), network()
+    assert net.fit(X, Y, epochs=9, callbacks=[recorder, Stop()]).epochs == 2
+    assert recorder.calls[-3:] == ["end 1", "begin 2", "train end"]
+    reference.fit(X, Y, epochs=2)
+    np.testing.assert_array_equal(net.parameters, reference.parameters)
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end"])
+def test_callbacks_learn_of_an_exception(hook):
+    class Learns(Recorder):
+        def on_exception(self, net, error):
+            self.calls.append(repr(error))
+
+    fails, learns = fn.Callback(), Learns()
+
+    def fail(*arguments):
+        raise KeyboardInterrupt("mine")
+
+    setattr(fails, hook, fail)
+    with pytest.raises(KeyboardInterrupt, match="mine"):
+        network().fit(X, Y, epochs=1, callbacks=[learns, fails])
+    assert learns.calls[-1] == "KeyboardInterrupt('mine')"
+    assert learns.calls.count("KeyboardInterrupt('mine')") == 1
+
+
+def test_callbacks_learn_of_wrong_data():
+    class Learns(fn.Callback):
+        def on_exception(self, net, error):
+            self.error = error
+
+    learns = Learns()
+    with pytest.raises(ValueError, match="finite"):
+        network().fit(X, np.full(40, np.nan), callbacks=[learns])
+    assert isinstance(learns.error, ValueError)
+
+
+def test_the_optimizer_is_at_hand():
+    class Halve(fn.Callback):
+        def on_epoch_end(self, net, epoch, logs):
+            net.optimizer.learning_rate /= 2
+
+    net, optimizer = network(), fn.SGD(0.08)
+    assert net.optimizer is None
+    history = net.fit(X, Y, epochs=3, optimizer=optimizer, callbacks=[Halve()])
+    assert net.optimizer is optimizer
+    assert history.learning_rate == [0.08, 0.04, 0.02]
+    assert net.copy().optimizer is None

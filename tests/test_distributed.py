@@ -23,16 +23,16 @@ def environment(**variables):
     return {**os.environ, "PYTHONPATH": packages, "FUSEDNET_NUM_THREADS": "1", **variables}
 
 
-def run(ranks, case):
+def run(ranks, case, *arguments):
     pytest.importorskip("mpi4py", reason="needs mpi4py")
     if MPIEXEC is None:
         pytest.skip("needs mpiexec")
-    command = [MPIEXEC, "-n", str(ranks), sys.executable, "-W", "error", str(CASES), case]
+    command = [MPIEXEC, "-n", str(ranks), sys.executable, "-W", "error", str(CASES), case, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(), check=False)
 
 
-def check(ranks, case):
-    result = run(ranks, case)
+def check(ranks, case, *arguments):
+    result = run(ranks, case, *arguments)
     assert result.returncode == 0, result.stderr
     assert all(f"rank {rank} of {ranks}: done" in result.stdout for rank in range(ranks))
 
@@ -48,6 +48,10 @@ def test_the_result_is_that_of_one_process(ranks):
 )
 def test_ranks_agree(ranks, case):
     check(ranks, case)
+
+
+def test_a_training_is_resumed_to_the_same_bits(tmp_path):
+    check(2, "resume", str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
-"""The training loop: determinism, sources of data, metrics, progress, errors and interruptions."""
+"""The training loop: determinism, sources of data, metrics, errors and interruptions."""
 
-import io
+import collections
+import itertools
 import signal
 import sys
 import threading
@@ -9,8 +10,10 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 import fusednet as fn
+from fusednet import _core
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 3))
@@ -49,13 +52,43 @@ def test_an_epoch_is_its_steps(batch_size, weights):
     np.testing.assert_allclose(a.parameters, b.parameters, rtol=1e-12)
 
 
-def test_shuffling_is_a_permutation_of_the_networks_generator():
+def test_shuffling_is_by_the_networks_generator():
     a, b = network(), network()
     a.fit(X, Y, epochs=3, batch_size=8)
     for _ in range(3):
-        order = b._rng.permutation(50)
+        order = _core.random_order(50, b._rng.bit_generator.random_raw())
         b.fit(X[order], Y[order], epochs=1, batch_size=8, shuffle=False)
     np.testing.assert_array_equal(a.parameters, b.parameters)
+
+
+def splitmix64(state):
+    """Yield the numbers of SplitMix64, by Python's integers."""
+    while True:
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        z = state
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        yield z ^ z >> 31
+
+
+def test_random_orders_are_fisher_yates():
+    published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]  # those of seed 0
+    assert list(itertools.islice(splitmix64(0), 3)) == published
+    for rows, seed in [(0, 1), (1, 2), (2, 3), (3, 0), (100, 2**64 - 1), (5000, 2**63)]:
+        numbers, expected = splitmix64(seed), list(range(rows))
+        for i in range(rows - 1, 0, -1):
+            j = next(numbers) * (i + 1) >> 64
+            expected[i], expected[j] = expected[j], expected[i]
+        order = _core.random_order(rows, seed)
+        assert order.dtype == np.int64
+        assert order.tolist() == expected
+
+
+def test_all_orders_are_as_likely():
+    seeds = np.random.default_rng(0).integers(2**63, size=24_000).tolist()
+    counts = collections.Counter(tuple(_core.random_order(4, seed)) for seed in seeds)
+    assert len(counts) == 24
+    assert scipy.stats.chisquare(list(counts.values())).pvalue > 0.001
 
 
 @pytest.mark.parametrize("options", [{}, {"dropout": 0.4}, {"dtype": "float32"}])
@@ -394,36 +427,32 @@ def test_ctrl_c_reaches_a_running_epoch(ctrl_c):
     assert net.fit(X, Y, epochs=1).epochs == 1
 
 
-# The progress bar
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_progress_on_a_terminal(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    history = network().fit(X, Y, epochs=3, validation_data=(X, Y))
-    text = sys.stderr.getvalue().split("\r")[-1]
-    assert "3/3" in text
-    assert f"loss={history.loss[-1]:.4g}, val_loss={history.val_loss[-1]:.4g}" in text
-    assert text.endswith("\n")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_parameters_are_copied_and_looked_at(dtype, bad):
+    net = network(dtype=dtype)
+    out = np.empty_like(net.parameters)
+    assert net._core.copy_parameters(out)
+    np.testing.assert_array_equal(out, net.parameters)
+    for index in range(out.size):
+        value, net.parameters[index] = net.parameters[index], bad
+        assert not net._core.copy_parameters(out)
+        net.parameters[index] = value
+    net.parameters[:] = np.finfo(dtype).max
+    assert net._core.copy_parameters(out)
 
 
 @pytest.mark.parametrize(
-    "stream", [Terminal(), io.StringIO(), None], ids=["told so", "no terminal", "no stderr"]
+    "change",
+    [
+        lambda out: out[:-1],
+        lambda out: out.astype(np.int64),
+        lambda out: np.repeat(out, 2)[::2],
+        lambda out: np.frombuffer(out.tobytes(), out.dtype),
+    ],
+    ids=["size", "dtype", "strides", "read-only"],
 )
-def test_silence(monkeypatch, capfd, stream):
-    monkeypatch.setattr(sys, "stderr", stream)
-    network().fit(X, Y, epochs=3, progress=not (stream is not None and stream.isatty()))
-    assert stream is None or stream.getvalue() == ""
-    assert capfd.readouterr() == ("", "")
-
-
-def test_the_bar_is_closed_after_an_error(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    with pytest.raises(KeyboardInterrupt):
-        network().fit(X, Y, epochs=9, callbacks=[Interrupt()])
-    assert "2/9" in sys.stderr.getvalue().split("\r")[-1]
-    assert sys.stderr.getvalue().endswith("\n")
+def test_where_parameters_cannot_be_copied_to(change):
+    net = network()
+    with pytest.raises(ValueError, match="writable, contiguous array like parameters"):
+        net._core.copy_parameters(change(net.parameters.copy()))

@@ -1,13 +1,10 @@
-"""The record of a training and its picture."""
+"""The record of a training."""
 
-import builtins
+from xml.etree import ElementTree
 
-import matplotlib
 import pytest
 
 import fusednet as fn
-
-matplotlib.use("Agg")
 
 
 @pytest.fixture
@@ -34,43 +31,51 @@ def test_repr(history):
     assert repr(fn.History()) == "History(no epochs)"
 
 
+def cells(html):
+    """Return the rows of a table; an error where the tags do not fit."""
+    rows = ElementTree.fromstring(html).iter("tr")
+    return [[cell.text or "" for cell in row] for row in rows]
+
+
+def test_html(history):
+    history.metrics = {"val_<f>": [0.9, 0.5, 0.7]}
+    assert cells(history._repr_html_()) == [
+        ["", "epoch 0", "epoch 1, the best", "epoch 2, the last"],
+        ["loss", "3", "2", "1"],
+        ["val_loss", "3.5", "1.5", "2.5"],
+        ["val_<f>", "0.9", "0.5", "0.7"],
+        ["learning_rate", "0.1", "0.1", "0.1"],
+    ]
+    assert fn.History()._repr_html_() == "<div>History(no epochs)</div>"
+
+
+def test_the_best_is_a_number():
+    nan = float("nan")
+    assert fn.History(loss=[nan, 2.0, 1.0, nan]).best_epoch == 2
+    assert fn.History(loss=[nan]).best_epoch is None
+
+
+def test_append():
+    history = fn.History(metrics={"m": []})
+    history.append({"loss": 1.0, "val_loss": 2.0, "learning_rate": 0.1, "m": 3.0, "more": 4.0})
+    assert history == fn.History([1.0], [2.0], {"m": [3.0]}, [0.1])
+
+
+def test_an_epoch_is_appended_whole_or_not_at_all():
+    class Interrupts(dict):
+        def __getitem__(self, name):
+            if name == "m":
+                raise KeyboardInterrupt
+            return super().__getitem__(name)
+
+    history = fn.History([1.0], [2.0], {"k": [3.0], "m": [4.0]}, [0.1])
+    with pytest.raises(KeyboardInterrupt):
+        history.append(Interrupts(loss=5.0, val_loss=5.0, learning_rate=5.0, k=5.0, m=5.0))
+    assert history == fn.History([1.0], [2.0], {"k": [3.0], "m": [4.0]}, [0.1])
+
+
 def test_two_histories_share_nothing():
     a, b = fn.History(), fn.History()
     a.loss.append(1.0)
     a.metrics["m"] = []
     assert b == fn.History()
-
-
-def test_plot(history):
-    pyplot = pytest.importorskip("matplotlib.pyplot")
-    ax = history.plot()
-    lines = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
-    assert lines["training loss"] == [3.0, 2.0, 1.0]
-    assert lines["validation loss"] == [3.5, 1.5, 2.5]
-    assert lines["best: epoch 1, 1.5"] == [1.5]
-    assert ax.get_xlabel() == "epoch"
-    assert ax.get_legend() is not None
-    pyplot.close(ax.figure)
-
-
-def test_plot_into_given_axes(history):
-    pyplot = pytest.importorskip("matplotlib.pyplot")
-    figure, ax = pyplot.subplots()
-    before = pyplot.get_fignums()
-    assert history.plot(ax) is ax
-    assert fn.History(loss=[1.0]).plot(ax=ax) is ax
-    assert pyplot.get_fignums() == before
-    pyplot.close(figure)
-
-
-def test_plot_without_matplotlib(history, monkeypatch):
-    real_import = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real_import(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r'pip install "fusednet\[plot\]"'):
-        history.plot()

@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -395,6 +396,12 @@ def test_copy_from_checks(other, tau, error, words):
         fn.Network([3, 4, 2]).copy_from(other(), tau)
 
 
+def test_copy_from_between_neurons():
+    a, b = (fn.Network([fn.Neuron([weight, 1.0])]) for weight in (0.5, 2.0))
+    a.copy_from(b)
+    np.testing.assert_array_equal(a.parameters, [2.0, 1.0, 0.0])
+
+
 # Text and module
 
 
@@ -405,6 +412,20 @@ def test_repr():
     assert repr(fn.Network([3, 2])) == "Network([3, 2], output='identity', loss='mse', dtype='float32')"
     mixed = fn.Network([3, 2, 2, 1], activation=["tanh", "relu"])
     assert "activation=['tanh', 'relu']" in repr(mixed)
+    options = fn.Network([3, 2, 2, 1], l2=0.01, dropout=0.5, loss=fn.losses.Huber(2.0))
+    assert "loss=Huber(delta=2.0), l2=0.01, dropout=0.5, dtype" in repr(options)
+    assert "dropout=[0.0, 0.1]," in repr(fn.Network([3, 2, 2, 1], dropout=[0.0, 0.1]))
+
+
+def test_html():
+    net = fn.Network([784, 256, 10], dropout=0.2, l2=0.01)
+    root = ElementTree.fromstring(net._repr_html_())
+    assert [[cell.text for cell in row] for row in root.iter("tr")] == [
+        ["layer", "shape", "activation", "dropout", "parameters", "trainable"],
+        ["0", "784 → 256", "relu", "0.2", "200,960", "yes"],
+        ["1", "256 → 10", "identity", "-", "2,570", "yes"],
+    ]
+    assert root.find("small").text == "203,530 parameters, 795.0 KiB of float32; loss: mse; l2: 0.01"
 
 
 def test_summary():

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -174,6 +175,8 @@ def test_one_network_in_two_threads():
                 lambda: net.loss_and_gradient(X, y),
                 lambda: net.forward(X),
                 lambda: net.backward(y),
+                lambda: setattr(net, "l2", 0.1),
+                lambda: setattr(net.layers[0], "trainable", False),
             ):
                 with pytest.raises(RuntimeError, match=r"trained by another thread.*net\.copy\(\)"):
                     second()
@@ -229,13 +232,29 @@ def test_fewer_threads_than_before(threads):
 def test_other_threads_run_while_one_trains(threads):
     threads(1)
     net, X, y = problem(rows=20_000)
-    trainer = threading.Thread(target=lambda: net.fit(X, y, epochs=1))
-    trainer.start()
-    ticks = 0
-    while trainer.is_alive():
+    ticks, done = [], threading.Event()
+
+    def tick():
+        while not done.is_set():
+            time.sleep(0.001)
+            ticks.append(time.perf_counter())
+
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    while not ticks:
         time.sleep(0.001)
-        ticks += 1
-    assert ticks >= 3
+    before = len(ticks)
+    net.fit(X, y, epochs=1)
+    during = len(ticks) - before
+    done.set()
+    ticker.join(WAIT)
+    assert during >= 3
+
+
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="needs a free-threaded Python")
+def test_the_gil_stays_off():
+    result = python("import sys, fusednet; print(sys._is_gil_enabled())")
+    assert result.stdout == "False\n", result.stderr
 
 
 @posix

@@ -52,7 +52,7 @@ def fit(name, function, interval, terms, dtype, relative_to=None):
 
 
 def tanh_segments():
-    """Print the tables of tanh for float32: 32 segments of [0, 16), their centers and the polynomials about them.
+    """Print the tables of tanh for float32: 32 segments of [0, 16), their centers and polynomials about them.
 
     A segment is a quarter of an octave, [1/16, 1/16·5/4) the first; its place in the tables is given by the
     lowest five bits that sign, exponent and two bits of mantissa leave above bit 21. The place of [14, 16)
@@ -67,8 +67,8 @@ def tanh_segments():
             place = ((127 + octave) * 4 + quarter) % 32
             if low == 14:
                 center, half = mpf(0), mpf(1) / 16
-                odd = chebyfit(lambda r: (tanh(r) / r - 1) / r**2 if r else mpf(-1) / 3, [0, half], 3)[::-1]
-                exact = [mpf(0), mpf(1), mpf(0), *odd]
+                odd = chebyfit(lambda r: (tanh(r) / r - 1) / r**2 if r else mpf(-1) / 3, [0, half], 3)
+                exact = [mpf(0), mpf(1), mpf(0), *odd[::-1]]
             else:
                 exact = chebyfit(lambda r, c=center: tanh(c + r), [-half, half], 6)[::-1]
             rounded = [mpf(float(np.float32(float(c)))) for c in exact]

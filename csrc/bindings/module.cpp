@@ -1,6 +1,7 @@
 #include "bindings/register.h"
 
-PYBIND11_MODULE(_core, m) {
+// The core locks what threads share, or refuses (core/busy.h): it needs no GIL.
+PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     m.doc() = "The compiled core of fusednet.";
     fusednet::register_runtime(m);
     fusednet::register_optimizer(m);

@@ -7,6 +7,7 @@
 #include "bindings/arrays.h"
 #include "bindings/register.h"
 #include "core/activation.h"
+#include "core/shuffle.h"
 
 namespace fusednet {
 
@@ -195,6 +196,16 @@ py::array new_matrix(std::size_t rows, std::size_t columns, bool flat) {
     return flat ? py::array_t<T>(columns) : py::array_t<T>({rows, columns});
 }
 
+bool copy_parameters(const PyNetwork& self, py::array& out) {
+    return self.visit([&](auto& net) {
+        using T = ElementOf<decltype(net)>;
+        check(py::isinstance<py::array_t<T, py::array::c_style>>(out) && out.writeable() &&
+                  static_cast<std::size_t>(out.size()) == net.parameters().size(),
+              "out: expected a writable, contiguous array like parameters");
+        return net.copy_parameters(static_cast<T*>(out.mutable_data()));
+    });
+}
+
 py::array forward(const PyNetwork& self, const py::array& X, bool training) {
     return self.visit([&](auto& net) {
         using T = ElementOf<decltype(net)>;
@@ -335,7 +346,8 @@ void update(const PyNetwork& self, const Optimizer& optimizer) {
 }
 
 double train_epoch(const PyNetwork& self, const py::array& X, const py::array& y, const Optimizer& optimizer,
-                   std::size_t batch_size, const py::object& order, const py::object& weight) {
+                   std::size_t batch_size, const py::object& order, const py::object& weight,
+                   const py::object& progress) {
     return self.visit([&](auto& net) {
         const Samples s = samples_for(net, X, y, weight);
         check(batch_size > 0, "batch_size: expected at least 1, received 0");
@@ -349,15 +361,17 @@ double train_epoch(const PyNetwork& self, const py::array& X, const py::array& y
             count = static_cast<std::size_t>(rows.size());
         }
         const py::gil_scoped_release release;
-        return net.train_epoch(s, optimizer, batch_size, index, count, [] {
+        return net.train_epoch(s, optimizer, batch_size, index, count, [&](std::size_t rows_done) {
             const py::gil_scoped_acquire gil;
             if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+            if (!progress.is_none()) progress(rows_done);
         });
     });
 }
 
 py::object get_optimizer_state(const PyNetwork& self, const Optimizer& optimizer) {
     return self.visit([&](auto& net) -> py::object {
+        const Busy busy = net.claim();
         const auto* state = net.find_state(optimizer);
         if (state == nullptr) return py::none();
         const auto copy = [](const auto& buffer) {
@@ -374,10 +388,14 @@ py::object get_optimizer_state(const PyNetwork& self, const Optimizer& optimizer
 void set_optimizer_state(const PyNetwork& self, const Optimizer& optimizer, const py::object& saved) {
     self.visit([&](auto& net) {
         using T = ElementOf<decltype(net)>;
-        if (saved.is_none()) return net.drop_state(optimizer);
+        if (saved.is_none()) {
+            const Busy busy = net.claim();
+            return net.drop_state(optimizer);
+        }
         const auto values = saved.cast<py::dict>();
         using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
         const auto first = values["first"].template cast<Array>(), second = values["second"].template cast<Array>();
+        const Busy busy = net.claim();
         auto& state = net.state(optimizer);
         check(static_cast<std::size_t>(first.size()) == state.first.size() &&
                   static_cast<std::size_t>(second.size()) == state.second.size(),
@@ -393,11 +411,22 @@ void set_optimizer_state(const PyNetwork& self, const Optimizer& optimizer, cons
 
 void register_network(py::module_& m) {
     using py::arg;
+    m.def(
+        "random_order",
+        [](std::size_t rows, std::uint64_t seed) {
+            py::array_t<std::int64_t> order(static_cast<py::ssize_t>(rows));
+            std::int64_t* to = order.mutable_data();
+            const ReleaseFor release(50.0 * static_cast<double>(rows));
+            random_order(to, rows, seed);
+            return order;
+        },
+        arg("rows"), arg("seed"));
     py::class_<PyNetwork>(m, "Network", "A dense network over one flat parameter buffer and one flat gradient buffer.")
         .def(py::init(&PyNetwork::create), arg("widths"), arg("activations"), arg("bias"), arg("dropout"),
              py::kw_only(), arg("loss"), arg("loss_parameter") = 1.0, arg("l2") = 0.0, arg("dtype") = "float32",
              arg("seed") = 0)
         .def_property_readonly("parameters", [](const PyNetwork& n) { return n.flat(false); })
+        .def("copy_parameters", &copy_parameters, arg("out"))
         .def_property_readonly("gradient", [](const PyNetwork& n) { return n.flat(true); })
         .def(
             "weights", [](const PyNetwork& n, std::size_t l) { return n.layer_view(l, false, false); }, arg("layer"))
@@ -424,16 +453,30 @@ void register_network(py::module_& m) {
             [](const PyNetwork& n, std::size_t l, bool trainable) {
                 n.visit([&](auto& net) {
                     PyNetwork::check_layer(net, l);
+                    const Busy busy = net.claim();
                     net.set_trainable(l, trainable);
                 });
             },
             arg("layer"), arg("trainable"))
         .def_property(
             "l2", [](const PyNetwork& n) { return n.visit([](auto& net) { return net.l2(); }); },
-            [](const PyNetwork& n, double value) { n.visit([&](auto& net) { net.set_l2(value); }); })
+            [](const PyNetwork& n, double value) {
+                n.visit([&](auto& net) {
+                    const Busy busy = net.claim();
+                    net.set_l2(value);
+                });
+            })
+        .def_property(
+            "seed", [](const PyNetwork& n) { return n.visit([](auto& net) { return net.seed(); }); },
+            [](const PyNetwork& n, std::uint64_t seed) { n.visit([&](auto& net) { net.set_seed(seed); }); })
         .def_property(
             "dropout_step", [](const PyNetwork& n) { return n.visit([](auto& net) { return net.dropout_step(); }); },
-            [](const PyNetwork& n, std::uint64_t step) { n.visit([&](auto& net) { net.set_dropout_step(step); }); })
+            [](const PyNetwork& n, std::uint64_t step) {
+                n.visit([&](auto& net) {
+                    const Busy busy = net.claim();
+                    net.set_dropout_step(step);
+                });
+            })
         .def("standardize", &standardize, arg("mean"), arg("inverse_deviation"))
         .def("forward", &forward, arg("X"), arg("training") = true)
         .def("backward", &backward, arg("gradient"))
@@ -445,7 +488,7 @@ void register_network(py::module_& m) {
              py::kw_only(), arg("share") = 1.0, arg("first_row") = 0, arg("after_layer") = py::none())
         .def("update", &update, arg("optimizer"))
         .def("train_epoch", &train_epoch, arg("X"), arg("y"), arg("optimizer"), arg("batch_size"),
-             arg("order") = py::none(), arg("sample_weight") = py::none())
+             arg("order") = py::none(), arg("sample_weight") = py::none(), arg("progress") = py::none())
         .def("get_optimizer_state", &get_optimizer_state, arg("optimizer"))
         .def("set_optimizer_state", &set_optimizer_state, arg("optimizer"), arg("state"));
 }

@@ -1,17 +1,26 @@
 // A zeroed, 64-byte aligned array that lives as long as anything looks at it: slices and NumPy views share it.
 #pragma once
 
-#include <sys/mman.h>
 #include <cstddef>
 #include <cstring>
 #include <limits>
 #include <memory>
 #include <new>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace fusednet {
 
 constexpr std::size_t alignment = 64;
 constexpr std::size_t huge_page = std::size_t{1} << 21;  // fewer addresses for the processor to translate
+
+inline void advise_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) {
+#if defined(__linux__)
+    madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+}
 
 template <class T>
 class Buffer {
@@ -26,7 +35,7 @@ public:
             bytes = (bytes + huge_page - 1) / huge_page * huge_page;
         }
         void* memory = ::operator new(bytes, align);
-        if (align == std::align_val_t{huge_page}) madvise(memory, bytes, MADV_HUGEPAGE);
+        if (align == std::align_val_t{huge_page}) advise_huge_pages(memory, bytes);
         std::memset(memory, 0, size * sizeof(T));
         data_ = std::shared_ptr<T>(static_cast<T*>(memory), [align](T* p) { ::operator delete(p, align); });
     }

@@ -1,29 +1,34 @@
-// Lets a long loop in C++ be interrupted: calls back every 50 ms or so, without reading the clock at every step.
+// Lets a long loop in C++ be watched and interrupted: calls back every 50 ms or so, without reading the clock at
+// every step.
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 
 namespace fusednet {
 
 class Heartbeat {
 public:
+    using Callback = std::function<void(std::size_t)>;
+
     // `flops`: the work of one step. At 10 GFLOP/s or more, the clock is read once in 10 ms.
-    Heartbeat(const std::function<void()>& callback, double flops)
+    Heartbeat(const Callback& callback, double flops)
         : callback_(callback), stride_(flops < 1e5 ? 1000 : 1 + static_cast<int>(1e8 / flops)) {}
 
-    void step() {
+    // `done`: what the callback is told.
+    void step(std::size_t done) {
         if (++steps_ < stride_ || !callback_) return;
         steps_ = 0;
         const auto now = Clock::now();
         if (now - last_ < std::chrono::milliseconds(50)) return;
         last_ = now;
-        callback_();
+        callback_(done);
     }
 
 private:
     using Clock = std::chrono::steady_clock;
-    const std::function<void()>& callback_;
+    const Callback& callback_;
     int stride_, steps_ = 0;
     Clock::time_point last_ = Clock::now();
 };

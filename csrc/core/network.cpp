@@ -4,31 +4,8 @@
 #include <cmath>
 
 #include "core/check.h"
-#include "core/heartbeat.h"
 
 namespace fusednet {
-
-namespace {
-
-// One thread at a time trains a network: its workspace and parameters are not to be shared.
-class Busy {
-public:
-    explicit Busy(std::atomic<bool>& flag) : flag_(flag) {
-        if (flag_.exchange(true, std::memory_order_acquire)) {
-            throw std::runtime_error(
-                "this network is being trained by another thread: expected one caller at a time (net.copy() gives each "
-                "thread its own)");
-        }
-    }
-    ~Busy() { flag_.store(false, std::memory_order_release); }
-    Busy(const Busy&) = delete;
-    Busy& operator=(const Busy&) = delete;
-
-private:
-    std::atomic<bool>& flag_;
-};
-
-}  // namespace
 
 template <class T>
 Network<T>::Network(NetworkConfig config, CustomLoss<T> custom_loss)
@@ -237,6 +214,12 @@ void Network<T>::apply(const Optimizer& optimizer, const Team& team) {
 }
 
 template <class T>
+bool Network<T>::copy_parameters(T* out) const {
+    const std::size_t n = parameters_.size();
+    return kernels<T>().gather(parameters_.data(), 0, nullptr, 0, 1, n, out, n) == 1;
+}
+
+template <class T>
 void Network<T>::standardize(const double* mean, const double* inverse_deviation) {
     const Busy busy(busy_);
     forward_rows_ = 0;
@@ -319,7 +302,7 @@ void Network<T>::update(const Optimizer& optimizer) {
 
 template <class T>
 double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimizer, std::size_t batch_size,
-                               const std::int64_t* order, std::size_t count, const std::function<void()>& heartbeat) {
+                               const std::int64_t* order, std::size_t count, const Heartbeat::Callback& heartbeat) {
     const Busy busy(busy_);
     const std::size_t batch = std::min(batch_size, count);
     const Team team = team_for(step_flops(batch));
@@ -331,7 +314,7 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
         const StepResult r = step(samples, rows, &optimizer, true, team);
         total += r.loss * r.weight;
         total_weight += r.weight;
-        beat.step();
+        beat.step(first + rows.count);
     }
     return total_weight > 0 ? total / total_weight : 0.0;
 }

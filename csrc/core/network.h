@@ -5,7 +5,9 @@
 #include <functional>
 #include <vector>
 
+#include "core/busy.h"
 #include "core/dense.h"
+#include "core/heartbeat.h"
 #include "core/loss.h"
 #include "core/optimizer.h"
 #include "core/workspace.h"
@@ -53,8 +55,13 @@ public:
     std::size_t offset(std::size_t layer) const;  // of a layer's weights; its bias follows them
     bool has_custom_loss() const { return config_.loss == Loss::custom; }
 
+    // In one pass; returns whether all are finite.
+    bool copy_parameters(T* out) const;
+
     double l2() const { return config_.l2; }
     void set_l2(double value) { config_.l2 = value; }
+    std::uint64_t seed() const { return config_.seed; }
+    void set_seed(std::uint64_t seed) { config_.seed = seed; }
     std::uint64_t dropout_step() const { return dropout_step_; }
     void set_dropout_step(std::uint64_t step) { dropout_step_ = step; }
     void set_trainable(std::size_t layer, bool trainable) { layers_[layer].trainable = trainable; }
@@ -69,6 +76,9 @@ public:
         }
         return x;
     }
+
+    // Held while l2, dropout_step, trainable or optimizer states are used from outside.
+    Busy claim() { return Busy(busy_); }
 
     // Keeps what `backward` needs. out: (rows, outputs), contiguous.
     void forward(const InputMatrix& x, bool training, T* out);
@@ -91,9 +101,9 @@ public:
     void update(const Optimizer&);
 
     // One epoch of minibatches over `count` rows: those in `order`, or the first ones. Returns the samples' mean loss.
-    // `heartbeat` is called every 50 ms or so and may throw to stop between two steps.
+    // `heartbeat` is called every 50 ms or so with the rows done and may throw to stop between two steps.
     double train_epoch(const Samples&, const Optimizer&, std::size_t batch_size, const std::int64_t* order,
-                       std::size_t count, const std::function<void()>& heartbeat);
+                       std::size_t count, const Heartbeat::Callback& heartbeat);
 
     OptimizerState<T>* find_state(const Optimizer&);
     OptimizerState<T>& state(const Optimizer&);  // made at first use

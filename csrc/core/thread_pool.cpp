@@ -2,16 +2,19 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <fstream>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -198,11 +201,13 @@ std::size_t usable_processors() {
 std::size_t automatic_threads() {
     const char* variable = std::getenv("FUSEDNET_NUM_THREADS");
     if (variable == nullptr || *variable == '\0') return usable_processors();
-    char* end = nullptr;
-    const long threads = std::strtol(variable, &end, 10);
-    check(*end == '\0' && threads >= 1 && threads <= 1024,
+    // Not strtol: a recent glibc's headers turn it into a symbol that older systems lack.
+    const char* const end = variable + std::strlen(variable);
+    std::size_t threads = 0;
+    const auto [rest, error] = std::from_chars(variable, end, threads);
+    check(error == std::errc() && rest == end && threads >= 1 && threads <= 1024,
           "FUSEDNET_NUM_THREADS: expected a whole number from 1 to 1024, received '", variable, "'");
-    return static_cast<std::size_t>(threads);
+    return threads;
 }
 
 std::atomic<std::size_t> num_threads{0};  // 0: not settled yet

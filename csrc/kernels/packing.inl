@@ -80,9 +80,8 @@ void pack_transposed(const T* w, size_t ldw, size_t depth, size_t columns, T* pa
         }
     }
     for (size_t p = 0; p < depth; ++p) {
-        for (size_t j = p < whole_depth ? whole_columns : 0; j < width; ++j) {
-            panel[p * width + j] = j < columns ? w[j * ldw + p] : T(0);
-        }
+        if (whole_columns < width) store(panel + p * width + whole_columns, Vec<T>{});
+        for (size_t j = p < whole_depth ? whole_columns : 0; j < columns; ++j) panel[p * width + j] = w[j * ldw + p];
     }
 }
 

@@ -1,18 +1,20 @@
 """Fast dense neural networks on the CPU: fused C++ kernels behind a NumPy interface.
 
 >>> import fusednet as fn
->>> net = fn.Network([784, 256, 10], output="softmax", loss="cross_entropy")
+>>> X, y = np.random.default_rng(0).normal(size=(200, 8)), np.arange(200) % 3
+>>> net = fn.Network([8, 32, 3], output="softmax", loss="cross_entropy", seed=0)
 >>> history = net.fit(X, y, epochs=20, optimizer=fn.SGD(0.05, momentum=0.9))
->>> net.predict(X)
+>>> net.predict(X).shape
+(200, 3)
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fusednet import distributed, functional, initializers, losses, schedules
+from fusednet import callbacks, distributed, functional, initializers, losses, plots, schedules
 from fusednet._core import DivergenceError, build_info, get_num_threads, set_num_threads
-from fusednet.callbacks import Callback, EarlyStopping
+from fusednet.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from fusednet.convert.imports import from_keras, from_onnx, from_sklearn, from_torch
 from fusednet.history import History
 from fusednet.layers import Dense, Neuron
@@ -28,16 +30,20 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "CSVLogger",
     "Callback",
     "Dense",
     "DivergenceError",
     "EarlyStopping",
     "History",
+    "ModelCheckpoint",
     "Network",
     "Neuron",
     "RMSprop",
+    "ReduceLROnPlateau",
     "__version__",
     "build_info",
+    "callbacks",
     "distributed",
     "from_keras",
     "from_onnx",
@@ -48,6 +54,7 @@ __all__ = [
     "initializers",
     "load",
     "losses",
+    "plots",
     "schedules",
     "set_num_threads",
 ]

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from fusednet import _html
 from fusednet._validation import integer, real
 from fusednet.layers import Dense, dtype_name
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
+    from fusednet._base import NetworkBase
     from fusednet.initializers import Initializer
-    from fusednet.network import Network
 
 
 def build_layers(
@@ -94,6 +95,11 @@ def dropout_rates(dropout: float | Sequence[float], count: int) -> list[float]:
     return [real("dropout", rate, "[0, 1)") for rate in per_hidden_layer("dropout", dropout, count)]
 
 
+def loss_name(net: NetworkBase) -> str:
+    """Return what to call a network's loss."""
+    return net.loss if isinstance(net.loss, str) else getattr(net.loss, "__name__", repr(net.loss))
+
+
 class Summary(str):
     """A string that shows itself as it prints."""
 
@@ -103,9 +109,22 @@ class Summary(str):
         return str(self)
 
 
-def summarize(net: Network) -> Summary:
-    """Return the table of a network's layers."""
-    rows = [("layer", "shape", "activation", "dropout", "parameters", "trainable")]
+def summarize(net: NetworkBase) -> Summary:
+    """Return the table of a network's layers as text."""
+    rows = _rows(net)
+    spans = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, spans)).rstrip() for row in rows]
+    rule = "-" * max(map(len, lines))
+    return Summary("\n".join([lines[0], rule, *lines[1:], rule, _totals(net)]))
+
+
+def summarize_html(net: NetworkBase) -> str:
+    """Return the table of a network's layers for a notebook."""
+    return _html.table(type(net).__name__, _rows(net), _totals(net))
+
+
+def _rows(net: NetworkBase) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("layer", "shape", "activation", "dropout", "parameters", "trainable")]
     for index, (layer, rate) in enumerate(zip(net.layers, (*net.dropout, 0.0), strict=True)):
         rows.append(
             (
@@ -117,17 +136,16 @@ def summarize(net: Network) -> Summary:
                 "yes" if layer.trainable else "no",
             )
         )
-    spans = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, spans)).rstrip() for row in rows]
-    lines.insert(1, "-" * max(map(len, lines)))
+    return rows
+
+
+def _totals(net: NetworkBase) -> str:
     count = sum(layer.parameter_count for layer in net.layers)
     frozen = sum(layer.parameter_count for layer in net.layers if not layer.trainable)
-    name = net.loss if isinstance(net.loss, str) else getattr(net.loss, "__name__", repr(net.loss))
-    lines.append(lines[1])
-    lines.append(
+    return (
         f"{count:,} parameters"
         + (f", {frozen:,} of them frozen" if frozen else "")
-        + f", {count * net.dtype.itemsize / 1024:,.1f} KiB of {net.dtype}; loss: {name}"
+        + f", {count * net.dtype.itemsize / 1024:,.1f} KiB of {net.dtype}; loss: {loss_name(net)}"
+        + (f"; l2: {net.l2:g}" if net.l2 else "")
         + ("; inputs standardized" if net.input_mean is not None else "")
     )
-    return Summary("\n".join(lines))

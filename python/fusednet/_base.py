@@ -54,8 +54,9 @@ class NetworkBase(Standardized):
         self._dtype = layers[0].dtype
         self._loss = loss
         self.history = history or History()
+        self.optimizer: Optimizer | None = None
         self.stop_training = False
-        self._dropout_seed, self._rng = dropout_seed, rng
+        self._rng = rng
         self._core = core.Network(
             [layers[0].in_features, *(layer.out_features for layer in layers)],
             [layer.activation for layer in layers],
@@ -262,7 +263,7 @@ class NetworkBase(Standardized):
         """
         if not isinstance(other, NetworkBase):
             raise TypeError(f"other must be a Network, not {type(other).__name__}")
-        if list(map(repr, self.layers)) != list(map(repr, other.layers)):
+        if list(map(Dense.__repr__, self.layers)) != list(map(Dense.__repr__, other.layers)):
             raise ValueError(f"the architectures differ: {self!r} and {other!r}")
         share = real("tau", tau, "[0, 1]")
         if share == 1.0:
@@ -278,7 +279,7 @@ class NetworkBase(Standardized):
             "loss": self.loss,
             "l2": self.l2,
             "dropout": self.dropout,
-            "dropout_seed": self._dropout_seed,
+            "dropout_seed": self._core.seed,
             "dropout_step": self._core.dropout_step,
             "rng": self._rng,
             "history": self.history,
@@ -292,6 +293,11 @@ class NetworkBase(Standardized):
         widths = [self.layers[0].in_features, *(layer.out_features for layer in self.layers)]
         *hidden, output = (layer.activation for layer in self.layers)
         activation = f", activation={hidden[0] if len(set(hidden)) == 1 else hidden!r}" if hidden else ""
+        loss = repr(self.loss) if isinstance(self.loss, str) else _architecture.loss_name(self)
+        l2 = f", l2={self.l2:g}" if self.l2 else ""
+        rates = self.dropout[0] if len(set(self.dropout)) == 1 else list(self.dropout)
+        dropout = f", dropout={rates}" if any(self.dropout) else ""
         return (
-            f"Network({widths}{activation}, output={output!r}, loss={self.loss!r}, dtype={self.dtype.name!r})"
+            f"Network({widths}{activation}, output={output!r}, loss={loss}{l2}{dropout}, "
+            f"dtype={self.dtype.name!r})"
         )

@@ -55,20 +55,40 @@ class MappedRows:
         self._chunk = max(1, CHUNK // row_bytes // batch_size) * batch_size
         self._block = max(1, BLOCK // row_bytes) if shuffle else self._chunk
 
-    def train_epoch(self, net: Network, optimizer: Optimizer) -> float:
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a training must share with the one that it continues."""
+        return {
+            "samples": self.samples,
+            "batch_size": self._batch_size,
+            "shuffle": f"blocks of {self._block} rows" if self._shuffle else False,
+            "sample_weight": self.sample_weight is not None,
+        }
+
+    def train_epoch(
+        self, net: Network, optimizer: Optimizer, progress: Callable[[int], object] | None
+    ) -> float:
         """Run through the rows once; return their mean loss."""
         rng = None
         if self._shuffle:
             rng = np.random.Generator(np.random.PCG64(net._rng.bit_generator.random_raw()))
         chunks = list(self._chunks(rng))
+        done = 0
+
+        def advance(rows: int) -> None:
+            if progress is not None:
+                progress(done + rows)
 
         def train(ranges: _Ranges) -> float:
+            nonlocal done
             order = np.concatenate([np.arange(*rows) for rows in ranges])
             if rng is not None:
                 rng.shuffle(order)
-            return net._core.train_epoch(
-                self.X, self.y, optimizer._core, self._batch_size, order, self.sample_weight
+            loss = net._core.train_epoch(
+                self.X, self.y, optimizer._core, self._batch_size, order, self.sample_weight, advance
             )
+            done += len(order)
+            return loss
 
         return self._mean(train, chunks)
 

@@ -55,9 +55,11 @@ class Standardized:
 
         Examples
         --------
-        >>> net = fn.Network([10, 64, 1])
-        >>> net.standardize(X_train)
-        >>> history = net.fit(X_train, y_train)
+        >>> X = np.array([[1000.0, 0.1], [3000.0, 0.3]])
+        >>> net = fn.Network([2, 8, 1])
+        >>> net.standardize(X)
+        >>> net.input_mean, net.input_deviation
+        (array([2.e+03, 2.e-01]), array([1.e+03, 1.e-01]))
         """
         data = as_array(X)
         features = self._core.weights(0).shape[0]

@@ -111,12 +111,12 @@ def half_mse_loss(y_pred: ArrayLike, y_true: ArrayLike) -> float:
 
 
 def mae_loss(y_pred: ArrayLike, y_true: ArrayLike) -> float:
-    """Return the mean of |ŷ − y| over samples and outputs; as `mse_loss` otherwise."""
+    """Return the mean of ``|ŷ − y|`` over samples and outputs; as `mse_loss` otherwise."""
     return _loss("mae", y_pred, y_true)
 
 
 def huber_loss(y_pred: ArrayLike, y_true: ArrayLike, delta: float = 1.0) -> float:
-    """Return the mean of r²/2 where |r| ≤ delta, else delta (|r| − delta/2), with r = ŷ − y.
+    """Return the mean of ``r²/2 where |r| ≤ delta, else delta (|r| − delta/2)``, with r = ŷ − y.
 
     As `mse_loss` otherwise; `delta` must be positive.
     """

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from fusednet import _html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,12 +43,28 @@ class History:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch, from 0, with the lowest validation loss, or else training loss; None before any."""
+        """The epoch, from 0, with the lowest validation loss, or else training loss; None without any."""
         watched = self.val_loss or self.loss
-        return min(range(len(watched)), key=watched.__getitem__) if watched else None
+        numbers = [epoch for epoch, value in enumerate(watched) if not math.isnan(value)]
+        return min(numbers, key=watched.__getitem__, default=None)
+
+    def append(self, logs: Mapping[str, float]) -> None:
+        """Add an epoch: its "loss" and "learning_rate", "val_loss" if there is one, and the metrics."""
+        epochs = self.epochs
+        try:
+            self.loss.append(logs["loss"])
+            self.learning_rate.append(logs["learning_rate"])
+            if "val_loss" in logs:
+                self.val_loss.append(logs["val_loss"])
+            for name, values in self.metrics.items():
+                values.append(logs[name])
+        except BaseException:  # Ctrl-C included: an epoch is there as a whole or not at all
+            for values in (self.loss, self.learning_rate, self.val_loss, *self.metrics.values()):
+                del values[epochs:]
+            raise
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the losses over the epochs.
+        """Draw losses and learning rate over the epochs: see `fusednet.plots.history`.
 
         Parameters
         ----------
@@ -54,35 +74,18 @@ class History:
         Returns
         -------
         matplotlib.axes.Axes
+            That of the losses.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
+        ValueError
+            If there is no epoch.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError('plotting needs matplotlib: pip install "fusednet[plot]"') from error
-        if ax is None:
-            ax = plt.subplots()[1]
-        ax.plot(range(self.epochs), self.loss, label="training loss")
-        if self.val_loss:
-            ax.plot(range(self.epochs), self.val_loss, label="validation loss")
-        best = self.best_epoch
-        if best is not None:
-            lowest = (self.val_loss or self.loss)[best]
-            ax.plot(
-                [best],
-                [lowest],
-                "o",
-                color=ax.lines[-1].get_color(),
-                label=f"best: epoch {best}, {lowest:.4g}",
-            )
-        ax.set_xlabel("epoch")
-        ax.set_ylabel("loss")
-        ax.legend()
-        return ax
+        from fusednet import plots
+
+        return plots.history(self, ax)
 
     def __repr__(self) -> str:
         if not self.loss:
@@ -92,3 +95,21 @@ class History:
             parts.append(f"val_loss {self.val_loss[-1]:.4g}")
         parts += [f"{name} {values[-1]:.4g}" for name, values in self.metrics.items()]
         return f"History({', '.join(parts)}; best epoch {self.best_epoch})"
+
+    def _repr_html_(self) -> str:
+        best = self.best_epoch
+        if best is None:
+            return f"<div>{self!r}</div>"
+        series = {
+            "loss": self.loss,
+            "val_loss": self.val_loss,
+            **self.metrics,
+            "learning_rate": self.learning_rate,
+        }
+        rows: list[tuple[str, ...]] = [
+            ("", "epoch 0", f"epoch {best}, the best", f"epoch {self.epochs - 1}, the last")
+        ]
+        for name, values in series.items():
+            if values:
+                rows.append((name, *(f"{values[epoch]:.4g}" for epoch in (0, best, -1))))
+        return _html.table("History", rows, f"{self.epochs} epochs")

@@ -13,8 +13,9 @@ name                      spread                      meant for
 ``"he_normal"``           σ = sqrt(2 / in)            the ReLU family [2]_
 ``"lecun_uniform"``       a = sqrt(3 / in)            scaled tanh, SELU-like [3]_
 ``"lecun_normal"``        σ = sqrt(1 / in)            scaled tanh, SELU-like [3]_
-``"auto"``                he_normal for relu, leaky_relu, elu, gelu and silu; else glorot_uniform
 ========================  ==========================  ===========================
+
+``"auto"`` is he_normal for relu, leaky_relu, elu, gelu and silu, else glorot_uniform.
 
 A callable ``f(rng, in_features, out_features)`` that returns an array of shape (in, out) serves as well;
 `rng` is a `numpy.random.Generator`.

@@ -272,11 +272,11 @@ class Neuron(Dense):
     Parameters
     ----------
     weights : array-like of shape (in_features,)
-        w.
+        The weights w.
     bias : float, default 0.0
-        b.
+        The bias b.
     activation : str, default "identity"
-        f, one of those of `Dense`.
+        The activation f, one of those of `Dense`.
     dtype : {"float32", "float64"}, optional
         The precision; by default that of `weights`, float64 where they are Python numbers or integers.
 

@@ -7,8 +7,8 @@ name                        L
 ==========================  ==================================================================================
 ``"mse"``                   Σ r² / (n k)
 ``"half_mse"``              Σ r² / (2 n): summed over the outputs
-``"mae"``                   Σ |r| / (n k)
-``"huber"``                 Σ h(r) / (n k), h = r²/2 where |r| ≤ δ, else δ (|r| − δ/2); δ = 1, see `Huber`
+``"mae"``                   ``Σ |r| / (n k)``
+``"huber"``                 ``Σ h(r) / (n k)``, ``h = r²/2 where |r| ≤ δ, else δ (|r| − δ/2)``; δ = 1: `Huber`
 ``"quantile"``              Σ max(q (y − ŷ), (q − 1)(y − ŷ)) / (n k), the pinball loss; q = 0.5: `Quantile`
 ``"poisson"``               Σ (y log(y/ŷ) − y + ŷ) / (n k): half the Poisson deviance; ŷ > 0, y ≥ 0
 ``"cross_entropy"``         −Σ y log ŷ / n; needs ``output="softmax"``; y holds integer labels of shape
@@ -43,7 +43,7 @@ LossFunction: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], tuple[float, ND
 class Huber:
     """The Huber loss: quadratic for small residuals, linear for large ones [1]_.
 
-    h(r) = r²/2 where |r| ≤ δ, else δ (|r| − δ/2), averaged over samples and outputs.
+    ``h(r) = r²/2 where |r| ≤ δ, else δ (|r| − δ/2)``, averaged over samples and outputs.
 
     Parameters
     ----------

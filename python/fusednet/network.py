@@ -17,13 +17,15 @@ from fusednet.convert.exports import Exports
 if TYPE_CHECKING:
     import os
 
+    from matplotlib.axes import Axes
+
+    from fusednet._scores import Metrics
     from fusednet.callbacks import Callback
     from fusednet.history import History
     from fusednet.initializers import Initializer
     from fusednet.layers import Dense
     from fusednet.losses import Loss
     from fusednet.optimizers import Optimizer
-    from fusednet.training import Metrics
 
 __all__ = ["Network"]
 
@@ -65,6 +67,8 @@ class Network(NetworkBase, Exports):
     ----------
     history : History
         Of the last or the running `fit`; complete up to its last epoch even if it was interrupted.
+    optimizer : Optimizer or None
+        That of the last or the running `fit`; None before any.
     stop_training : bool
         Set to True by a callback to end `fit` after the running epoch.
 
@@ -80,9 +84,12 @@ class Network(NetworkBase, Exports):
 
     Examples
     --------
+    >>> X = np.random.default_rng(0).uniform(-1, 1, size=(500, 2))
+    >>> y = X[:, 0] * X[:, 1]
     >>> net = fn.Network([2, 16, 1], activation="tanh", seed=0)
     >>> history = net.fit(X, y, epochs=100, optimizer=fn.Adam(0.01))
-    >>> net.predict([0.5, -0.5])
+    >>> abs(net.predict([0.5, -0.5])[0] + 0.25) < 0.05
+    np.True_
     """
 
     def __init__(
@@ -116,6 +123,7 @@ class Network(NetworkBase, Exports):
         callbacks: Iterable[Callback] = (),
         metrics: Metrics | None = None,
         progress: bool = True,
+        resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train on minibatches, from the present parameters on.
 
@@ -144,13 +152,18 @@ class Network(NetworkBase, Exports):
             Whether each epoch takes the samples in a new random order. Of a memory map of more than 32 MiB,
             blocks of half a MiB are shuffled, then the rows of each 32 MiB of them.
         callbacks : iterable of Callback
-            Code to run on the way; see `Callback` and `EarlyStopping`.
+            Code to run on the way; see `fusednet.callbacks`.
         metrics : dict of str to callable ``f(y_true, y_pred) -> float``, optional
             Computed after each epoch: with validation data, on them and under the name ``val_<name>``; else
             on the training data, which costs a prediction of it all. For a `y` of shape (n,) and one output,
             `y_pred` has the shape (n,) too.
         progress : bool, default True
             Whether a terminal or notebook shows a progress bar; elsewhere none is shown.
+        resume : str or path-like, optional
+            A file of `ModelCheckpoint` from which to continue, to the same bits as if that training had never
+            stopped. Everything else is to be as it was there: network, optimizer, data, callbacks; `epochs`
+            counts those already done. A learning rate that is a number is taken from the file. Batches that
+            come from a callable continue with its next call.
 
         Returns
         -------
@@ -161,12 +174,16 @@ class Network(NetworkBase, Exports):
         ------
         ValueError, TypeError
             If an argument is wrong, or the data have the wrong shape, dtype or values; parameters, optimizer
-            state and history are then what they were before.
+            state and history are then what they were before. If `resume` names a file that is damaged, comes
+            from another network, optimizer, number of samples or set of callbacks, or has no epoch left.
+        OSError
+            If the file that `resume` names cannot be read.
         DivergenceError
             If the loss becomes infinite or NaN; the parameters are then those of the last finite epoch, and
             the optimizer's state is dropped.
         KeyboardInterrupt
-            On Ctrl-C; the parameters are then those of the last step.
+            On Ctrl-C; the parameters are then those of the last step, and a `ModelCheckpoint` has written the
+            last complete epoch.
         """
         return training.fit(
             self,
@@ -181,6 +198,7 @@ class Network(NetworkBase, Exports):
             callbacks=callbacks,
             metrics=metrics,
             progress=progress,
+            resume=resume,
         )
 
     def predict(self, X: ArrayLike, out: NDArray[Any] | None = None, *, logits: bool = False) -> NDArray[Any]:
@@ -276,6 +294,30 @@ class Network(NetworkBase, Exports):
 
         serialization.save(self, path)
 
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the layers as columns of units: see `fusednet.plots.network`.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default in a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        from fusednet import plots
+
+        return plots.network(self, ax)
+
     def summary(self) -> str:
         """Return a table of the layers: shapes, activations, numbers of parameters."""
         return _architecture.summarize(self)
+
+    def _repr_html_(self) -> str:
+        return _architecture.summarize_html(self)

@@ -2,7 +2,8 @@
 
 The tensors are ``layers.<i>.weights`` and ``layers.<i>.bias``, and ``input.mean`` and ``input.deviation``
 where inputs are standardized. The metadata holds three strings: "fusednet", the version of this format;
-"config", JSON; "sha256", a checksum of the configuration and the tensors.
+"config", JSON; "sha256", a checksum of the configuration and the tensors. A checkpoint has more of both,
+under "training"; readers pass over what they do not know.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as format_tensors
 
 from fusednet import losses
+from fusednet.history import History
 from fusednet.layers import Dense
 from fusednet.network import Network
 
@@ -28,26 +32,19 @@ if TYPE_CHECKING:
 __all__ = ["load", "save"]
 
 _VERSION = "1"
+_SERIES = ("loss", "val_loss", "learning_rate")  # of a history, beside the metrics
 
 
 def save(net: Network, path: str | os.PathLike[str]) -> None:
     """Write a network to a file: see `Network.save`."""
-    tensors = {}
-    for index, layer in enumerate(net.layers):
-        tensors[f"layers.{index}.weights"] = layer.weights
-        if layer.bias is not None:
-            tensors[f"layers.{index}.bias"] = layer.bias
-    if net._standardization is not None:
-        tensors["input.mean"], tensors["input.deviation"] = net._standardization
-    config = json.dumps(_config(net))
-    metadata = {"fusednet": _VERSION, "config": config, "sha256": _checksum(config, tensors)}
-    write_bytes(os.path.realpath(path), format_tensors(tensors, metadata))
+    write_file(path, *contents(net))
 
 
 def load(path: str | os.PathLike[str], *, loss: Loss | None = None) -> Network:
-    """Read a network that `Network.save` wrote.
+    """Read a network that `Network.save` or `ModelCheckpoint` wrote.
 
-    It predicts what the saved one did and trains on as that would have, with a new optimizer.
+    It predicts what the saved one did and trains on as that would have, with a new optimizer. Out of a
+    checkpoint it has its history, too.
 
     Parameters
     ----------
@@ -67,6 +64,34 @@ def load(path: str | os.PathLike[str], *, loss: Loss | None = None) -> Network:
     ValueError
         If it is not such a file, is truncated, corrupted or of a later version, or lacks a loss.
     """
+    config, tensors = read_file(path)
+    with explained(path):
+        return network(config, tensors, loss)
+
+
+def contents(net: Network) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return what a file holds of a network: the configuration and the tensors, which are views."""
+    tensors = {}
+    for index, layer in enumerate(net.layers):
+        tensors[f"layers.{index}.weights"] = layer.weights
+        if layer.bias is not None:
+            tensors[f"layers.{index}.bias"] = layer.bias
+    if net._standardization is not None:
+        tensors["input.mean"], tensors["input.deviation"] = net._standardization
+    return _config(net), tensors
+
+
+def write_file(
+    path: str | os.PathLike[str], config: dict[str, Any], tensors: dict[str, NDArray[Any]]
+) -> None:
+    """Write a file, whole or not at all."""
+    text = json.dumps(config)
+    metadata = {"fusednet": _VERSION, "config": text, "sha256": _checksum(text, tensors)}
+    write_bytes(os.path.realpath(path), format_tensors(tensors, metadata))
+
+
+def read_file(path: str | os.PathLike[str]) -> tuple[Any, dict[str, NDArray[Any]]]:
+    """Return the configuration and the tensors in a file, as `load` raises errors."""
     with open(path, "rb") as file:
         content = file.read()
     name = os.fspath(path)
@@ -85,11 +110,16 @@ def load(path: str | os.PathLike[str], *, loss: Loss | None = None) -> Network:
         raise ValueError(f"{name} is truncated or damaged: {error}") from error
     if checksum != _checksum(config, tensors):
         raise ValueError(f"{name} is damaged: its contents do not match their checksum")
+    with explained(path):
+        return json.loads(config), tensors
+
+
+@contextmanager
+def explained(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what a wrong configuration leads to into a ValueError that names the file."""
+    name = os.fspath(path)
     try:
-        settings = json.loads(config)
-        if loss is None:
-            loss = _saved_loss(settings["loss"], settings["loss_parameter"])
-        return _network(settings, tensors, loss)
+        yield
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     except (LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -104,7 +134,7 @@ def _config(net: Network) -> dict[str, Any]:
         "loss_parameter": parameter,
         "l2": net.l2,
         "dropout": net.dropout,
-        "dropout_seed": net._dropout_seed,
+        "dropout_seed": net._core.seed,
         "dropout_step": net._core.dropout_step,
         "rng": net._rng.bit_generator.state,
     }
@@ -122,21 +152,42 @@ def _saved_loss(name: str | None, parameter: float) -> Loss:
     return name
 
 
-def _network(settings: dict[str, Any], tensors: dict[str, NDArray[Any]], loss: Loss) -> Network:
+def network(config: dict[str, Any], tensors: dict[str, NDArray[Any]], loss: Loss | None) -> Network:
+    """Return the network that a file holds, with the saved loss where None is given."""
+    if loss is None:
+        loss = _saved_loss(config["loss"], config["loss_parameter"])
     layers = []
-    for index, layer in enumerate(settings["layers"]):
+    for index, layer in enumerate(config["layers"]):
         values = {"weights": tensors[f"layers.{index}.weights"], "bias": tensors.get(f"layers.{index}.bias")}
         layers.append(Dense.__new__(Dense))
         layers[-1].__setstate__({**values, **layer})
     rng = np.random.Generator(np.random.PCG64())
-    rng.bit_generator.state = settings["rng"]
-    names = ("l2", "dropout", "dropout_seed", "dropout_step")
-    state = {"layers": layers, "loss": loss, "rng": rng, **{name: settings[name] for name in names}}
+    rng.bit_generator.state = config["rng"]
+    state = {name: config[name] for name in ("l2", "dropout", "dropout_seed", "dropout_step")}
     if "input.mean" in tensors:
         state["standardization"] = tensors["input.mean"], tensors["input.deviation"]
+    if "training" in config:
+        state["history"] = _history(config["training"]["metrics"], tensors)
     net = Network.__new__(Network)
-    net.__setstate__(state)
+    net.__setstate__({"layers": layers, "loss": loss, "rng": rng, **state})
     return net
+
+
+def history_tensors(history: History) -> dict[str, NDArray[Any]]:
+    """Return a history as the tensors of a checkpoint."""
+    series = {name: getattr(history, name) for name in _SERIES}
+    series.update({f"metrics.{name}": values for name, values in history.metrics.items()})
+    return {f"training.history.{name}": np.array(values, np.float64) for name, values in series.items()}
+
+
+def _history(metrics: list[str], tensors: dict[str, NDArray[Any]]) -> History:
+    def values(name: str) -> list[float]:
+        return [float(value) for value in tensors[f"training.history.{name}"]]
+
+    return History(
+        **{name: values(name) for name in _SERIES},
+        metrics={name: values(f"metrics.{name}") for name in metrics},
+    )
 
 
 def _checksum(config: str, tensors: dict[str, NDArray[Any]]) -> str:

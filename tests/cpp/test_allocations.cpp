@@ -70,7 +70,7 @@ void check_no_allocation(const Setup& s, const std::vector<std::size_t>& widths)
     for (const std::size_t size : {std::size_t{1}, std::size_t{2}, std::size_t{17}, batch})
         batches.push_back(data.head(size, s.weighted, s.labels));
     std::vector<T> y(batch * widths.back());
-    const std::function<void()> heartbeat = [] {};
+    const Heartbeat::Callback heartbeat = [](std::size_t) {};
 
     net.train_step(batches.back(), o);
     const std::size_t before = allocations;

@@ -162,6 +162,7 @@ def from_torch(module: Any, *, loss: Loss | None = None, seed: int | None = None
 
     Examples
     --------
+    >>> from torch import nn
     >>> policy = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 2))
     >>> net = fn.from_torch(policy)
     """

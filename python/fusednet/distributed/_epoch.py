@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,13 @@ class Plan:
     before: NDArray[np.int64]  # rows of the same batch on lower ranks
     weights: NDArray[np.float64]  # of its rows
     shares: NDArray[np.float64]  # of its weight in that of the batch
+    done: NDArray[np.float64]  # rows of all ranks by the end of the step
+    progress: Callable[[int], object] | None
+
+    def advance(self, step: int) -> None:
+        """Tell of the progress after a step."""
+        if self.progress is not None:
+            self.progress(int(self.done[step]))
 
     def rows(self, first: int, last: int) -> NDArray[np.int64]:
         """Return this rank's rows of some steps."""
@@ -71,6 +79,7 @@ def train_together(ranks: Ranks, net: Network, optimizer: Optimizer, plan: Plan)
         if not all(np.isfinite(gradient[0]) for gradient in gradients.values()):
             raise DivergenceError(str(diverged or "the gradient of another rank's rows is not finite"))
         core.update(optimizer._core)
+        plan.advance(step)
     return total
 
 
@@ -93,6 +102,7 @@ def train_apart(ranks: Ranks, net: Network, optimizer: Optimizer, plan: Plan, sy
         ranks.average(core.parameters, sum_weights)
         if not np.isfinite(core.parameters).all():
             raise DivergenceError(str(diverged or "the parameters of another rank are not finite"))
+        plan.advance(last - 1)
     _average_state(ranks, net, optimizer, plan.weights.sum())
     return total
 

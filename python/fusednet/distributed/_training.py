@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusednet._core import DivergenceError
+from fusednet._core import DivergenceError, random_order
 from fusednet._data import as_array, as_weights
+from fusednet._hooks import Hooks
+from fusednet._scores import Metrics, Scores
+from fusednet._sources import Progress, Rows
 from fusednet.distributed._epoch import Plan, train_apart, train_together
-from fusednet.training import Metrics, _Hooks, _Rows, _Scores
 
 if TYPE_CHECKING:
     from fusednet.distributed._ranks import Ranks
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 _CHANGING = ("on_epoch_begin", "on_epoch_end", "on_train_end")  # hooks after which the ranks agree again
 
 
-class SharedRows(_Rows):
+class SharedRows(Rows):
     """The rows of this rank, of which it takes its part of each batch."""
 
     def __init__(
@@ -48,11 +50,17 @@ class SharedRows(_Rows):
         steps = ranks.comm.allreduce(-(-self._local // self._part), op=max)
         self._counts = np.clip(self._local - self._part * np.arange(steps), 0, self._part)
         self._before = ranks.before(self._counts)
-        self._row_shares = self._counts / ranks.total(self._counts)
+        step_rows = ranks.total(self._counts)
+        self._row_shares, self._done = self._counts / step_rows, step_rows.cumsum()
 
-    def train_epoch(self, net: Network, optimizer: Optimizer) -> float:
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a training must share with the one that it continues."""
+        return {**super().settings, "ranks": self._ranks.size, "sync_every": self._sync_every}
+
+    def train_epoch(self, net: Network, optimizer: Optimizer, progress: Progress | None) -> float:
         """Run through the rows; return the mean loss over those of all ranks."""
-        plan = self._plan(net)
+        plan = self._plan(net, progress)
         if self._sync_every is None:
             total = train_together(self._ranks, net, optimizer, plan)
         else:
@@ -68,11 +76,11 @@ class SharedRows(_Rows):
     def _weight(self) -> float:
         return float(self._local if self.sample_weight is None else self.sample_weight.sum())
 
-    def _plan(self, net: Network) -> Plan:
+    def _plan(self, net: Network, progress: Progress | None) -> Plan:
         order = np.arange(self._local)
         if self._shuffle:  # net._rng stays the same on all ranks
-            seed = [net._rng.bit_generator.random_raw(), self._ranks.rank]
-            order = np.random.Generator(np.random.PCG64(seed)).permutation(self._local)
+            seed = np.random.SeedSequence([net._rng.bit_generator.random_raw(), self._ranks.rank])
+            order = random_order(self._local, int(seed.generate_state(1, np.uint64)[0]))
         weights = self._counts.astype(np.float64)
         if self.sample_weight is not None:
             padded = np.zeros(self._part * len(self._counts))
@@ -81,10 +89,11 @@ class SharedRows(_Rows):
         whole = self._ranks.total(weights)
         shares = np.divide(weights, whole, out=self._row_shares.copy(), where=whole > 0)
         data = self.X, self.y, self.sample_weight
-        return Plan(data, order, self._part, self._counts, self._before, weights, shares)
+        counts, before = self._counts, self._before
+        return Plan(data, order, self._part, counts, before, weights, shares, self._done, progress)
 
 
-class SharedScores(_Scores):
+class SharedScores(Scores):
     """Validation loss and metrics of the data of all ranks, the same everywhere."""
 
     def __init__(
@@ -113,7 +122,7 @@ class SharedScores(_Scores):
         return values
 
 
-class RootHooks(_Hooks):
+class RootHooks(Hooks):
     """Callbacks that run on rank 0; all ranks go on from the state in which they leave the training."""
 
     def __init__(self, callbacks: Iterable[Any], optimizer: Optimizer, ranks: Ranks) -> None:
@@ -134,12 +143,12 @@ class RootHooks(_Hooks):
         core, rule, state = net._core, self._optimizer._core, None
         if self._ranks.rank == 0:
             optimizer_state, rng_state = core.get_optimizer_state(rule), net._rng.bit_generator.state
-            state = optimizer_state, core.dropout_step, rng_state, net._standardization, vars(net.history)
-        optimizer_state, core.dropout_step, rng_state, standardization, history = self._ranks.comm.bcast(
-            state
-        )
+            random = core.seed, core.dropout_step, rng_state
+            state = optimizer_state, random, net._standardization, vars(net.history)
+        optimizer_state, random, standardization, history = self._ranks.comm.bcast(state)
         if self._ranks.rank > 0:
             core.set_optimizer_state(rule, optimizer_state)
+            core.seed, core.dropout_step, rng_state = random
             net._rng.bit_generator.state = rng_state
             net._set_standardization(standardization)
             vars(net.history).update(history)
@@ -148,7 +157,7 @@ class RootHooks(_Hooks):
     def _share_changes(self, net: Network) -> None:
         rate = self._optimizer.learning_rate
         net.stop_training, root_rate = self._ranks.comm.bcast((net.stop_training, rate))
-        if rate != root_rate:
+        if rate != root_rate and self._optimizer.schedule is None:
             self._optimizer.learning_rate = root_rate
         self._ranks.comm.Bcast(net.parameters)
 

@@ -15,11 +15,13 @@ from fusednet.distributed._ranks import Ranks
 from fusednet.distributed._training import RootHooks, SharedRows, SharedScores
 
 if TYPE_CHECKING:
+    import os
+
+    from fusednet._scores import Metrics
     from fusednet.callbacks import Callback
     from fusednet.history import History
     from fusednet.network import Network
     from fusednet.optimizers import Optimizer
-    from fusednet.training import Metrics
 
 __all__ = ["DataParallel"]
 
@@ -99,6 +101,7 @@ class DataParallel:
         metrics: Metrics | None = None,
         progress: bool = True,
         sync_every: int | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train on the rows of all ranks; every rank calls it, with rows of its own.
 
@@ -138,6 +141,9 @@ class DataParallel:
             For slow networks: local SGD [1]_. Each rank takes this many steps by itself, on its part of each
             batch; then the parameters are averaged, weighted by samples [2]_. The optimizer's moments stay
             local within an epoch and are averaged at its end. Every rank must have rows.
+        resume : str or path-like, optional
+            As `Network.fit`; rank 0 reads the file, which a `ModelCheckpoint` wrote in a training of as many
+            ranks.
 
         Returns
         -------
@@ -173,6 +179,7 @@ class DataParallel:
                 callbacks=callbacks,
                 metrics=metrics,
                 progress=progress,
+                resume=resume,
             )
         try:
             epochs, batch_size, optimizer = training.check_arguments(epochs, batch_size, optimizer)
@@ -199,10 +206,9 @@ class DataParallel:
             source = SharedRows(X, y, sample_weight, batch_size, shuffle, sync_every, self._ranks)
             scores = SharedScores(source, validation_data, metrics or {}, self._ranks)
             hooks = RootHooks(callbacks, optimizer, self._ranks)
-            progress = progress and self._ranks.rank == 0
-            return training.train(
-                self.net, source, scores, hooks, optimizer, epochs=epochs, progress=progress
-            )
+            run = training.Run(self.net, optimizer, source, scores, hooks)
+            root = self._ranks.rank == 0
+            return training.train(run, epochs, progress and root, resume if root else None)
         except DivergenceError:  # all ranks raise it together
             raise
         except BaseException as error:

@@ -1,57 +1,21 @@
-"""Callbacks: code that runs as `Network.fit` goes along."""
+"""Stopping once nothing gets better."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-from fusednet._validation import choice, integer, real
+from fusednet._validation import integer
+from fusednet.callbacks.base import Monitor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fusednet.network import Network
 
-__all__ = ["Callback", "EarlyStopping"]
+__all__ = ["EarlyStopping"]
 
 
-class Callback:
-    """The base of callbacks: override what you need.
-
-    Epochs count from 0. To end the training after the running epoch, set ``net.stop_training = True``. An
-    exception that a callback raises ends `fit` and reaches its caller; `on_train_end` is then not called.
-
-    Examples
-    --------
-    >>> class Print(fn.Callback):
-    ...     def on_epoch_end(self, net, epoch, logs):
-    ...         print(epoch, logs["loss"])
-    """
-
-    def on_train_begin(self, net: Network) -> None:
-        """Run before the first epoch."""
-
-    def on_epoch_begin(self, net: Network, epoch: int) -> None:
-        """Run before each epoch, after its learning rate is set."""
-
-    def on_epoch_end(self, net: Network, epoch: int, logs: dict[str, float]) -> None:
-        """Run after each epoch, once it is in ``net.history``.
-
-        Parameters
-        ----------
-        net : Network
-            The network in training.
-        epoch : int
-            The epoch that ends.
-        logs : dict of str to float
-            What the epoch gave: "loss", "learning_rate", with validation data "val_loss", and the metrics.
-        """
-
-    def on_train_end(self, net: Network) -> None:
-        """Run after the last epoch, whether training was stopped early or not."""
-
-
-class EarlyStopping(Callback):
+class EarlyStopping(Monitor):
     """Stop once a monitored value has not improved for some epochs [1]_.
 
     Parameters
@@ -96,37 +60,31 @@ class EarlyStopping(Callback):
         *,
         mode: str = "min",
     ) -> None:
-        self.monitor = monitor
+        super().__init__(monitor, mode, min_delta)
         self.patience = integer("patience", patience)
-        self.min_delta = real("min_delta", min_delta, "[0, inf)")
         self.restore_best = restore_best
-        self.mode = choice("mode", mode, ("min", "max"))
-        self._reset()
 
-    def _reset(self) -> None:
-        self.best = math.inf if self.mode == "min" else -math.inf
+    def _forget(self) -> None:
+        super()._forget()
         self.best_epoch: int | None = None
         self.stopped_epoch: int | None = None
         self._best_parameters: NDArray[Any] | None = None
 
-    def on_train_begin(self, net: Network) -> None:
-        """Forget an earlier training."""
-        self._reset()
+    def on_epoch_begin(self, net: Network, epoch: int) -> None:
+        """Stop a resumed training that had been stopped before."""
+        self._stop_after(net, epoch - 1)
 
     def on_epoch_end(self, net: Network, epoch: int, logs: dict[str, float]) -> None:
         """Note an improvement, or stop after too many epochs without one."""
-        if self.monitor not in logs:
-            hint = "; give fit validation_data" if self.monitor.startswith("val_") else ""
-            raise ValueError(
-                f"EarlyStopping monitors {self.monitor!r}, but there is only {', '.join(sorted(logs))}{hint}"
-            )
-        value = logs[self.monitor]
-        gain = self.best - value if self.mode == "min" else value - self.best
-        if gain > self.min_delta:  # NaN is never a gain
-            self.best, self.best_epoch = value, epoch
+        if self._improved(logs):
+            self.best_epoch = epoch
             if self.restore_best:
                 self._best_parameters = net.parameters.copy()
-        elif epoch - (-1 if self.best_epoch is None else self.best_epoch) >= self.patience:
+        else:
+            self._stop_after(net, epoch)
+
+    def _stop_after(self, net: Network, epoch: int) -> None:
+        if epoch - (-1 if self.best_epoch is None else self.best_epoch) >= self.patience:
             self.stopped_epoch = epoch
             net.stop_training = True
 
@@ -135,3 +93,16 @@ class EarlyStopping(Callback):
         if self._best_parameters is not None:
             net.parameters = self._best_parameters
             self._best_parameters = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value, its epoch and, if they are to be restored, its parameters."""
+        state = super().state_dict() | {"best_epoch": self.best_epoch}
+        if self._best_parameters is not None:
+            state["best_parameters"] = self._best_parameters
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` returned."""
+        super().load_state_dict(state)
+        self.best_epoch = state["best_epoch"]
+        self._best_parameters = state.get("best_parameters")

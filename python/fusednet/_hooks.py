@@ -1,0 +1,42 @@
+"""The callbacks of a training, called together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+_HOOKS = ("on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end", "on_exception")
+_COMPLETE = "_on_epoch_complete"  # ModelCheckpoint's, for once the others have seen the epoch
+
+
+class Hooks:
+    """The methods of the callbacks, by their names; an object need not have them all."""
+
+    def __init__(self, callbacks: Iterable[Any]) -> None:
+        self._callbacks = list(callbacks)
+        for callback in self._callbacks:
+            if isinstance(callback, type) or not any(hasattr(callback, hook) for hook in _HOOKS):
+                raise TypeError(
+                    f"a callback must be an object with methods like fn.Callback's, not {callback!r}"
+                )
+        self._methods = {
+            hook: [getattr(callback, hook) for callback in self._callbacks if hasattr(callback, hook)]
+            for hook in (*_HOOKS, _COMPLETE)
+        }
+
+    def run(self, hook: str, *arguments: Any) -> None:
+        """Call one method of all callbacks, in their order."""
+        for method in self._methods[hook]:
+            method(*arguments)
+
+    def states(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return class and state of those callbacks that have a state to keep."""
+        return [(type(callback).__name__, callback.state_dict()) for callback in self._stateful()]
+
+    def load_states(self, states: Sequence[dict[str, Any]]) -> None:
+        """Give the callbacks back what `states` returned."""
+        for callback, state in zip(self._stateful(), states, strict=True):
+            callback.load_state_dict(state)
+
+    def _stateful(self) -> list[Any]:
+        return [each for each in self._callbacks if hasattr(each, "state_dict") and each.state_dict()]

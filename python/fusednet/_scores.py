@@ -1,0 +1,70 @@
+"""What is computed after each epoch: the validation loss and the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from numpy.typing import NDArray
+
+from fusednet._data import as_array, as_weights, sample_count
+from fusednet._sources import Batches, Source
+
+if TYPE_CHECKING:
+    from fusednet.network import Network
+
+Metrics: TypeAlias = Mapping[str, Callable[[NDArray[Any], NDArray[Any]], float]]
+
+
+class Scores:
+    """The validation data and the metrics of a training, checked."""
+
+    def __init__(self, source: Source, validation_data: Sequence[Any] | None, metrics: Metrics) -> None:
+        self._validation: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None] | None = None
+        prefix = ""
+        if validation_data is not None:
+            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+                raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
+            X, y = as_array(validation_data[0], "validation X"), as_array(validation_data[1], "validation y")
+            weights = validation_data[2] if len(validation_data) == 3 else None
+            self._validation = X, y, as_weights(weights, sample_count(X), "validation sample_weight")
+            self._scored, prefix = (X, y), "val_"
+        elif not isinstance(source, Batches):
+            self._scored = source.X, source.y
+        elif metrics:
+            raise ValueError("metrics on an iterable of batches need validation_data")
+        if not isinstance(metrics, Mapping):
+            raise TypeError(f'metrics must be a dict such as {{"name": f}}, not {metrics!r}')
+        self._metrics = {f"{prefix}{name}": function for name, function in metrics.items()}
+        for name, function in self._metrics.items():
+            if name in ("loss", "val_loss", "learning_rate"):
+                raise ValueError(f"a metric cannot have the name {name!r}, which fit uses itself")
+            if not callable(function):
+                raise TypeError(f"the metric {name!r} must be a callable f(y_true, y_pred), not {function!r}")
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics' names, as the history has them."""
+        return list(self._metrics)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a validation loss."""
+        return self._validation is not None
+
+    def compute(self, net: Network) -> dict[str, float]:
+        """Return the values for the network as it is."""
+        values = {}
+        if self._validation is not None:
+            try:
+                values["val_loss"] = net._core.loss(*self._validation)
+            except (TypeError, ValueError) as error:
+                error.add_note("This is about validation_data.")
+                raise
+        if self._metrics:
+            X, y = self._scored
+            prediction = net._core.predict(X)
+            if y.ndim == 1 and prediction.shape == (len(y), 1):
+                prediction = prediction[:, 0]  # (n,) − (n, 1) would broadcast to (n, n)
+            values.update({name: float(f(y, prediction)) for name, f in self._metrics.items()})
+        return values

@@ -1,0 +1,91 @@
+"""The epochs' values in a text file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from fusednet.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from fusednet.network import Network
+
+__all__ = ["CSVLogger"]
+
+
+class CSVLogger(Callback):
+    """Write the values of each epoch as a row of a CSV file, to be watched while training goes on.
+
+    The columns are "epoch", from 0, and the names in the epoch's logs; numbers have as many digits as it
+    takes to read the same ones back. Each row is in the file when its epoch ends. A new training starts the
+    file anew; one that ``fit(resume=...)`` continues appends to it, after dropping the rows of epochs that it
+    trains again.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    separator : str, default ","
+        What stands between the values, one character.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `separator` is not one character; in `fit`, if the columns of the file to append to, or of the
+        earlier epochs, are others.
+    OSError
+        In `fit`, if the file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], separator: str = ",") -> None:
+        if not isinstance(separator, str) or len(separator) != 1:
+            raise ValueError(f"separator must be one character, not {separator!r}")
+        self.path = os.fspath(path)
+        self.separator = separator
+        self._header: str | None = None
+
+    def on_train_begin(self, net: Network) -> None:
+        """Empty the file, or go back to where a resumed training continues."""
+        self._header = None
+        done = net.history.epochs
+        if done and os.path.exists(self.path):
+            self._go_back(done)
+        else:
+            open(self.path, "wb").close()
+
+    def _go_back(self, done: int) -> None:
+        """Cut the file off after the row of epoch `done` − 1."""
+        with open(self.path, "rb+") as file:
+            kept = 0
+            for line in file:
+                if not line.endswith(b"\n"):  # its writer was killed
+                    break
+                text = line.decode(errors="replace")
+                first = text.split(self.separator)[0]
+                if self._header is None and first == "epoch":
+                    self._header = text
+                elif self._header is None or not first.isdecimal():
+                    raise ValueError(f"{self.path} is not a file that CSVLogger wrote: it holds {text!r}")
+                elif int(first) >= done:
+                    break
+                kept += len(line)
+            file.truncate(kept)
+
+    def on_epoch_end(self, net: Network, epoch: int, logs: dict[str, float]) -> None:
+        """Write a row."""
+        header, row = self._line("epoch", *logs), self._line(epoch, *logs.values())
+        if self._header not in (None, header):
+            raise ValueError(
+                f"{self.path} has the columns {self._header!r}, and epoch {epoch} has {header!r}"
+            )
+        with open(self.path, "a", encoding="utf-8", newline="") as file:
+            file.write(row if self._header else header + row)
+        self._header = header
+
+    def _line(self, *values: object) -> str:
+        import csv  # takes its time
+        import io
+
+        text = io.StringIO()
+        csv.writer(text, delimiter=self.separator, lineterminator="\n").writerow(values)
+        return text.getvalue()
