@@ -83,6 +83,20 @@ def test_threads_from_the_environment(value):
     assert result.stdout.split() == [value, value], result.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="counts processors as Linux does")
+@pytest.mark.parametrize(
+    ("value", "limit"),
+    [("1", 1), ("1,2", 1), ("4096", 4096), ("0", 4096), ("-3", 4096), ("many", 4096), ("", 4096)],
+)
+def test_openmps_variable_is_a_limit(value, limit):
+    """As joblib sets it in its workers."""
+    usable = python(SHOW_THREADS, OMP_NUM_THREADS="", FUSEDNET_NUM_THREADS="").stdout.split()[0]
+    result = python(SHOW_THREADS, OMP_NUM_THREADS=value, FUSEDNET_NUM_THREADS="")
+    assert result.stdout.split()[0] == str(min(limit, int(usable))), result.stderr
+    own = python(SHOW_THREADS, OMP_NUM_THREADS=value, FUSEDNET_NUM_THREADS="3")
+    assert own.stdout.split()[0] == "3", own.stderr
+
+
 @pytest.mark.parametrize("value", ["0", "-2", "1025", "99999999999999999999", "1.5", "many", "3 4"])
 def test_wrong_threads_from_the_environment(value):
     result = python("import fusednet", FUSEDNET_NUM_THREADS=value)

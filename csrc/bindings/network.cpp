@@ -109,7 +109,8 @@ public:
 
     static PyNetwork create(const std::vector<std::size_t>& widths, const std::vector<std::string>& activations,
                             const std::vector<bool>& bias, const std::vector<double>& dropout, const py::object& loss,
-                            double loss_parameter, double l2, const std::string& dtype, std::uint64_t seed) {
+                            double loss_parameter, double l2, const std::string& dtype, std::uint64_t seed,
+                            bool scikit_learn) {
         const std::size_t count = widths.empty() ? 0 : widths.size() - 1;
         check(count >= 1 && activations.size() == count && bias.size() == count && dropout.size() + 1 == count,
               "expected widths of at least two, and one activation and bias a layer, one dropout a hidden layer");
@@ -128,6 +129,7 @@ public:
         config.loss_parameter = loss_parameter;
         config.l2 = l2;
         config.seed = seed;
+        config.scikit_learn = scikit_learn;
         const Activation output = config.layers.back().activation;
         check(config.loss != Loss::cross_entropy || output == Activation::softmax,
               "cross_entropy needs output='softmax', received '", activation_name(output), "'");
@@ -424,7 +426,7 @@ void register_network(py::module_& m) {
     py::class_<PyNetwork>(m, "Network", "A dense network over one flat parameter buffer and one flat gradient buffer.")
         .def(py::init(&PyNetwork::create), arg("widths"), arg("activations"), arg("bias"), arg("dropout"),
              py::kw_only(), arg("loss"), arg("loss_parameter") = 1.0, arg("l2") = 0.0, arg("dtype") = "float32",
-             arg("seed") = 0)
+             arg("seed") = 0, arg("scikit_learn") = false)
         .def_property_readonly("parameters", [](const PyNetwork& n) { return n.flat(false); })
         .def("copy_parameters", &copy_parameters, arg("out"))
         .def_property_readonly("gradient", [](const PyNetwork& n) { return n.flat(true); })

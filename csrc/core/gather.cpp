@@ -169,14 +169,14 @@ void gather_labels(const InputMatrix& source, const RowSelection& rows, std::int
 }
 
 template <class T>
-void gather_weights(const InputMatrix& source, const RowSelection& rows, T* out) {
+void gather_weights(const InputMatrix& source, const RowSelection& rows, T* out, bool negative) {
     const Range range{0.0, std::numeric_limits<double>::infinity()};
-    gather_rows(source, rows, out, 1, "sample_weight", &range);
+    gather_rows(source, rows, out, 1, "sample_weight", negative ? nullptr : &range);
 }
 
 #define FUSEDNET_INSTANTIATE(T)                                                                                        \
     template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Range*); \
-    template void gather_weights<T>(const InputMatrix&, const RowSelection&, T*);
+    template void gather_weights<T>(const InputMatrix&, const RowSelection&, T*, bool);
 FUSEDNET_INSTANTIATE(float)
 FUSEDNET_INSTANTIATE(double)
 

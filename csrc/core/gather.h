@@ -25,9 +25,9 @@ template <class T>
 void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
                  const Range* range = nullptr);
 
-// Sample weights; throws where one is negative or not finite.
+// Sample weights; throws where one is not finite, or is negative and may not be.
 template <class T>
-void gather_weights(const InputMatrix& source, const RowSelection& rows, T* out);
+void gather_weights(const InputMatrix& source, const RowSelection& rows, T* out, bool negative = false);
 
 // Class indices; throws where one is not in [0, classes).
 void gather_labels(const InputMatrix& source, const RowSelection& rows, std::int32_t* out, std::size_t classes);

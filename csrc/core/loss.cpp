@@ -10,7 +10,7 @@ namespace fusednet {
 
 namespace {
 
-// In the order of the enumeration; `custom` has no name of its own.
+// In the order of the enumeration; `log_poisson` and `custom` have no names of their own.
 constexpr const char* names[] = {"mse",     "half_mse", "mae", "huber", "cross_entropy", "binary_cross_entropy",
                                  "poisson", "quantile"};
 
@@ -18,14 +18,25 @@ constexpr const char* names[] = {"mse",     "half_mse", "mae", "huber", "cross_e
 
 Loss loss_from_name(const std::string& name) { return enum_from_name<Loss>("loss", names, name); }
 
-const char* loss_name(Loss loss) { return loss == Loss::custom ? "custom" : names[static_cast<int>(loss)]; }
+const char* loss_name(Loss loss) {
+    if (loss == Loss::custom) return "custom";
+    return names[static_cast<int>(loss == Loss::log_poisson ? Loss::poisson : loss)];
+}
+
+LossFactors scikit_learn_factors(Loss loss, std::size_t outputs) {
+    const auto k = static_cast<double>(outputs);
+    if (loss == Loss::half_mse) return {1 / k, 1};
+    if (loss == Loss::binary_cross_entropy || loss == Loss::poisson || loss == Loss::log_poisson) return {k, k};
+    return {};
+}
 
 template <class T>
 void gather_targets(const InputMatrix& y, const RowSelection& rows, T* out, std::size_t ldo, Loss loss) {
     constexpr double infinity = std::numeric_limits<double>::infinity();
     const bool probability = loss == Loss::binary_cross_entropy || loss == Loss::cross_entropy;
     const Range range{0.0, probability ? 1.0 : infinity};
-    gather_rows(y, rows, out, ldo, "y", probability || loss == Loss::poisson ? &range : nullptr);
+    const bool count = loss == Loss::poisson || loss == Loss::log_poisson;
+    gather_rows(y, rows, out, ldo, "y", probability || count ? &range : nullptr);
 }
 
 template <class T>

@@ -15,7 +15,15 @@ Loss loss_from_name(const std::string&);  // throws std::invalid_argument listin
 const char* loss_name(Loss);
 
 // Losses that work on logits: the training forward leaves the output activation out.
-constexpr bool takes_logits(Loss loss) { return loss == Loss::cross_entropy || loss == Loss::binary_cross_entropy; }
+constexpr bool takes_logits(Loss loss) {
+    return loss == Loss::cross_entropy || loss == Loss::binary_cross_entropy || loss == Loss::log_poisson;
+}
+
+// Factors on the mean over the outputs (or, half_mse, the sum) that a kernel gives: scikit-learn's conventions.
+struct LossFactors {
+    double value = 1, gradient = 1;
+};
+LossFactors scikit_learn_factors(Loss, std::size_t outputs);
 
 // The selected targets as T; throws where one is not finite, or not in the loss's domain: [0, 1] for probabilities,
 // [0, ∞) for counts.

@@ -10,6 +10,9 @@ namespace fusednet {
 template <class T>
 Network<T>::Network(NetworkConfig config, CustomLoss<T> custom_loss)
     : config_(std::move(config)), custom_loss_(std::move(custom_loss)) {
+    if (config_.loss == Loss::poisson && config_.layers.back().activation == Activation::exp) {
+        config_.loss = Loss::log_poisson;
+    }
     std::size_t size = 0;
     for (const LayerConfig& l : config_.layers) size += l.in * l.out + (l.bias ? l.out : 0);
     parameters_ = Buffer<T>(size);
@@ -73,7 +76,7 @@ void Network<T>::gather(const Samples& samples, const RowSelection& rows) {
     } else {
         gather_targets(samples.y, rows, workspace_.target, workspace_.ld_target, config_.loss);
     }
-    if (!samples.weight.empty()) gather_weights(samples.weight, rows, workspace_.weight);
+    if (!samples.weight.empty()) gather_weights(samples.weight, rows, workspace_.weight, config_.scikit_learn);
 }
 
 template <class T>
@@ -108,34 +111,42 @@ double Network<T>::loss_gradient(const Samples& samples, std::size_t m, double t
         value = custom_loss_({tape.output, m, last.out, tape.ld}, {workspace_.target, m, targets, workspace_.ld_target},
                              {dz, m, last.out, tape.ld});
     } else {
-        const double scale = total_weight > 0 ? 1.0 / total_weight : 0.0;
-        value = scale *
-                batch_loss<T>({config_.loss, config_.loss_parameter, tape.output, tape.ld,
-                               samples.labels ? nullptr : workspace_.target, workspace_.ld_target,
-                               samples.labels ? workspace_.label : nullptr,
-                               samples.weight.empty() ? nullptr : workspace_.weight, dz, tape.ld, m, last.out, scale},
-                              workspace_.partial_loss, team);
+        const double scale = total_weight != 0 ? 1.0 / total_weight : 0.0;
+        const LossFactors f = loss_factors();
+        value = f.value * scale *
+                batch_loss<T>(
+                    {config_.loss, config_.loss_parameter, tape.output, tape.ld,
+                     samples.labels ? nullptr : workspace_.target, workspace_.ld_target,
+                     samples.labels ? workspace_.label : nullptr, samples.weight.empty() ? nullptr : workspace_.weight,
+                     dz, tape.ld, m, last.out, f.gradient * scale, clip()},
+                    workspace_.partial_loss, team);
     }
     if (!takes_logits(config_.loss)) output_gradient(last, tape.saved(), dz, tape.ld, m, team);
     return value;
 }
 
-// (l2 / 2)·Σ W² over the weights of all layers.
+// λ of the L2 term for a batch of this weight.
 template <class T>
-double Network<T>::penalty() const {
+double Network<T>::penalty_factor(double weight) const {
+    if (!config_.scikit_learn) return config_.l2;
+    return weight != 0 ? config_.l2 / weight : 0.0;
+}
+
+// (λ / 2)·Σ W² over the weights of all layers.
+template <class T>
+double Network<T>::penalty(double weight) const {
     if (config_.l2 == 0) return 0;
     double sum = 0;
     for (const DenseLayer<T>& l : layers_) sum += kernels<T>().sum_squares(l.w, l.in * l.out);
-    return 0.5 * config_.l2 * sum;
+    return 0.5 * penalty_factor(weight) * sum;
 }
 
 // From dz of the last layer. With `fused`, its plain SGD update goes into the parameters at once, each layer's after
 // its input gradient has been taken; otherwise the gradient is stored. With `input`, *dx receives the gradient of the
 // network's input, with the input's leading dimension.
 template <class T>
-void Network<T>::backward_layers(T* dz, std::size_t m, const Optimizer* fused, bool l2, bool input, T** dx,
-                                 const Team& team, const BatchPart& part) {
-    const double penalty_factor = l2 ? config_.l2 : 0.0;
+void Network<T>::backward_layers(T* dz, std::size_t m, const Optimizer* fused, double penalty_factor, bool input,
+                                 T** dx, const Team& team, const BatchPart& part) {
     GradientFactors<T> factors{static_cast<T>(part.share), static_cast<T>(part.share * penalty_factor), T(0)};
     if (fused != nullptr) {
         const double rate = fused->learning_rate;
@@ -180,10 +191,11 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
         for (std::size_t i = 0; i < m; ++i) weight += static_cast<double>(workspace_.weight[i]);
     }
     forward_layers(m, dropout, takes_logits(config_.loss), team, part);
-    const double value = loss_gradient(samples, m, weight, team) + penalty();
-    check<DivergenceError>(std::isfinite(value), "the loss became ", value);
+    const double value = loss_gradient(samples, m, weight, team) + penalty(weight);
+    check<DivergenceError>(config_.scikit_learn || std::isfinite(value), "the loss became ", value);
     const bool fused = optimizer != nullptr && optimizer->fusible();
-    backward_layers(workspace_.dz[0], m, fused ? optimizer : nullptr, true, false, nullptr, team, part);
+    backward_layers(workspace_.dz[0], m, fused ? optimizer : nullptr, penalty_factor(weight), false, nullptr, team,
+                    part);
     if (optimizer != nullptr && !fused) apply(*optimizer, team);
     return {value, weight};
 }
@@ -259,7 +271,7 @@ void Network<T>::backward(const InputMatrix& dy, T* dx) {
     gather_rows(dy, {nullptr, 0, dy.rows}, workspace_.dz[0], tape.ld, "gradient");
     output_gradient(layers_.back(), tape.saved(), workspace_.dz[0], tape.ld, dy.rows, team);
     T* result = nullptr;
-    backward_layers(workspace_.dz[0], dy.rows, nullptr, false, true, &result, team);
+    backward_layers(workspace_.dz[0], dy.rows, nullptr, 0.0, true, &result, team);
     for (std::size_t i = 0; i < dy.rows; ++i) {
         const T* row = result + i * workspace_.ld_input;
         std::copy_n(row, inputs(), dx + i * inputs());
@@ -312,8 +324,9 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
     for (std::size_t first = 0; first < count; first += batch) {
         const RowSelection rows{order != nullptr ? order + first : nullptr, first, std::min(batch, count - first)};
         const StepResult r = step(samples, rows, &optimizer, true, team);
-        total += r.loss * r.weight;
-        total_weight += r.weight;
+        const double share = config_.scikit_learn ? static_cast<double>(rows.count) : r.weight;
+        total += r.loss * share;
+        total_weight += share;
         beat.step(first + rows.count);
     }
     return total_weight > 0 ? total / total_weight : 0.0;

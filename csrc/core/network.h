@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <limits>
 #include <vector>
 
 #include "core/busy.h"
@@ -27,6 +28,11 @@ struct NetworkConfig {
     double loss_parameter = 1.0;
     double l2 = 0.0;
     std::uint64_t seed = 0;  // of dropout
+    // Whether to follow the conventions of scikit-learn's MLP. The L2 term is divided by the batch's weight. half_mse
+    // is averaged over the outputs, its gradient is not; binary_cross_entropy and poisson are summed over them; the
+    // cross-entropies are those of probabilities clipped to [ε, 1 − ε]. An epoch's loss is averaged by rows, whatever
+    // their weights, which may be negative. A loss that is not finite does not stop the training.
+    bool scikit_learn = false;
 };
 
 // A part of a batch whose other parts are elsewhere, on other machines.
@@ -124,9 +130,14 @@ private:
     void gather(const Samples&, const RowSelection&);
     void forward_layers(std::size_t m, bool dropout, bool logits, const Team&, const BatchPart& = {});
     double loss_gradient(const Samples&, std::size_t m, double total_weight, const Team&);
-    double penalty() const;
-    void backward_layers(T* dz, std::size_t m, const Optimizer* fused, bool l2, bool input, T** dx, const Team&,
-                         const BatchPart& = {});
+    LossFactors loss_factors() const {
+        return config_.scikit_learn ? scikit_learn_factors(config_.loss, outputs()) : LossFactors{};
+    }
+    double clip() const { return config_.scikit_learn ? std::numeric_limits<T>::epsilon() : 0.0; }
+    double penalty_factor(double weight) const;
+    double penalty(double weight) const;
+    void backward_layers(T* dz, std::size_t m, const Optimizer* fused, double penalty_factor, bool input, T** dx,
+                         const Team&, const BatchPart& = {});
     void apply(const Optimizer&, const Team&);
 
     NetworkConfig config_;

@@ -9,7 +9,8 @@ namespace fusednet {
 namespace {
 
 // In the order of the enumeration.
-constexpr const char* names[] = {"sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop"};
+constexpr const char* names[] = {"sgd",     "momentum",       "nesterov",       "adam",      "adamw",
+                                 "rmsprop", "inner_momentum", "inner_nesterov", "inner_adam"};
 
 }  // namespace
 

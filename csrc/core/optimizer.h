@@ -32,11 +32,9 @@ struct OptimizerState {
     Buffer<T> first, second;  // velocity or first moment; second moment; of size 0 where the rule has none
 };
 
-constexpr bool keeps_first(UpdateRule r) {
-    return r == UpdateRule::momentum || r == UpdateRule::nesterov || r == UpdateRule::adam || r == UpdateRule::adamw;
-}
+constexpr bool keeps_first(UpdateRule r) { return r != UpdateRule::sgd && r != UpdateRule::rmsprop; }
 constexpr bool keeps_second(UpdateRule r) {
-    return r == UpdateRule::adam || r == UpdateRule::adamw || r == UpdateRule::rmsprop;
+    return r == UpdateRule::adam || r == UpdateRule::adamw || r == UpdateRule::rmsprop || r == UpdateRule::inner_adam;
 }
 
 // The arguments of step number `step` (from 1).

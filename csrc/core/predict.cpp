@@ -139,9 +139,9 @@ double Network<T>::loss(const Samples& samples) const {
         Buffer<T> prediction(n * outputs()), target(n * columns), gradient(n * outputs());
         predict(samples.x, prediction.data(), static_cast<std::ptrdiff_t>(outputs()), 1, false);
         gather_rows(samples.y, {nullptr, 0, n}, target.data(), columns, "y");
-        return penalty() + custom_loss_({prediction.data(), n, outputs(), outputs()},
-                                        {target.data(), n, columns, columns},
-                                        {gradient.data(), n, outputs(), outputs()});
+        return penalty(static_cast<double>(n)) + custom_loss_({prediction.data(), n, outputs(), outputs()},
+                                                              {target.data(), n, columns, columns},
+                                                              {gradient.data(), n, outputs(), outputs()});
     }
     std::vector<double> losses(tiles), weights(tiles);
     for_each_tile(n, forward_flops(layers_, n), [&](const RowSelection& rows, std::size_t tile) {
@@ -156,21 +156,21 @@ double Network<T>::loss(const Samples& samples) const {
         }
         weights[tile] = static_cast<double>(rows.count);
         if (!samples.weight.empty()) {
-            gather_weights(samples.weight, rows, weight.data());
+            gather_weights(samples.weight, rows, weight.data(), config_.scikit_learn);
             weights[tile] = 0;
             for (const T w : weight) weights[tile] += static_cast<double>(w);
         }
         losses[tile] = kernels<T>().loss(
             {config_.loss, config_.loss_parameter, y.data, y.ld, samples.labels ? nullptr : target.data(), ldt,
              samples.labels ? label.data() : nullptr, samples.weight.empty() ? nullptr : weight.data(), nullptr, 0,
-             rows.count, outputs(), 0.0});
+             rows.count, outputs(), 0.0, clip()});
     });
     double total = 0, total_weight = 0;
     for (std::size_t t = 0; t < tiles; ++t) {
         total += losses[t];
         total_weight += weights[t];
     }
-    return penalty() + (total_weight > 0 ? total / total_weight : 0.0);
+    return penalty(total_weight) + (total_weight != 0 ? loss_factors().value * total / total_weight : 0.0);
 }
 
 template void Network<float>::predict(const InputMatrix&, float*, std::ptrdiff_t, std::ptrdiff_t, bool) const;

@@ -198,9 +198,21 @@ std::size_t usable_processors() {
     return std::max<std::size_t>(1, quota > 0 ? std::min(count, quota) : count);
 }
 
+// What joblib, torch and others set in their worker processes, so that these share the processors; 0 where it is no
+// number.
+std::size_t openmp_threads() {
+    const char* variable = std::getenv("OMP_NUM_THREADS");
+    std::size_t threads = 0;  // which from_chars leaves alone where there is no number
+    if (variable != nullptr) std::from_chars(variable, variable + std::strlen(variable), threads);
+    return threads;
+}
+
 std::size_t automatic_threads() {
     const char* variable = std::getenv("FUSEDNET_NUM_THREADS");
-    if (variable == nullptr || *variable == '\0') return usable_processors();
+    if (variable == nullptr || *variable == '\0') {
+        const std::size_t limit = openmp_threads();
+        return limit > 0 ? std::min(limit, usable_processors()) : usable_processors();
+    }
     // Not strtol: a recent glibc's headers turn it into a symbol that older systems lack.
     const char* const end = variable + std::strlen(variable);
     std::size_t threads = 0;

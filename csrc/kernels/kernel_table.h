@@ -10,9 +10,32 @@ namespace fusednet {
 
 enum class Activation : int { identity, sigmoid, tanh, relu, leaky_relu, elu, gelu, silu, softplus, exp, softmax };
 
-enum class Loss : int { mse, half_mse, mae, huber, cross_entropy, binary_cross_entropy, poisson, quantile, custom };
+// log_poisson is poisson by the logarithm of the prediction.
+enum class Loss : int {
+    mse,
+    half_mse,
+    mae,
+    huber,
+    cross_entropy,
+    binary_cross_entropy,
+    poisson,
+    quantile,
+    log_poisson,
+    custom
+};
 
-enum class UpdateRule : int { sgd, momentum, nesterov, adam, adamw, rmsprop };
+// The last three are scikit-learn's: the learning rate inside the velocity, Adam's ε inside the bias correction.
+enum class UpdateRule : int {
+    sgd,
+    momentum,
+    nesterov,
+    adam,
+    adamw,
+    rmsprop,
+    inner_momentum,
+    inner_nesterov,
+    inner_adam
+};
 
 // Y (m, n) = f(X (m, k) · W (k, n) + b). Rows of Y (and of `derivative`) have room for n rounded up to whole vectors.
 template <class T>
@@ -74,8 +97,8 @@ struct BiasGradient {
     T gradient_factor, bias_factor;
 };
 
-// Returns Σ_rows weightᵢ · Lᵢ and writes gradient = scale · weightᵢ · ∂Lᵢ/∂prediction. cross_entropy and
-// binary_cross_entropy take logits and differentiate by them; every other loss takes the network's output.
+// Returns Σ_rows weightᵢ · Lᵢ and writes gradient = scale · weightᵢ · ∂Lᵢ/∂prediction. cross_entropy,
+// binary_cross_entropy and log_poisson take logits and differentiate by them; every other loss takes the output.
 template <class T>
 struct LossArguments {
     Loss loss;
@@ -90,6 +113,7 @@ struct LossArguments {
     std::size_t ldg;
     std::size_t rows, columns;
     double scale;
+    double clip = 0;  // cross-entropies: the value is that of probabilities clipped to [clip, 1 − clip], targets 0 or 1
 };
 
 // One pass of an optimizer over n parameters. Which fields count depends on the rule; see updates.inl.

@@ -36,6 +36,9 @@ FUSEDNET_INLINE Term<T> loss_term(Vec<T> p, Vec<T> t, [[maybe_unused]] T paramet
     } else if constexpr (loss == Loss::poisson) {  // half the deviance: t·log(t/p) − t + p
         const Vec<T> log_term = t * natural_logarithm<T>(t / p);
         return {(t == T(0) ? p : log_term + e), t == T(0) ? broadcast(T(1)) : e / p};
+    } else if constexpr (loss == Loss::log_poisson) {  // the same by z = log p, which p = 0 does not break
+        const Vec<T> rate = exp<T>(p), log_term = t * (natural_logarithm<T>(t) - p);
+        return {(t == T(0) ? rate : log_term + (rate - t)), rate - t};
     } else if constexpr (loss == Loss::binary_cross_entropy) {
         // By the logit p: softplus(p) − t·p, without cancellation.
         const Vec<T> tail = exp<T>(-absolute<T>(p));
@@ -45,6 +48,25 @@ FUSEDNET_INLINE Term<T> loss_term(Vec<T> p, Vec<T> t, [[maybe_unused]] T paramet
     }
 }
 
+// The least and the largest cross-entropy: those of the probabilities 1 − clip and clip.
+struct Limits {
+    double low = 0, high = __builtin_inf();
+
+    explicit Limits(double clip) {
+        if (clip > 0) low = -__builtin_log1p(-clip), high = -__builtin_log(clip);
+    }
+};
+
+// log(1 − p) with the rounding of p = 1/(1 + e^−z), which shows where z is large: scikit-learn's way, as clipping is.
+template <class T>
+FUSEDNET_INLINE Vec<T> round_probability(Vec<T> value, Vec<T> z, Vec<T> target) {
+    const Vec<T> rest = T(1) - T(1) / (T(1) + exp<T>(-z));
+    for (size_t i = 0; i < lanes<T>; ++i) {
+        if (z[i] > T(8) && target[i] == T(0)) value[i] = static_cast<T>(-__builtin_log(static_cast<double>(rest[i])));
+    }
+    return value;
+}
+
 // `factor` turns the sum over a row's outputs into the sample's loss.
 template <Loss loss, class T>
 double elementwise_loss(const LossArguments<T>& a, double factor) {
@@ -52,6 +74,8 @@ double elementwise_loss(const LossArguments<T>& a, double factor) {
     const size_t rows = single ? 1 : a.rows, columns = single ? a.rows : a.columns;
     const T parameter = static_cast<T>(a.parameter);
     const T slope_factor = static_cast<T>(a.scale * factor);
+    const Limits limits(loss == Loss::binary_cross_entropy ? a.clip : 0.0);
+    const T lowest = static_cast<T>(limits.low), highest = static_cast<T>(limits.high);
     constexpr size_t block = 64 * lanes<T>;  // summed in T, then in double
     double total = 0;
     for (size_t i = 0; i < rows; ++i) {
@@ -64,7 +88,12 @@ double elementwise_loss(const LossArguments<T>& a, double factor) {
             T* gradient = a.gradient != nullptr ? a.gradient + i * a.ldg + j0 : nullptr;
             Vec<T> sum{};
             for_each_vector<T>(count, [&](size_t j, auto access) {
-                const Term<T> term = loss_term<loss, T>(access.load(p + j), access.load(t + j), parameter);
+                const Vec<T> prediction = access.load(p + j), target = access.load(t + j);
+                Term<T> term = loss_term<loss, T>(prediction, target, parameter);
+                if constexpr (loss == Loss::binary_cross_entropy) {
+                    if (a.clip > 0) term.value = round_probability<T>(term.value, prediction, target);
+                    term.value = clamp_below(clamp_above(term.value, highest), lowest);
+                }
                 const Vec<T> weight = w != nullptr ? access.load(w + j) : broadcast(row_weight);
                 sum += access.keep(term.value * weight, T(0));
                 if (gradient != nullptr) access.store(gradient + j, term.slope * weight * slope_factor);
@@ -78,6 +107,7 @@ double elementwise_loss(const LossArguments<T>& a, double factor) {
 // From logits: Lᵢ = Σⱼ tⱼ·(log Σ e^z − zⱼ) and ∂Lᵢ/∂z = p·Σt − t, with t one-hot where labels are given.
 template <class T>
 double cross_entropy(const LossArguments<T>& a) {
+    const Limits limits(a.clip);
     double total = 0;
     for (size_t i = 0; i < a.rows; ++i) {
         const T* z = a.prediction + i * a.ldp;
@@ -109,8 +139,9 @@ double cross_entropy(const LossArguments<T>& a) {
         } else {
             sum = shifted_exponentials<T>(z, nullptr, a.columns, largest);
         }
-        const double row_loss =
+        double row_loss =
             __builtin_log(static_cast<double>(sum)) * static_cast<double>(mass) - static_cast<double>(dot);
+        row_loss = row_loss > limits.high ? limits.high : (row_loss < limits.low ? limits.low : row_loss);
         total += static_cast<double>(weight) * row_loss;
     }
     return total;
@@ -126,6 +157,7 @@ double loss(const LossArguments<T>& a) {
         case Loss::huber: return elementwise_loss<Loss::huber, T>(a, mean);
         case Loss::quantile: return elementwise_loss<Loss::quantile, T>(a, mean);
         case Loss::poisson: return elementwise_loss<Loss::poisson, T>(a, mean);
+        case Loss::log_poisson: return elementwise_loss<Loss::log_poisson, T>(a, mean);
         case Loss::binary_cross_entropy: return elementwise_loss<Loss::binary_cross_entropy, T>(a, mean);
         case Loss::cross_entropy: return cross_entropy(a);
         case Loss::custom: break;  // the core's own business

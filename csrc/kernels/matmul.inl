@@ -12,7 +12,7 @@ struct Count {
 };
 
 template <size_t largest, class Body>
-FUSEDNET_INLINE void with_count(size_t count, Body body) {
+FUSEDNET_INLINE void with_count(size_t count, const Body& body) {
     if constexpr (largest == 1) {
         body(Count<1>{});
     } else if (count == largest) {
@@ -26,11 +26,11 @@ constexpr size_t at_most(size_t n, size_t limit) { return n < limit ? n : limit;
 
 // Cuts m rows into ⌈m / tile_rows⌉ tiles of nearly equal height: 16 rows are 8 + 8, not 12 + 4.
 template <class Body>
-FUSEDNET_INLINE void for_each_row_tile(size_t m, Body body) {
+FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
     const size_t tiles = (m + tile_rows - 1) / tile_rows;
     for (size_t t = 0, i = 0; t < tiles; ++t) {
         const size_t rows = m / tiles + (t < m % tiles ? 1 : 0);
-        with_count<tile_rows>(rows, [=](auto height) { body(i, height); });
+        with_count<tile_rows>(rows, [&](auto height) { body(i, height); });
         i += rows;
     }
 }
@@ -81,7 +81,7 @@ FUSEDNET_INLINE size_t product_row(const T* a, const T* b, size_t ldb, size_t de
 
 // body(vectors, far) with both as constants.
 template <class T, class Body>
-FUSEDNET_INLINE void with_panel(const Panel<T>& panel, bool far, Body body) {
+FUSEDNET_INLINE void with_panel(const Panel<T>& panel, bool far, const Body& body) {
     with_count<tile_vectors>(panel.width / lanes<T>, [&](auto vectors) {
         if (far) {
             body(vectors, Count<1>{});

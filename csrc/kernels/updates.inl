@@ -1,6 +1,8 @@
 // Optimizer updates and the small passes over flat arrays. Plain loops: the compiler vectorises them, square roots
 // and divisions included. The rules are PyTorch's (torch.optim): velocity v ← μv + g and w ← w − αv; Adam's ε outside
-// the square root of the corrected second moment.
+// the square root of the corrected second moment. Those called inner are scikit-learn's: v ← μv + αg and w ← w − v,
+// which differs once α changes; Adam's w ← w − α·√(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√s + ε), the last form in section 2 of its
+// paper.
 #pragma once
 
 #include "kernel_table.h"
@@ -17,25 +19,28 @@ void sgd(const UpdateArguments& a, T* __restrict w, const T* __restrict g, size_
     for (size_t i = 0; i < n; ++i) w[i] -= rate * (g[i] + decay * w[i]);
 }
 
-template <bool nesterov, class T>
+template <bool nesterov, bool inner, class T>
 void momentum(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* __restrict velocity, size_t n) {
     const T rate = static_cast<T>(a.learning_rate), decay = static_cast<T>(a.weight_decay);
     const T mu = static_cast<T>(a.beta1);
+    const T inside = inner ? rate : T(1), outside = inner ? T(1) : rate;
     for (size_t i = 0; i < n; ++i) {
-        const T gradient = g[i] + decay * w[i];
-        const T v = mu * velocity[i] + gradient;
+        const T step = inside * (g[i] + decay * w[i]);
+        const T v = mu * velocity[i] + step;
         velocity[i] = v;
-        w[i] -= rate * (nesterov ? gradient + mu * v : v);
+        w[i] -= outside * (nesterov ? step + mu * v : v);
     }
 }
 
-template <bool decoupled, class T>
+template <bool decoupled, bool inner, class T>
 void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* __restrict first, T* __restrict second,
           size_t n) {
-    const T beta1 = static_cast<T>(a.beta1), beta2 = static_cast<T>(a.beta2), epsilon = static_cast<T>(a.epsilon);
+    const T beta1 = static_cast<T>(a.beta1), beta2 = static_cast<T>(a.beta2);
     const T rest1 = static_cast<T>(1.0 - a.beta1), rest2 = static_cast<T>(1.0 - a.beta2);
     const T rate = static_cast<T>(a.learning_rate / a.correction1);
-    const T root_correction = static_cast<T>(1.0 / __builtin_sqrt(a.correction2));
+    const double correction = 1.0 / __builtin_sqrt(a.correction2);
+    const T root_correction = static_cast<T>(correction);
+    const T epsilon = static_cast<T>(inner ? a.epsilon * correction : a.epsilon);
     const T coupled_decay = decoupled ? T(0) : static_cast<T>(a.weight_decay);
     const T shrink = decoupled ? static_cast<T>(1.0 - a.learning_rate * a.weight_decay) : T(1);
     for (size_t i = 0; i < n; ++i) {
@@ -64,11 +69,14 @@ template <class T>
 void update(const UpdateArguments& a, T* w, const T* g, T* first, T* second, size_t n) {
     switch (a.rule) {
         case UpdateRule::sgd: return sgd(a, w, g, n);
-        case UpdateRule::momentum: return momentum<false>(a, w, g, first, n);
-        case UpdateRule::nesterov: return momentum<true>(a, w, g, first, n);
-        case UpdateRule::adam: return adam<false>(a, w, g, first, second, n);
-        case UpdateRule::adamw: return adam<true>(a, w, g, first, second, n);
+        case UpdateRule::momentum: return momentum<false, false>(a, w, g, first, n);
+        case UpdateRule::nesterov: return momentum<true, false>(a, w, g, first, n);
+        case UpdateRule::adam: return adam<false, false>(a, w, g, first, second, n);
+        case UpdateRule::adamw: return adam<true, false>(a, w, g, first, second, n);
         case UpdateRule::rmsprop: return rmsprop(a, w, g, second, n);
+        case UpdateRule::inner_momentum: return momentum<false, true>(a, w, g, first, n);
+        case UpdateRule::inner_nesterov: return momentum<true, true>(a, w, g, first, n);
+        case UpdateRule::inner_adam: return adam<false, true>(a, w, g, first, second, n);
     }
 }
 

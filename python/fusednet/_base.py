@@ -45,6 +45,7 @@ class NetworkBase(Standardized):
         dropout_step: int = 0,
         history: History | None = None,
         standardization: Standardization | None = None,
+        scikit_learn: bool = False,
     ) -> None:
         """Build the network from its parts; what construction, copying and loading come down to."""
         _architecture.check_layers(layers)
@@ -67,6 +68,7 @@ class NetworkBase(Standardized):
             l2=real("l2", l2, "[0, inf)"),
             dtype=self._dtype.name,
             seed=dropout_seed,
+            scikit_learn=scikit_learn,
         )
         self._core.dropout_step = dropout_step
         for index, layer in enumerate(layers):

@@ -24,7 +24,7 @@ class Optimizer:
 
     def __init__(
         self,
-        rule: str,  # "sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop"
+        rule: str,  # "sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "inner_momentum", …
         *,
         learning_rate: float,
         beta1: float = 0.0,  # momentum, or Adam's β₁
@@ -60,6 +60,7 @@ class Network:
         l2: float = 0.0,
         dtype: str = "float32",
         seed: int = 0,  # of dropout's generator
+        scikit_learn: bool = False,  # its conventions in training: see csrc/core/network.h
     ) -> None: ...
     @property
     def parameters(self) -> _Array: ...

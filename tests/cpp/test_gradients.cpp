@@ -174,6 +174,88 @@ TEST_CASE("the fused update is a step along the stored gradient") {
     }
 }
 
+TEST_CASE("scikit-learn's conventions") {
+    constexpr std::size_t rows = 10, outputs = 3;
+    constexpr double l2 = 0.4;
+    for (const Loss loss :
+         {Loss::half_mse, Loss::mse, Loss::binary_cross_entropy, Loss::cross_entropy, Loss::poisson}) {
+        CAPTURE(std::string(loss_name(loss)));
+        NetworkConfig config = network_config({4, 5, outputs}, Activation::tanh, natural_output(loss), loss);
+        Net plain(config);
+        config.l2 = l2;
+        config.scikit_learn = true;
+        Net net(config);
+        initialize(plain, 4);
+        initialize(net, 4);
+        const Data<double> data(rows, 4, outputs, loss, 3);
+        const double k = outputs;
+        const bool summed = loss == Loss::binary_cross_entropy || loss == Loss::poisson;
+        const double value_factor = summed ? k : loss == Loss::half_mse ? 1 / k : 1, slope_factor = summed ? k : 1;
+        double squares = 0, total_weight = 0;
+        for (const DenseLayer<double>& l : net.layers()) {
+            for (std::size_t i = 0; i < l.in * l.out; ++i) squares += l.w[i] * l.w[i];
+        }
+        for (const double w : data.weight) total_weight += w;
+
+        const Samples samples = data.samples(true, false);
+        const double mean = plain.loss_and_gradient(samples);
+        const double expected = value_factor * mean + 0.5 * l2 / total_weight * squares;
+        CHECK(net.loss_and_gradient(samples) == doctest::Approx(expected).epsilon(1e-13));
+        CHECK(net.loss(samples) == doctest::Approx(expected).epsilon(1e-13));
+        std::vector<double> gradient = copy(plain.gradient());
+        for (std::size_t i = 0; i < gradient.size(); ++i) gradient[i] *= slope_factor;
+        for (std::size_t l = 0; l < net.layers().size(); ++l) {
+            const DenseLayer<double>& layer = net.layers()[l];
+            for (std::size_t i = 0; i < layer.in * layer.out; ++i) {
+                gradient[net.offset(l) + i] += l2 / total_weight * layer.w[i];
+            }
+        }
+        for (std::size_t i = 0; i < gradient.size(); ++i) {
+            CHECK(net.gradient().data()[i] == doctest::Approx(gradient[i]).epsilon(1e-12));
+        }
+
+        // The fused update has the same gradient.
+        std::vector<double> stepped = copy(net.parameters());
+        for (std::size_t i = 0; i < stepped.size(); ++i) stepped[i] -= 0.1 * gradient[i];
+        net.train_step(samples, optimizer(UpdateRule::sgd, 0.1));
+        for (std::size_t i = 0; i < stepped.size(); ++i) {
+            CHECK(net.parameters().data()[i] == doctest::Approx(stepped[i]).epsilon(1e-13));
+        }
+    }
+}
+
+TEST_CASE("scikit-learn's epoch is averaged by rows, takes negative weights and goes on where the loss is not finite") {
+    NetworkConfig config = network_config({2, 3, 1}, Activation::tanh, Activation::identity, Loss::half_mse);
+    config.scikit_learn = true;
+    Net net(config);
+    initialize(net, 2);
+    Data<double> data(4, 2, 1, Loss::half_mse);
+    data.weight = {1, -0.5, 2, 6};
+    const Samples samples = data.samples(true, false);
+    Samples first = samples, second = samples;
+    first.x.rows = first.y.rows = first.weight.rows = second.x.rows = second.y.rows = second.weight.rows = 2;
+    second.x.data = data.x.data() + 4;
+    second.y.data = data.y.data() + 2;
+    second.weight.data = data.weight.data() + 2;
+    const double expected = (net.loss(first) + net.loss(second)) / 2;
+    CHECK(net.train_epoch(samples, optimizer(UpdateRule::sgd, 1e-300), 2, nullptr, 4, nullptr) ==
+          doctest::Approx(expected).epsilon(1e-14));
+
+    data.y[0] = 1e200;
+    CHECK(!std::isfinite(net.train_epoch(samples, optimizer(UpdateRule::sgd, 1e300), 2, nullptr, 4, nullptr)));
+    CHECK(!std::isfinite(net.parameters().data()[0]));
+}
+
+TEST_CASE("Poisson regression through exp survives a prediction of zero") {
+    NetworkConfig config = network_config({1, 1}, Activation::identity, Activation::exp, Loss::poisson);
+    Net net(config);
+    const std::vector<double> x = {1}, y = {3};
+    net.parameters().data()[0] = -800;
+    const double expected = 3 * std::log(3.0) - 3 + 3 * 800;
+    CHECK(net.loss_and_gradient({view(x, 1), view(y, 1), {}, false}) == doctest::Approx(expected).epsilon(1e-14));
+    CHECK(net.gradient().data()[0] == -3);
+}
+
 TEST_CASE("clipping scales the whole gradient to its norm") {
     Net net(network_config({4, 6, 2}, Activation::tanh, Activation::identity, Loss::mse));
     initialize(net, 9);

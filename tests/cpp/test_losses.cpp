@@ -23,6 +23,8 @@ Term<R> term(Loss loss, R p, R t, R parameter) {
         case Loss::quantile:
             return e > 0 ? Term<R>{(1 - parameter) * e, 1 - parameter} : Term<R>{-parameter * e, parameter * sign};
         case Loss::poisson: return t == 0 ? Term<R>{p, 1} : Term<R>{t * std::log(t / p) - t + p, 1 - t / p};
+        case Loss::log_poisson:
+            return {t == 0 ? std::exp(p) : t * (std::log(t) - p) - t + std::exp(p), std::exp(p) - t};
         case Loss::binary_cross_entropy: {
             const R softplus = std::max(p, R(0)) + std::log1p(std::exp(-std::abs(p)));
             return {softplus - t * p, 1 / (1 + std::exp(-p)) - t};
@@ -43,11 +45,11 @@ struct Kind {
     double target_low, target_high;
 };
 
-constexpr Kind kinds[] = {{Loss::mse, 0, -3, 3, -3, 3},       {Loss::half_mse, 0, -3, 3, -3, 3},
-                          {Loss::mae, 0, -3, 3, -3, 3},       {Loss::huber, 1, -3, 3, -3, 3},
-                          {Loss::huber, 0.5, -3, 3, -3, 3},   {Loss::quantile, 0.9, -3, 3, -3, 3},
-                          {Loss::poisson, 0, 0.1, 5, 0, 5},   {Loss::binary_cross_entropy, 0, -30, 30, 0, 1},
-                          {Loss::quantile, 0.5, -3, 3, -3, 3}};
+constexpr Kind kinds[] = {{Loss::mse, 0, -3, 3, -3, 3},        {Loss::half_mse, 0, -3, 3, -3, 3},
+                          {Loss::mae, 0, -3, 3, -3, 3},        {Loss::huber, 1, -3, 3, -3, 3},
+                          {Loss::huber, 0.5, -3, 3, -3, 3},    {Loss::quantile, 0.9, -3, 3, -3, 3},
+                          {Loss::poisson, 0, 0.1, 5, 0, 5},    {Loss::binary_cross_entropy, 0, -30, 30, 0, 1},
+                          {Loss::quantile, 0.5, -3, 3, -3, 3}, {Loss::log_poisson, 0, -3, 2, 0, 5}};
 
 // A sum over a batch collects the rounding of its terms; `size` bounds their sum.
 template <class T>
@@ -97,7 +99,8 @@ TEST_CASE_TEMPLATE("elementwise losses", T, float, double) {
                         for (std::size_t i = 0; i < rows * columns; ++i) {
                             worst = std::max(worst, std::abs(g(i / columns, i % columns) - gradient[i]));
                         }
-                        CHECK(worst <= 8 * epsilon<T> * (kind.loss == Loss::poisson ? 50 : 1));
+                        CHECK(worst <=
+                              8 * epsilon<T> * (kind.loss == Loss::poisson || kind.loss == Loss::log_poisson ? 50 : 1));
 
                         a.gradient = nullptr;
                         CHECK(kernels.loss(a) == value);
@@ -191,6 +194,33 @@ TEST_CASE_TEMPLATE("cross entropy of logits, by labels and by probabilities", T,
             }
         }
     }
+}
+
+TEST_CASE_TEMPLATE("clipped probabilities bound the value, not the gradient", T, float, double) {
+    constexpr double clip = 1e-3;
+    const double low = -std::log1p(-clip), high = -std::log(clip);
+    for_each_table<T>([&](const KernelTable<T>& kernels) {
+        const auto check = [&](Loss loss, const std::vector<T>& z, const T* target, const std::int32_t* label,
+                               double expected) {
+            std::vector<T> g(z.size()), unclipped(z.size());
+            const std::size_t n = z.size();
+            LossArguments<T> a = {loss, 0, z.data(), n, target, n, label, nullptr, g.data(), n, 1, n, 1, clip};
+            const double value = kernels.loss(a) * (loss == Loss::binary_cross_entropy ? static_cast<double>(n) : 1.0);
+            CHECK(std::abs(value - expected) <= 4 * static_cast<double>(epsilon<T>) * (1 + expected));
+            a.clip = 0;
+            a.gradient = unclipped.data();
+            kernels.loss(a);
+            CHECK(g == unclipped);
+        };
+        const std::vector<T> z = {T(20), T(-20), T(0)}, zero_one = {T(0), T(1), T(1)}, one_zero = {T(1), T(0), T(1)};
+        check(Loss::binary_cross_entropy, z, zero_one.data(), nullptr, 2 * high + std::log(2.0));
+        check(Loss::binary_cross_entropy, z, one_zero.data(), nullptr, 2 * low + std::log(2.0));
+        for (const std::int32_t label : {0, 1}) {
+            const std::vector<T> one_hot = {T(label == 0), T(label == 1), T(0)};
+            check(Loss::cross_entropy, z, nullptr, &label, label == 0 ? low : high);
+            check(Loss::cross_entropy, z, one_hot.data(), nullptr, label == 0 ? low : high);
+        }
+    });
 }
 
 TEST_CASE_TEMPLATE("what is not a number comes out as none", T, float, double) {

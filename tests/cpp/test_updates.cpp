@@ -8,10 +8,12 @@ namespace {
 using namespace fusednet;
 using namespace fusednet::testing;
 
-constexpr UpdateRule rules[] = {UpdateRule::sgd,  UpdateRule::momentum, UpdateRule::nesterov,
-                                UpdateRule::adam, UpdateRule::adamw,    UpdateRule::rmsprop};
+constexpr UpdateRule rules[] = {
+    UpdateRule::sgd,       UpdateRule::momentum, UpdateRule::nesterov,       UpdateRule::adam,
+    UpdateRule::adamw,     UpdateRule::rmsprop,  UpdateRule::inner_momentum, UpdateRule::inner_nesterov,
+    UpdateRule::inner_adam};
 
-// One parameter with its state, as torch.optim updates it.
+// One parameter with its state, as torch.optim updates it, or scikit-learn.
 struct Parameter {
     double w, first = 0, second = 0;
 
@@ -34,6 +36,17 @@ struct Parameter {
                 first = a.beta1 * first + (1 - a.beta1) * g;
                 second = a.beta2 * second + (1 - a.beta2) * g * g;
                 w -= a.learning_rate * (first / a.correction1) / (std::sqrt(second / a.correction2) + a.epsilon);
+                return;
+            case UpdateRule::inner_momentum:
+            case UpdateRule::inner_nesterov:
+                first = a.beta1 * first - a.learning_rate * g;
+                w += a.rule == UpdateRule::inner_nesterov ? a.beta1 * first - a.learning_rate * g : first;
+                return;
+            case UpdateRule::inner_adam:
+                first = a.beta1 * first + (1 - a.beta1) * g;
+                second = a.beta2 * second + (1 - a.beta2) * g * g;
+                w -= a.learning_rate * std::sqrt(a.correction2) / a.correction1 * first /
+                     (std::sqrt(second) + a.epsilon);
                 return;
             case UpdateRule::rmsprop:
                 second = a.beta2 * second + (1 - a.beta2) * g * g;
@@ -89,8 +102,9 @@ TEST_CASE_TEMPLATE("five steps of every update rule", T, float, double) {
                     std::vector<Parameter> expected;
                     for (std::size_t i = 0; i < n; ++i) expected.push_back({static_cast<double>(w(0, i))});
                     for (int step = 1; step <= 5; ++step) {
+                        const double rate = 0.05 / step;  // a changing rate tells where it stands
                         const UpdateArguments a = {
-                            rule, 0.05, decay, 0.9, 0.99, 1e-8, 1 - std::pow(0.9, step), 1 - std::pow(0.99, step)};
+                            rule, rate, decay, 0.9, 0.99, 1e-3, 1 - std::pow(0.9, step), 1 - std::pow(0.99, step)};
                         Matrix<T> g = operand<T>(1, n).fill(random);
                         kernels.update(a, w.data(), g.data(), first.data(), second.data(), n);
                         for (std::size_t i = 0; i < n; ++i) expected[i].update(a, static_cast<double>(g(0, i)));

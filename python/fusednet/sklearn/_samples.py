@@ -1,0 +1,141 @@
+"""The data of one fit as the core takes them; sparse inputs are made dense a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.preprocessing import StandardScaler
+
+from fusednet import _core as core
+from fusednet._data import numeric
+
+__all__ = ["Samples", "Scaling", "predict"]
+
+_Batch: TypeAlias = tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]
+
+_ROWS_AT_ONCE = 4096  # where a pass is one long batch: its activations need not all be in memory
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Subtract means, divide by standard deviations; constant columns are only shifted.
+
+    Inputs are scaled by the network as it reads them, targets here.
+    """
+
+    mean: NDArray[Any]
+    scale: NDArray[Any]
+
+    @classmethod
+    def learn(cls, data: Any, weights: NDArray[Any] | None) -> Scaling:
+        """Take both from the columns of `data`, dense or sparse."""
+        with np.errstate(invalid="ignore"):  # a constant column's variance may round to less than zero
+            scaler = StandardScaler(with_mean=not issparse(data)).fit(data, sample_weight=weights)
+        return cls(np.asarray(scaler.mean_), np.asarray(scaler.scale_))
+
+    def transform(self, data: NDArray[Any]) -> NDArray[Any]:
+        """Return the scaled data."""
+        return np.asarray((data - self.mean) / self.scale)
+
+    def restore(self, data: NDArray[Any]) -> NDArray[Any]:
+        """Return what `transform` was given."""
+        return np.asarray(data * self.scale + self.mean, data.dtype)
+
+
+class Samples:
+    """Inputs, targets and optional weights, or a selection of their rows.
+
+    Parameters
+    ----------
+    X : ndarray or sparse array of shape (n, n_features)
+        The inputs.
+    y : ndarray of shape (n,) or (n, n_outputs)
+        The targets, as the core's loss takes them.
+    weights : ndarray of shape (n,) or None
+        The weights.
+    """
+
+    def __init__(self, X: Any, y: NDArray[Any], weights: NDArray[Any] | None) -> None:
+        self._sparse = issparse(X)
+        self._X = X.tocsr() if self._sparse else np.ascontiguousarray(X)
+        self.y, self._weights = y, weights
+        self._rows: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return int(self._X.shape[0]) if self._rows is None else len(self._rows)
+
+    def select(self, rows: NDArray[np.int64]) -> Samples:
+        """Return the samples of these rows, sharing the data."""
+        chosen = Samples.__new__(Samples)
+        chosen.__dict__.update(self.__dict__)
+        chosen._rows = rows
+        return chosen
+
+    def train_epoch(
+        self,
+        network: core.Network,
+        optimizer: core.Optimizer,
+        batch_size: int,
+        permutation: NDArray[np.int64] | None,
+        advance: Callable[[int], object] | None,
+    ) -> float:
+        """Make one step a batch, in this order, telling how many rows are done, and return the mean loss."""
+        order = self._rows
+        if permutation is not None:
+            order = permutation if order is None else order[permutation]
+        if not self._sparse:
+            return network.train_epoch(self._X, self.y, optimizer, batch_size, order, self._weights, advance)
+        total = 0.0
+        for start in range(0, len(self), batch_size):
+            batch = slice(start, min(start + batch_size, len(self)))
+            X, y, weights = self._take(batch if order is None else order[batch])
+            total += len(X) * network.train_step(X, y, optimizer, weights)
+            if advance is not None:
+                advance(batch.stop)
+        return total / len(self)
+
+    def loss_and_gradient(self, network: core.Network) -> tuple[float, NDArray[Any], float]:
+        """Return loss and gradient, without the network's L2 term, and the sum of the weights."""
+        total, total_weight = 0.0, 0.0
+        gradient = np.zeros_like(network.parameters)
+        for X, y, weights in self._pieces():
+            weight = float(len(X) if weights is None else weights.sum())
+            total += weight * network.loss_and_gradient(X, y, weights)
+            gradient += weight * network.gradient
+            total_weight += weight
+        return total / total_weight, gradient / total_weight, total_weight
+
+    def loss(self, network: core.Network) -> float:
+        """Return the loss, the network's L2 term included."""
+        total, total_weight = 0.0, 0.0
+        for X, y, weights in self._pieces():
+            weight = float(len(X) if weights is None else weights.sum())
+            if weight != 0:
+                total += weight * network.loss(X, y, weights)
+                total_weight += weight
+        return total / total_weight if total_weight != 0 else 0.0
+
+    def _pieces(self) -> Iterator[_Batch]:
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            piece = slice(start, min(start + _ROWS_AT_ONCE, len(self)))
+            yield self._take(piece if self._rows is None else self._rows[piece])
+
+    def _take(self, rows: Any) -> _Batch:
+        X = self._X[rows].toarray() if self._sparse else self._X[rows]
+        return X, self.y[rows], None if self._weights is None else self._weights[rows]
+
+
+def predict(network: core.Network, X: Any) -> NDArray[Any]:
+    """Return the network's outputs, in the wider precision of the network and `X`."""
+    if issparse(X):
+        rows = X.tocsr()
+        parts = (rows[start : start + _ROWS_AT_ONCE] for start in range(0, X.shape[0], _ROWS_AT_ONCE))
+        outputs = np.concatenate([network.predict(numeric(part.toarray(), "X")) for part in parts])
+    else:
+        outputs = network.predict(numeric(X, "X"))
+    return outputs.astype(np.result_type(X.dtype, outputs.dtype), copy=False)
