@@ -8,7 +8,13 @@ from pathlib import Path
 from .processes import ROOT
 
 DOCS = ROOT / "docs"
+README = ROOT / "README.md"
 BEGIN, END = "<!-- Results: written by benchmarks/report.py. -->", "<!-- End of the results. -->"
+HEADLINE = {
+    "a training step, 8-16-16-1, batch 32": ("training", "8-16-16-1 / 32"),
+    "a training step, 784-256-128-10, batch 64": ("training", "784-256-128-10 / 64"),
+    "a prediction, 64-64-64-1, one row": ("prediction", "64-64-64-1 / 1"),
+}
 OWN = ("fusednet", "fusednet (out=)")
 
 
@@ -214,14 +220,33 @@ def text(results):
     return "\n\n".join(block for block in blocks if block)
 
 
-def write(results):
-    """Put the tables into docs/benchmarks.md, between the marks, and the charts beside it."""
-    from . import charts  # needs Matplotlib, which the tables do without
+def headline(results):
+    """Return README's table: three cases, and the best of those it has no column for."""
+    named = ("scikit-learn", "PyTorch")
+    rows = []
+    for title, (part, label) in HEADLINE.items():
+        (record,) = select(results, part, cores="one", dtype="float32", label=label)
+        times = {name: figures["min"] for name, figures in record["times"].items()}
+        own = times["fusednet"]
+        best = min((name for name in times if name not in (*OWN, *named)), key=times.__getitem__)
+        cells = {name: f"{number(time)} ({time / own:.1f}×" for name, time in times.items()}
+        rows.append([title, number(own), *(f"{cells[n]})" for n in named), f"{cells[best]}, {best})"])
+    return table(["", "fusednet", "scikit-learn", "PyTorch eager", "fastest other"], rows)
 
-    path = DOCS / "benchmarks.md"
+
+def replace_results(path, content):
+    """Put the content between the marks of a document."""
     before, rest = path.read_text().split(BEGIN)
     after = rest.split(END)[1]
-    path.write_text(f"{before}{BEGIN}\n\n{text(results)}\n\n{END}{after}")
+    path.write_text(f"{before}{BEGIN}\n\n{content}\n\n{END}{after}")
+
+
+def write(results):
+    """Put the tables into docs/benchmarks.md and README.md, between the marks, and the charts into docs/."""
+    from . import charts  # needs Matplotlib, which the tables do without
+
+    replace_results(DOCS / "benchmarks.md", text(results))
+    replace_results(README, headline(results))
     charts.draw(results, DOCS)
 
 

@@ -32,7 +32,8 @@ std::string shape_text(const py::array& a) { return py::str(a.attr("shape")); }
 InputMatrix as_matrix(const py::array& a, const char* name) {
     const std::optional<DType> dtype = supported_dtype(a.dtype());
     if (!dtype) {
-        fail<TypeError>(name, ": expected a native boolean, integer or floating array of up to 64 bits, received dtype ",
+        fail<TypeError>(name,
+                        ": expected a native boolean, integer or floating array of up to 64 bits, received dtype ",
                         std::string(py::str(a.dtype())));
     }
     const auto ndim = a.ndim();

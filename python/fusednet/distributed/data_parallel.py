@@ -70,10 +70,11 @@ class DataParallel:
 
     Examples
     --------
-    >>> from mpi4py import MPI
-    >>> rank, size = MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
-    >>> net = fn.Network([64, 128, 10], output="softmax", loss="cross_entropy", seed=0)
-    >>> history = fn.distributed.DataParallel(net).fit(X[rank::size], y[rank::size], batch_size=128)
+    >>> X, y = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100) % 2
+    >>> net = fn.Network([3, 8, 2], output="softmax", loss="cross_entropy", seed=0)
+    >>> trainer = fn.distributed.DataParallel(net)
+    >>> mine = slice(trainer.comm.rank, None, trainer.comm.size)
+    >>> history = trainer.fit(X[mine], y[mine], batch_size=64)
     """
 
     def __init__(self, net: Network, comm: Any = None) -> None:
