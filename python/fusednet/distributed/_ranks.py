@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 import zlib
 from typing import Any, NoReturn
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fusednet import _core as core
+
+_GRACE = 0.5  # seconds for mpiexec to pass on what a rank wrote: it drops the rest when the rank aborts
 
 
 class Ranks:
@@ -80,10 +83,11 @@ class Ranks:
 
     def abort(self, error: BaseException) -> NoReturn:
         """Print an exception and end all ranks: the others would wait for this one forever."""
-        print(f"rank {self.rank} of {self.size} ends all ranks:", file=sys.stderr)
-        traceback.print_exception(error)
         sys.stdout.flush()
+        text = "".join(traceback.format_exception(error))
+        sys.stderr.write(f"rank {self.rank} of {self.size} ends all ranks:\n{text}")
         sys.stderr.flush()
+        time.sleep(_GRACE)
         self.comm.Abort(1)
         os._exit(1)  # MPICH's Abort may return before the process is ended
 
