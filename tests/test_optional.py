@@ -8,8 +8,10 @@ import pytest
 CALLS = {
     "onnx": ["fn.from_onnx('net.onnx')", "fn.Network([2, 1]).to_onnx('net.onnx')"],
     "torch": ["fn.from_torch(None)", "fn.Network([2, 1]).to_torch()"],
+    "mpi4py": ["fn.distributed.DataParallel(fn.Network([2, 1]))"],
     "sklearn": ["fn.Network([2, 1]).to_sklearn()"],
 }
+EXTRAS = {"mpi4py": "mpi"}  # where it is not the module's own name
 
 
 @pytest.mark.parametrize("module", CALLS)
@@ -20,4 +22,4 @@ def test_what_to_install_is_said(module):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines = result.stdout.splitlines()
     assert len(lines) == len(CALLS[module])
-    assert all(line.endswith(f'pip install "fusednet[{module}]"') for line in lines)
+    assert all(line.endswith(f'pip install "fusednet[{EXTRAS.get(module, module)}]"') for line in lines)

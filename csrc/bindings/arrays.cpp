@@ -17,6 +17,7 @@ std::optional<DType> supported_dtype(const py::dtype& dtype) {
         case 'u':
             return size == 1 ? DType::uint8 : size == 2 ? DType::uint16 : size == 4 ? DType::uint32 : DType::uint64;
         case 'f':
+            if (size == 2) return DType::float16;
             if (size == 4) return DType::float32;
             if (size == 8) return DType::float64;
             return std::nullopt;
@@ -31,7 +32,8 @@ std::string shape_text(const py::array& a) { return py::str(a.attr("shape")); }
 InputMatrix as_matrix(const py::array& a, const char* name) {
     const std::optional<DType> dtype = supported_dtype(a.dtype());
     if (!dtype) {
-        fail<TypeError>(name, ": expected a native boolean, integer, float32 or float64 array, received dtype ",
+        fail<TypeError>(name,
+                        ": expected a native boolean, integer or floating array of up to 64 bits, received dtype ",
                         std::string(py::str(a.dtype())));
     }
     const auto ndim = a.ndim();

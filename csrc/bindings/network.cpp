@@ -318,6 +318,39 @@ double train_step(const PyNetwork& self, const py::array& X, const py::array& y,
     });
 }
 
+using RowOrder = py::array_t<std::int64_t, py::array::c_style>;
+
+void check_order(const RowOrder& order, std::size_t rows) {
+    if (order.ndim() != 1 || order.size() == 0) {
+        fail("order: expected at least one row index in one dimension, received shape ", shape_text(order));
+    }
+    const auto [low, high] = std::minmax_element(order.data(), order.data() + order.size());
+    check(*low >= 0 && static_cast<std::size_t>(*high) < rows, "order: expected row indices from 0 to ", rows - 1,
+          ", received ", *low, " to ", *high);
+}
+
+double part_gradient(const PyNetwork& self, const py::array& X, const py::array& y, const RowOrder& order,
+                     const py::object& weight, double share, std::size_t first_row, const py::object& after_layer) {
+    return self.visit([&](auto& net) {
+        const Samples s = samples_for(net, X, y, weight);
+        check_order(order, s.x.rows);
+        const RowSelection rows{order.data(), 0, static_cast<std::size_t>(order.size())};
+        const std::function<void(std::size_t)> call = [&](std::size_t layer) {
+            const py::gil_scoped_acquire gil;
+            after_layer(layer);
+        };
+        const ReleaseFor release(3 * flops(net, rows.count));
+        return net.part_gradient(s, rows, {share, first_row, after_layer.is_none() ? nullptr : &call});
+    });
+}
+
+void update(const PyNetwork& self, const Optimizer& optimizer) {
+    self.visit([&](auto& net) {
+        const ReleaseFor release(flops(net, 1));
+        net.update(optimizer);
+    });
+}
+
 double train_epoch(const PyNetwork& self, const py::array& X, const py::array& y, const Optimizer& optimizer,
                    std::size_t batch_size, const py::object& order, const py::object& weight,
                    const py::object& progress) {
@@ -326,17 +359,12 @@ double train_epoch(const PyNetwork& self, const py::array& X, const py::array& y
         check(batch_size > 0, "batch_size: expected at least 1, received 0");
         const std::int64_t* index = nullptr;
         std::size_t count = s.x.rows;
-        py::array_t<std::int64_t, py::array::c_style> rows;
+        RowOrder rows;
         if (!order.is_none()) {
-            rows = order.cast<py::array_t<std::int64_t, py::array::c_style>>();
-            if (rows.ndim() != 1 || rows.size() == 0) {
-                fail("order: expected at least one row index in one dimension, received shape ", shape_text(rows));
-            }
+            rows = order.cast<RowOrder>();
+            check_order(rows, s.x.rows);
             index = rows.data();
             count = static_cast<std::size_t>(rows.size());
-            const auto [low, high] = std::minmax_element(index, index + count);
-            check(*low >= 0 && static_cast<std::size_t>(*high) < s.x.rows, "order: expected row indices from 0 to ",
-                  s.x.rows - 1, ", received ", *low, " to ", *high);
         }
         const py::gil_scoped_release release;
         return net.train_epoch(s, optimizer, batch_size, index, count, [&](std::size_t rows_done) {
@@ -463,6 +491,9 @@ void register_network(py::module_& m) {
         .def("loss", &loss, arg("X"), arg("y"), arg("sample_weight") = py::none())
         .def("loss_and_gradient", &loss_and_gradient, arg("X"), arg("y"), arg("sample_weight") = py::none())
         .def("train_step", &train_step, arg("X"), arg("y"), arg("optimizer"), arg("sample_weight") = py::none())
+        .def("part_gradient", &part_gradient, arg("X"), arg("y"), arg("order"), arg("sample_weight") = py::none(),
+             py::kw_only(), arg("share") = 1.0, arg("first_row") = 0, arg("after_layer") = py::none())
+        .def("update", &update, arg("optimizer"))
         .def("train_epoch", &train_epoch, arg("X"), arg("y"), arg("optimizer"), arg("batch_size"),
              arg("order") = py::none(), arg("sample_weight") = py::none(), arg("progress") = py::none())
         .def("get_optimizer_state", &get_optimizer_state, arg("optimizer"))

@@ -11,6 +11,24 @@ namespace fusednet {
 
 namespace {
 
+// IEEE 754 binary16, which C++17 has no type for.
+struct Half {
+    std::uint16_t bits;
+
+    operator float() const {  // NOLINT(google-explicit-constructor): what an arithmetic type does
+        // The exponent's bias is 15 there and 127 here: a product with 2¹¹² takes subnormal numbers along.
+        std::uint32_t magnitude = (std::uint32_t{bits} << 13) & 0x0fffe000U;
+        float value;
+        std::memcpy(&value, &magnitude, sizeof value);
+        value *= 0x1p112F;
+        std::memcpy(&magnitude, &value, sizeof value);
+        if ((bits & 0x7c00U) == 0x7c00U) magnitude |= 0x7f800000U;  // infinity and NaN
+        magnitude |= (std::uint32_t{bits} & 0x8000U) << 16;
+        std::memcpy(&value, &magnitude, sizeof value);
+        return value;
+    }
+};
+
 // Calls body(S{}) with the C++ type of the dtype.
 template <class Body>
 auto with_type(DType dtype, Body body) {
@@ -24,6 +42,7 @@ auto with_type(DType dtype, Body body) {
         case DType::uint16: return body(std::uint16_t{});
         case DType::uint32: return body(std::uint32_t{});
         case DType::uint64: return body(std::uint64_t{});
+        case DType::float16: return body(Half{});
         case DType::float32: return body(float{});
         case DType::float64: break;
     }
@@ -110,6 +129,7 @@ const char* dtype_name(DType dtype) {
         case DType::uint16: return "uint16";
         case DType::uint32: return "uint32";
         case DType::uint64: return "uint64";
+        case DType::float16: return "float16";
         case DType::float32: return "float32";
         case DType::float64: break;
     }

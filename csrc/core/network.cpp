@@ -80,7 +80,7 @@ void Network<T>::gather(const Samples& samples, const RowSelection& rows) {
 }
 
 template <class T>
-void Network<T>::forward_layers(std::size_t m, bool dropout, bool logits, const Team& team) {
+void Network<T>::forward_layers(std::size_t m, bool dropout, bool logits, const Team& team, const BatchPart& part) {
     const KernelTable<T>& k = kernels<T>();
     const T* x = workspace_.input;
     std::size_t ldx = workspace_.ld_input;
@@ -90,8 +90,8 @@ void Network<T>::forward_layers(std::size_t m, bool dropout, bool logits, const 
                       team, workspace_.scratch());
         tape.dropout_applied = dropout && dropout_[l] > 0;
         if (tape.dropout_applied) {
-            k.dropout({tape.output, tape.mask, tape.dropped, tape.ld, m, layers_[l].out, 0, dropout_[l], config_.seed,
-                       dropout_step_, static_cast<std::uint32_t>(l)});
+            k.dropout({tape.output, tape.mask, tape.dropped, tape.ld, m, layers_[l].out, part.first_row, dropout_[l],
+                       config_.seed, dropout_step_, static_cast<std::uint32_t>(l)});
         }
         x = tape.next_input();
         ldx = tape.ld;
@@ -146,8 +146,8 @@ double Network<T>::penalty(double weight) const {
 // network's input, with the input's leading dimension.
 template <class T>
 void Network<T>::backward_layers(T* dz, std::size_t m, const Optimizer* fused, double penalty_factor, bool input,
-                                 T** dx, const Team& team) {
-    GradientFactors<T> factors{T(1), static_cast<T>(penalty_factor), T(0)};
+                                 T** dx, const Team& team, const BatchPart& part) {
+    GradientFactors<T> factors{static_cast<T>(part.share), static_cast<T>(part.share * penalty_factor), T(0)};
     if (fused != nullptr) {
         const double rate = fused->learning_rate;
         factors = {static_cast<T>(-rate), static_cast<T>(1.0 - rate * (penalty_factor + fused->weight_decay)),
@@ -172,6 +172,7 @@ void Network<T>::backward_layers(T* dz, std::size_t m, const Optimizer* fused, d
         } else if (fused == nullptr) {
             std::fill_n(layer.dw, layer.parameter_count(), T(0));
         }
+        if (part.after_layer != nullptr) (*part.after_layer)(l);
         dz = next;
     }
     if (input) *dx = dz;
@@ -179,7 +180,8 @@ void Network<T>::backward_layers(T* dz, std::size_t m, const Optimizer* fused, d
 
 template <class T>
 typename Network<T>::StepResult Network<T>::step(const Samples& samples, const RowSelection& rows,
-                                                 const Optimizer* optimizer, bool dropout, const Team& team) {
+                                                 const Optimizer* optimizer, bool dropout, const Team& team,
+                                                 const BatchPart& part) {
     const std::size_t m = rows.count;
     forward_rows_ = 0;
     gather(samples, rows);
@@ -188,11 +190,12 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
         weight = 0;
         for (std::size_t i = 0; i < m; ++i) weight += static_cast<double>(workspace_.weight[i]);
     }
-    forward_layers(m, dropout, takes_logits(config_.loss), team);
+    forward_layers(m, dropout, takes_logits(config_.loss), team, part);
     const double value = loss_gradient(samples, m, weight, team) + penalty(weight);
     check<DivergenceError>(config_.scikit_learn || std::isfinite(value), "the loss became ", value);
     const bool fused = optimizer != nullptr && optimizer->fusible();
-    backward_layers(workspace_.dz[0], m, fused ? optimizer : nullptr, penalty_factor(weight), false, nullptr, team);
+    backward_layers(workspace_.dz[0], m, fused ? optimizer : nullptr, penalty_factor(weight), false, nullptr, team,
+                    part);
     if (optimizer != nullptr && !fused) apply(*optimizer, team);
     return {value, weight};
 }
@@ -293,6 +296,20 @@ double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer
     const Team team = team_for(step_flops(samples.x.rows));
     reserve(samples.x.rows, samples.y.columns, team);
     return step(samples, {nullptr, 0, samples.x.rows}, &optimizer, true, team).loss;
+}
+
+template <class T>
+double Network<T>::part_gradient(const Samples& samples, const RowSelection& rows, const BatchPart& part) {
+    const Busy busy(busy_);
+    const Team team = team_for(step_flops(rows.count));
+    reserve(rows.count, samples.y.columns, team);
+    return step(samples, rows, nullptr, true, team, part).loss;
+}
+
+template <class T>
+void Network<T>::update(const Optimizer& optimizer) {
+    const Busy busy(busy_);
+    apply(optimizer, team_for(static_cast<double>(parameters_.size())));
 }
 
 template <class T>

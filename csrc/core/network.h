@@ -35,6 +35,14 @@ struct NetworkConfig {
     bool scikit_learn = false;
 };
 
+// A part of a batch whose other parts are elsewhere, on other machines.
+struct BatchPart {
+    double share = 1.0;         // by which the gradient of this part's mean loss counts in the batch's
+    std::size_t first_row = 0;  // in the batch; dropout goes by it
+    // Called with a layer's index once its gradient is stored, the last layer's first.
+    const std::function<void(std::size_t)>* after_layer = nullptr;
+};
+
 template <class T>
 class Network {
 public:
@@ -92,6 +100,12 @@ public:
     double loss_and_gradient(const Samples&);  // no dropout
     double train_step(const Samples&, const Optimizer&);
 
+    // A training step in two: the gradient of one part of the batch, dropout included, times its share; and, once the
+    // caller has added those of the other parts, the update by what is then in `gradient`. The first returns the part's
+    // mean loss.
+    double part_gradient(const Samples&, const RowSelection&, const BatchPart&);
+    void update(const Optimizer&);
+
     // One epoch of minibatches over `count` rows: those in `order`, or the first ones. Returns the samples' mean loss.
     // `heartbeat` is called every 50 ms or so with the rows done and may throw to stop between two steps.
     double train_epoch(const Samples&, const Optimizer&, std::size_t batch_size, const std::int64_t* order,
@@ -111,9 +125,10 @@ private:
     Team team_for(double flops) const;
     void reserve(std::size_t rows, std::size_t targets, const Team&);
 
-    StepResult step(const Samples&, const RowSelection&, const Optimizer*, bool dropout, const Team&);
+    StepResult step(const Samples&, const RowSelection&, const Optimizer*, bool dropout, const Team&,
+                    const BatchPart& = {});
     void gather(const Samples&, const RowSelection&);
-    void forward_layers(std::size_t m, bool dropout, bool logits, const Team&);
+    void forward_layers(std::size_t m, bool dropout, bool logits, const Team&, const BatchPart& = {});
     double loss_gradient(const Samples&, std::size_t m, double total_weight, const Team&);
     LossFactors loss_factors() const {
         return config_.scikit_learn ? scikit_learn_factors(config_.loss, outputs()) : LossFactors{};
@@ -122,7 +137,7 @@ private:
     double penalty_factor(double weight) const;
     double penalty(double weight) const;
     void backward_layers(T* dz, std::size_t m, const Optimizer* fused, double penalty_factor, bool input, T** dx,
-                         const Team&);
+                         const Team&, const BatchPart& = {});
     void apply(const Optimizer&, const Team&);
 
     NetworkConfig config_;

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fusednet import callbacks, functional, initializers, losses, plots, schedules
+from fusednet import callbacks, distributed, functional, initializers, losses, plots, schedules
 from fusednet._core import DivergenceError, build_info, get_num_threads, set_num_threads
 from fusednet.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from fusednet.convert.imports import from_keras, from_onnx, from_sklearn, from_torch
@@ -48,6 +48,7 @@ __all__ = [
     "__version__",
     "build_info",
     "callbacks",
+    "distributed",
     "fit_many",
     "from_keras",
     "from_onnx",

@@ -102,6 +102,24 @@ class Network:
     def train_step(
         self, X: _Array, y: _Array, optimizer: Optimizer, sample_weight: _Array | None = None
     ) -> float: ...
+    def part_gradient(
+        self,
+        X: _Array,
+        y: _Array,
+        order: NDArray[np.int64],
+        sample_weight: _Array | None = None,
+        *,
+        share: float = 1.0,
+        first_row: int = 0,
+        after_layer: Callable[[int], object] | None = None,
+    ) -> float:
+        """Fill `gradient` with share · the gradient by the rows in `order`, part of a batch; their mean loss.
+
+        Dropout goes by `first_row`, the part's place in the batch. `after_layer` is called with a layer's
+        index as soon as its gradient is there, the last layer's first.
+        """
+    def update(self, optimizer: Optimizer) -> None:
+        """Take the optimizer's step by what is in `gradient`."""
     def train_epoch(
         self,
         X: _Array,

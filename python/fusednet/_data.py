@@ -1,7 +1,7 @@
 """From whatever holds numbers to the NumPy arrays that the core reads.
 
-The core takes bool, integer, float32 and float64 arrays in native byte order, of any strides, and checks
-their shapes and values. What already is such an array passes through untouched.
+The core takes bool, integer, float16, float32 and float64 arrays in native byte order, of any strides, and
+checks their shapes and values. What already is such an array passes through untouched.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy import ndarray
 from numpy.typing import NDArray
 
-_CORE_TYPES = "?bBhHiIlLqQfd"  # NumPy's one-letter codes: bool, the integers, float32, float64
+_CORE_TYPES = "?bBhHiIlLqQefd"  # NumPy's one-letter codes: bool, the integers, float16 to float64
 
 
 def as_array(data: Any, name: str = "X") -> NDArray[Any]:
@@ -22,7 +22,7 @@ def as_array(data: Any, name: str = "X") -> NDArray[Any]:
     ----------
     data : array-like
         Arrays, nested sequences, pandas and polars frames and series, and anything with ``__array__``.
-        float16 becomes float32; extended precision and objects that are numbers become float64.
+        Extended precision and objects that are numbers become float64.
     name : str
         What error messages call it.
 
@@ -52,9 +52,14 @@ def numeric(data: Any, name: str) -> NDArray[Any]:
             array = np.asarray(data)
         except ValueError as error:
             raise ValueError(f"{name} does not form an array of numbers: {error}") from None
-    if array.dtype.char not in _CORE_TYPES or not array.dtype.isnative:
+    if not is_readable(array):
         array = _convert(array, name)
     return array
+
+
+def is_readable(array: NDArray[Any]) -> bool:
+    """Return whether the core reads an array as it is."""
+    return array.dtype.char in _CORE_TYPES and array.dtype.isnative
 
 
 def sample_count(X: NDArray[Any]) -> int:
@@ -73,7 +78,7 @@ def as_weights(data: Any, samples: int, name: str = "sample_weight") -> NDArray[
         raise ValueError(f"{name} must be finite and not negative")
     if not weights.any():
         raise ValueError(f"{name} must not be all zero")
-    return weights
+    return weights.astype(np.float32) if weights.dtype == np.float16 else weights  # their sum may be large
 
 
 def _convert(array: NDArray[Any], name: str) -> NDArray[Any]:
@@ -85,7 +90,7 @@ def _convert(array: NDArray[Any], name: str) -> NDArray[Any]:
         raise TypeError(f"{name} must hold real numbers, but its dtype is {array.dtype}{hint}")
     if native.char in _CORE_TYPES:
         return array.astype(native)
-    return array.astype(np.float32 if native.itemsize < 4 else np.float64)
+    return array.astype(np.float64)
 
 
 def _numbers(array: NDArray[Any], name: str) -> NDArray[np.float64]:

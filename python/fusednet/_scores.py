@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from numpy.typing import NDArray
 
 from fusednet._data import as_array, as_weights, sample_count
-from fusednet._sources import Rows, Source
+from fusednet._sources import Batches, Source
 
 if TYPE_CHECKING:
     from fusednet.network import Network
@@ -30,7 +30,7 @@ class Scores:
             weights = validation_data[2] if len(validation_data) == 3 else None
             self._validation = X, y, as_weights(weights, sample_count(X), "validation sample_weight")
             self._scored, prefix = (X, y), "val_"
-        elif isinstance(source, Rows):
+        elif not isinstance(source, Batches):
             self._scored = source.X, source.y
         elif metrics:
             raise ValueError("metrics on an iterable of batches need validation_data")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from numpy.typing import NDArray
 
 from fusednet import _core as core
 from fusednet._data import as_array, as_weights, sample_count
+from fusednet._mapped import MappedRows, is_large_map
+from fusednet._prefetch import Prefetch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,21 +75,18 @@ class Batches:
     def train_epoch(self, net: Network, optimizer: Optimizer, progress: Progress | None) -> float:
         total = seen = 0.0
         done = 0
-        for batch in self._batches() if callable(self._batches) else self._batches:
-            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                raise TypeError(
-                    f"a batch must be (X, y) or (X, y, sample_weight), not {type(batch).__name__}"
-                )
-            X, y = as_array(batch[0]), as_array(batch[1], "y")
-            samples = sample_count(X)
-            weights = as_weights(batch[2], samples) if len(batch) == 3 else None
-            self._last = X, y, weights
-            size = float(samples if weights is None else weights.sum())
-            total += size * net._core.train_step(X, y, optimizer._core, weights)
-            seen += size
-            done += samples
-            if progress is not None:
-                progress(done)
+        batches = self._batches() if callable(self._batches) else self._batches
+        ready = isinstance(batches, (list, tuple))  # they are all there: nothing to prepare ahead
+        with nullcontext(map(_batch, batches)) if ready else Prefetch(batches, _own_batch) as prepared:
+            for X, y, weights in prepared:
+                self._last = X, y, weights
+                samples = sample_count(X)
+                size = float(samples if weights is None else weights.sum())
+                total += size * net._core.train_step(X, y, optimizer._core, weights)
+                seen += size
+                done += samples
+                if progress is not None:
+                    progress(done)
         if seen == 0:
             raise ValueError("the iterable of batches gave none in this epoch")
         self.samples = done
@@ -94,11 +96,27 @@ class Batches:
         return net._core.loss(*self._last)
 
 
-Source: TypeAlias = Rows | Batches
+def _batch(batch: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+    """Return a batch as arrays."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        raise TypeError(f"a batch must be (X, y) or (X, y, sample_weight), not {type(batch).__name__}")
+    X, y = as_array(batch[0]), as_array(batch[1], "y")
+    return X, y, as_weights(batch[2], sample_count(X)) if len(batch) == 3 else None
+
+
+def _own_batch(batch: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+    """Return copies: whoever makes the batches may fill the same arrays anew while this one trains."""
+    X, y, weights = _batch(batch)
+    return X.copy(), y.copy(), None if weights is None else weights.copy()
+
+
+Source: TypeAlias = Rows | MappedRows | Batches
 
 
 def make_source(X: Any, y: Any, sample_weight: Any, batch_size: int, shuffle: bool, epochs: int) -> Source:
     """Return where samples come from, by what `Network.fit` was given."""
+    if y is not None and is_large_map(X):
+        return MappedRows(X, y, sample_weight, batch_size, shuffle)
     if y is not None:
         return Rows(X, y, sample_weight, batch_size, shuffle)
     if hasattr(X, "__array__") or not (callable(X) or isinstance(X, Iterable)):

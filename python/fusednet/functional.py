@@ -218,6 +218,8 @@ def _loss(name: str, y_pred: ArrayLike, y_true: ArrayLike, parameter: float = 1.
 
 def _floating(name: str, data: ArrayLike) -> NDArray[Any]:
     array = numeric(data, name)
+    if array.dtype == np.float16:
+        return array.astype(np.float32)
     return array if array.dtype == np.float32 else array.astype(np.float64, copy=False)
 
 

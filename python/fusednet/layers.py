@@ -304,7 +304,7 @@ class Neuron(Dense):
         if row.ndim != 1 or row.size == 0:
             raise ValueError(f"weights must have the shape (in_features,), not {row.shape}")
         if dtype is None:
-            dtype = "float32" if row.dtype == np.float32 else "float64"
+            dtype = "float32" if row.dtype in (np.float16, np.float32) else "float64"
         column = row.reshape(-1, 1).astype(dtype_name(dtype))
         self._assemble(column, np.array([bias]), choice("activation", activation, ACTIVATIONS))
 

@@ -207,7 +207,7 @@ class _Job:
 
     def __call__(self) -> Result:
         try:
-            return training.train(self._run, self.epochs, lambda: nullcontext(self))
+            return training.train(self._run, self.epochs, lambda run: nullcontext(self))
         except DivergenceError as error:
             return DivergenceError(f"network {self.index}: {error}")
         except Exception as error:

@@ -130,9 +130,12 @@ class Network(NetworkBase, Exports):
         Parameters
         ----------
         X : array-like of shape (n, in_features), iterable of batches, or callable
-            The inputs. Or batches, tuples ``(X, y)`` or ``(X, y, sample_weight)``: an iterable of them that
-            can be run through anew each epoch, or a callable without arguments that returns an iterable for
-            each epoch. Then `batch_size` and `shuffle` have no effect.
+            The inputs. A memory map, as of ``numpy.load(..., mmap_mode="r")``, is read chunk by chunk,
+            ahead of the training, and takes little resident memory however large the file is. Or batches,
+            tuples ``(X, y)`` or ``(X, y, sample_weight)``: an iterable of them that can be run through anew
+            each epoch, or a callable without arguments that returns an iterable for each epoch. Then
+            `batch_size` and `shuffle` have no effect. Unless they are in a list or tuple, a thread takes and
+            copies the next batch while the present one trains, and a generator is closed at the end.
         y : array-like of shape (n, out_features), or (n,) for one output or class labels
             The targets; left out with batches.
         epochs : int, default 10
@@ -146,7 +149,8 @@ class Network(NetworkBase, Exports):
         sample_weight : array-like of shape (n,), optional
             Weights wᵢ ≥ 0 of the samples: a batch's loss is Σ wᵢ Lᵢ / Σ wᵢ.
         shuffle : bool, default True
-            Whether each epoch takes the samples in a new random order.
+            Whether each epoch takes the samples in a new random order. Of a memory map of more than 32 MiB,
+            blocks of half a MiB are shuffled, then the rows of each 32 MiB of them.
         callbacks : iterable of Callback
             Code to run on the way; see `fusednet.callbacks`.
         metrics : dict of str to callable ``f(y_true, y_pred) -> float``, optional

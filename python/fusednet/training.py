@@ -55,33 +55,41 @@ def fit(
     resume: str | os.PathLike[str] | None,
 ) -> History:
     """Train `net`: see `Network.fit`."""
-    epochs = integer("epochs", epochs)
-    batch_size = integer("batch_size", batch_size)
+    epochs, batch_size, optimizer = check_arguments(epochs, batch_size, optimizer)
+    source = make_source(X, y, sample_weight, batch_size, shuffle, epochs)
+    scores = Scores(source, validation_data, metrics or {})
+    run = Run(net, optimizer, source, scores, Hooks(callbacks))
+    return train(run, epochs, progress_bar(epochs, progress), resume)
+
+
+def check_arguments(epochs: int, batch_size: int, optimizer: Optimizer | None) -> tuple[int, int, Optimizer]:
+    """Return what `fit` takes, checked, with the default optimizer in place of None."""
     optimizer = SGD(0.01) if optimizer is None else optimizer
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be an optimizer such as fn.SGD(0.01), not {optimizer!r}")
-    hooks = Hooks(callbacks)
-    source = make_source(X, y, sample_weight, batch_size, shuffle, epochs)
-    scores = Scores(source, validation_data, metrics or {})
+    return integer("epochs", epochs), integer("batch_size", batch_size), optimizer
 
-    run = Run(net, optimizer, source, scores, hooks)
-    return train(run, epochs, lambda: ProgressBar(epochs, run.epochs_done, source.samples, progress), resume)
+
+def progress_bar(epochs: int, shown: bool) -> Callable[[Run], AbstractContextManager[Progress]]:
+    """Return what makes the progress bar of a run once it is known how far that is."""
+    return lambda run: ProgressBar(epochs, run.epochs_done, run.source.samples, shown)
 
 
 def train(
     run: Run,
     epochs: int,
-    make_bar: Callable[[], AbstractContextManager[Progress]],
+    make_bar: Callable[[Run], AbstractContextManager[Progress]],
     resume: str | os.PathLike[str] | None = None,
 ) -> History:
-    """Go through a whole training."""
+    """Run the epochs; what `fit`, `fit_many` and `fusednet.distributed` share."""
     net, hooks, start = run.net, run.hooks, _State(run.net, run.optimizer)
     states = _begin(run, epochs, resume)
     try:
         hooks.run("on_train_begin", net)
         if states is not None:
             hooks.load_states(states)
-        with make_bar() as bar:
+        run.epochs_done = net.history.epochs  # which ranks that share a training may know only now
+        with make_bar(run) as bar:
             _train(run, start, epochs, bar)
         hooks.run("on_train_end", net)
     except BaseException as error:

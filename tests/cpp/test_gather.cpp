@@ -107,6 +107,20 @@ TEST_CASE_TEMPLATE("every type at every stride", T, float, double) {
     check_all_strides<double, T>(DType::float64);
 }
 
+TEST_CASE_TEMPLATE("every kind of half-precision number", T, float, double) {
+    // 1, −2, the largest; the smallest normal and subnormal; −0; infinity and NaN.
+    const std::vector<std::uint16_t> bits = {0x3c00, 0xc000, 0x7bff, 0x0400, 0x0001, 0x8000, 0x7c00, 0xfe00};
+    const std::vector<double> expected = {1.0, -2.0, 65504.0, 0x1p-14, 0x1p-24, -0.0};
+    std::vector<T> out(bits.size());
+    gather_rows(column(bits, DType::float16), {nullptr, 0, 6}, out.data(), 1, "X");
+    for (std::size_t i = 0; i < 6; ++i) CHECK(static_cast<double>(out[i]) == expected[i]);
+    CHECK(std::signbit(out[5]));
+    for (const std::size_t i : {6, 7}) {
+        CHECK_THROWS_AS(gather_rows(column(bits, DType::float16), {nullptr, i, 1}, out.data(), 1, "X"),
+                        std::invalid_argument);
+    }
+}
+
 TEST_CASE("values that are not finite, or do not fit, are named by row and column") {
     std::vector<double> values = {1, 2, 3, 4, 5, 6};
     const InputMatrix x = {values.data(), DType::float64, 3, 2, 16, 8};
