@@ -96,7 +96,7 @@ def test_the_generator_is_closed_when_one_batch_is_no_batch():
     assert batches.closed.is_set()
 
 
-def test_ctrl_c_ends_the_wait_for_a_batch():
+def test_ctrl_c_ends_the_wait_for_a_batch(ctrl_c):
     closed = threading.Event()
 
     def batches():

@@ -147,7 +147,7 @@ def test_ctrl_c_loses_no_epoch(path, every):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal to itself")
-def test_ctrl_c_within_an_epoch(path, monkeypatch):
+def test_ctrl_c_within_an_epoch(path, monkeypatch, ctrl_c):
     class CtrlC(fn.Callback):
         def on_epoch_begin(self, net, epoch):
             if epoch == 6:
@@ -155,11 +155,7 @@ def test_ctrl_c_within_an_epoch(path, monkeypatch):
 
     def train_epoch_and_ctrl_c(*arguments):
         train_epoch(*arguments)
-        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            signal.raise_signal(signal.SIGINT)
-        finally:
-            signal.signal(signal.SIGINT, handler)
+        signal.raise_signal(signal.SIGINT)
 
     train_epoch = _sources.Rows.train_epoch
     reference, net = network(), network(seed=3)

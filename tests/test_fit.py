@@ -388,14 +388,6 @@ def test_a_single_step_may_diverge_only_before_its_update():
 # Ctrl-C
 
 
-@pytest.fixture
-def ctrl_c():
-    """Let SIGINT raise KeyboardInterrupt even where a shell started the tests in the background."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, handler)
-
-
 class Interrupt(fn.Callback):
     def on_epoch_begin(self, net, epoch):
         if epoch == 2:
