@@ -72,7 +72,7 @@ FUSEDNET_INLINE Vec<T> clamp_below(Vec<T> x, T low) {
 
 template <class T>
 FUSEDNET_INLINE Vec<T> clamp_above(Vec<T> x, T high) {
-    return broadcast(high) < x ? broadcast(high) : x;
+    return smaller(broadcast(high), x);
 }
 
 template <class T>

@@ -22,8 +22,6 @@ FUSEDNET_INLINE void with_count(size_t count, const Body& body) {
     }
 }
 
-constexpr size_t at_most(size_t n, size_t limit) { return n < limit ? n : limit; }
-
 // Cuts m rows into ⌈m / tile_rows⌉ tiles of nearly equal height: 16 rows are 8 + 8, not 12 + 4.
 template <class Body>
 FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
@@ -35,29 +33,31 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
     }
 }
 
-// C (m, vectors) = start + A (m, depth) · B (depth, vectors), in blocks of the depth. With a panel, the first tile
-// copies B there and the others use the copy.
-template <bool far, size_t vectors, class T, class Next>
+// C (m, vectors) = start + A (m, depth) · B (depth, vectors), in blocks of so many rows of B. Without a panel, B is
+// used where it lies. Else the first tile leaves a copy of each block there for the others, or, where b is null,
+// fill(first, block) puts the block there.
+template <size_t rows, bool far, size_t vectors, class T, class Fill, class Next>
 void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, size_t depth, const T* start, T* c,
-                   size_t ldc, T final_floor, T* panel, Next next) {
+                   size_t ldc, T final_floor, T* panel, Fill fill, Next next) {
     constexpr size_t width = vectors * lanes<T>;
-    for (size_t p = 0; p < depth; p += depth_block) {
-        const size_t block = at_most(depth - p, depth_block);
+    for (size_t p = 0; p < depth; p += rows) {
+        const size_t block = at_most(depth - p, rows);
         Prefetch<T> lines;
         if constexpr (far) lines = next(p, block, (m + tile_rows - 1) / tile_rows * block);
         Prefetch<T>* ahead = &lines;
+        if (b == nullptr) fill(p, block);
         for_each_row_tile(m, [=](size_t i, auto height) {
             const T* first = p == 0 ? start : nullptr;
             const T floor = p + block == depth ? final_floor : no_floor<T>;
             if (panel == nullptr) {
                 product_tile<false, far, height.n, vectors, T>(a + i * lda + p, lda, b + p * ldb, ldb, block, first,
                                                                c + i * ldc, ldc, floor, nullptr, ahead);
-            } else if (i == 0) {
+            } else if (i == 0 && b != nullptr) {
                 product_tile<true, far, height.n, vectors, T>(a + p, lda, b + p * ldb, ldb, block, first, c, ldc, floor,
-                                                              panel + p * width, ahead);
+                                                              panel, ahead);
             } else {
-                product_tile<false, far, height.n, vectors, T>(a + i * lda + p, lda, panel + p * width, width, block,
-                                                               first, c + i * ldc, ldc, floor, nullptr, ahead);
+                product_tile<false, far, height.n, vectors, T>(a + i * lda + p, lda, panel, width, block, first,
+                                                               c + i * ldc, ldc, floor, nullptr, ahead);
             }
         });
     }
@@ -116,14 +116,16 @@ void dense_forward(const DenseForward<T>& f) {
         finish(0, 1, j);
     }
     const bool far = is_far<T>(f.k, f.ldw);
-    const bool packing = f.m > tile_rows && (far || conflicting_stride<T>(f.ldw, at_most(f.k, depth_block)));
+    const bool packing = f.m > tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
     for (T start[panel_columns<T>]; j < f.n; j += panel_columns<T>) {
         const Panel<T> panel(f.n - j);
         for (size_t i = 0; i < panel.width; ++i)
             start[i] = f.bias != nullptr && i < panel.columns ? f.bias[j + i] : T(0);
         const T* w = f.w + j;
         const bool whole = panel.width == panel.columns;
-        if (!whole) pack_columns(w, f.ldw, f.k, panel.columns, f.panel, panel.width);
+        const auto fill = [&](size_t p, size_t block) {
+            pack_columns(w + p * f.ldw, f.ldw, block, panel.columns, f.panel, panel.width);
+        };
         // A block of the depth at a time: of rows that are powers of two apart, the second-level cache holds few.
         const auto ahead = [&](size_t p, size_t block, size_t steps) {
             const size_t q = p + block;
@@ -132,9 +134,9 @@ void dense_forward(const DenseForward<T>& f) {
             return Prefetch<T>(w + panel.columns, f.ldw, at_most(f.k, depth_block), next.columns, steps);
         };
         with_panel<T>(panel, far, [&](auto vectors, auto from_far) {
-            product_panel<from_far.n, vectors.n, T>(f.x, f.ldx, whole ? w : f.panel, whole ? f.ldw : panel.width, f.m,
-                                                    f.k, start, f.y + j, f.ldy, floor,
-                                                    whole && packing ? f.panel : nullptr, ahead);
+            product_panel<depth_block, from_far.n, vectors.n, T>(f.x, f.ldx, whole ? w : nullptr, f.ldw, f.m, f.k,
+                                                                 start, f.y + j, f.ldy, floor,
+                                                                 !whole || packing ? f.panel : nullptr, fill, ahead);
         });
         finish(j, f.m, panel.width);
     }
@@ -144,12 +146,19 @@ template <class T>
 void input_gradient(const InputGradient<T>& g) {
     const auto finish = [&g](size_t column, size_t columns) {
         if (g.saved == nullptr) return;
+        T* dx = g.dx + column;
         const T* mask = g.mask != nullptr ? g.mask + column : nullptr;
-        differentiate_block(g.activation, g.saved + column, mask, g.lds, g.dx + column, g.lddx, g.m, columns);
+        differentiate_block(g.activation, g.saved + column, mask, g.lds, dx, g.lddx, g.m, columns,
+                            [=](size_t i, size_t j, auto access) { return access.load(dx + i * g.lddx + j); });
     };
     if (g.k == 1 && g.lddx == 1) {  // W is one row: each row of dX is a dot product
         dot_rows(g.dz, g.lddz, g.w, g.m, g.n, T(0), g.dx, g.lddx);
         return finish(0, 1);
+    }
+    if (g.n == 1 && g.ldw == 1 && g.saved != nullptr) {  // W is one column: nothing to add up
+        return differentiate_block(
+            g.activation, g.saved, g.mask, g.lds, g.dx, g.lddx, g.m, g.k,
+            [=](size_t i, size_t j, auto access) { return broadcast(g.dz[i * g.lddz]) * access.load(g.w + j); });
     }
     const T start[panel_columns<T>] = {};
     const bool far = is_far<T>(g.k, g.ldw);
@@ -159,10 +168,12 @@ void input_gradient(const InputGradient<T>& g) {
         const auto ahead = [&](size_t p, size_t block, size_t steps) {
             return Prefetch<T>(g.w + (j + panel.columns) * g.ldw + p, g.ldw, next.columns, block, steps);
         };
-        pack_transposed(g.w + j * g.ldw, g.ldw, g.n, panel.columns, g.panel, panel.width);
+        const auto fill = [&](size_t p, size_t block) {
+            pack_transposed(g.w + j * g.ldw + p, g.ldw, block, panel.columns, g.panel, panel.width);
+        };
         with_panel<T>(panel, far, [&](auto vectors, auto from_far) {
-            product_panel<from_far.n, vectors.n, T>(g.dz, g.lddz, g.panel, panel.width, g.m, g.n, start, g.dx + j,
-                                                    g.lddx, no_floor<T>, nullptr, ahead);
+            product_panel<transposed_block<T>, from_far.n, vectors.n, T>(
+                g.dz, g.lddz, nullptr, 0, g.m, g.n, start, g.dx + j, g.lddx, no_floor<T>, g.panel, fill, ahead);
         });
         finish(j, panel.width);
     }

@@ -6,14 +6,23 @@
 
 namespace fusednet::FUSEDNET_SET {
 
-constexpr size_t tile_vectors = 2;  // columns of a register tile, and of a panel
+constexpr size_t tile_vectors = 2;                     // columns of a register tile, and of a panel
+constexpr size_t depth_block = 256;                    // rows of a panel: it and rows of A stay in the L1 cache
+constexpr size_t first_level_cache = size_t{1} << 15;  // bytes, or more
+constexpr size_t cache_line = 64;                      // bytes
+
+constexpr size_t at_most(size_t n, size_t limit) { return n < limit ? n : limit; }
 
 template <class T>
 constexpr size_t panel_columns = tile_vectors * lanes<T>;
 
+// The depth of a block of W that is transposed: with what it comes from it stays in the first-level cache.
+template <class T>
+constexpr size_t transposed_block = at_most(depth_block, first_level_cache / (2 * panel_columns<T> * sizeof(T)));
+
 template <class T>
 size_t panel_size(size_t depth) {
-    return depth * panel_columns<T>;
+    return at_most(depth, depth_block) * panel_columns<T>;
 }
 
 // The next panel of what remains: its columns, and those rounded up to whole vectors.
@@ -21,17 +30,8 @@ template <class T>
 struct Panel {
     size_t columns, width;
     explicit FUSEDNET_INLINE Panel(size_t remaining)
-        : columns(remaining < panel_columns<T> ? remaining : panel_columns<T>),
-          width((columns + lanes<T> - 1) / lanes<T> * lanes<T>) {}
+        : columns(at_most(remaining, panel_columns<T>)), width((columns + lanes<T> - 1) / lanes<T> * lanes<T>) {}
 };
-
-// Rows a multiple of a power of two apart share cache sets: whether a panel of so many overfills them, in a first-level
-// cache of 64 sets of 8 lines.
-template <class T>
-FUSEDNET_INLINE bool conflicting_stride(size_t ld, size_t rows) {
-    const size_t lines = ld * sizeof(T) / 64, power = lines & -lines;
-    return ld * sizeof(T) % 64 == 0 && rows * power > 64 * 8;
-}
 
 // panel (depth, width) = the first `columns` columns of w (depth, ldw), zeros beyond.
 template <class T>
@@ -101,7 +101,7 @@ public:
     // Spreads the bursts over so many steps of depth.
     Prefetch(const T* block, size_t ld, size_t rows, size_t columns, size_t steps)
         : row_(block), ld_(ld), rows_(rows), columns_(columns) {
-        constexpr size_t line = 64 / sizeof(T);
+        constexpr size_t line = cache_line / sizeof(T);
         const size_t lines = rows * ((columns + line - 1) / line);
         if (lines > 0) interval_ = steps * burst / lines > 0 ? steps * burst / lines : 1;
     }
@@ -112,8 +112,8 @@ public:
     FUSEDNET_INLINE void next() {
         for (size_t i = 0; i < burst && rows_ > 0; ++i) {
             // The last element of a line's length: rows that start amid a line reach into one more.
-            __builtin_prefetch(row_ + column_ + (64 / sizeof(T) - 1), 0, 2);
-            column_ += 64 / sizeof(T);
+            __builtin_prefetch(row_ + column_ + (cache_line / sizeof(T) - 1), 0, 2);
+            column_ += cache_line / sizeof(T);
             if (column_ >= columns_) {
                 column_ = 0;
                 row_ += ld_;

@@ -11,7 +11,8 @@ namespace fusednet::FUSEDNET_SET {
 
 constexpr size_t tile_rows = FUSEDNET_TILE_ROWS;
 constexpr size_t row_vectors = FUSEDNET_ROW_VECTORS;  // for a single row: enough chains to hide the latency
-constexpr size_t depth_block = 256;                   // of B rows per pass: a panel and rows of A stay in the L1 cache
+
+constexpr size_t packing_lead = 8;  // rows of B that come from the L2 cache while those before them are packed
 
 template <class T>
 constexpr T no_floor = -static_cast<T>(__builtin_inf());
@@ -35,7 +36,12 @@ FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb
                 line[v] = load(b + v * lanes<T>);
                 if constexpr (packing) store(panel + v * lanes<T>, line[v]);
             }
-            if constexpr (packing) panel += vectors * lanes<T>;
+            if constexpr (packing) {
+                panel += vectors * lanes<T>;
+#pragma GCC unroll 2
+                for (size_t j = 0; j < vectors * lanes<T>; j += cache_line / sizeof(T))
+                    __builtin_prefetch(b + packing_lead * ldb + j);
+            }
 #pragma GCC unroll 16
             for (size_t i = 0; i < rows; ++i) {
                 const Vec<T> x = broadcast(across ? base[0][i] : base[i / 3][i % 3 * lda]);

@@ -61,10 +61,9 @@ struct TanhPieces {
 // have the place of [14, 16), which none need: beyond 10, tanh is 1.
 FUSEDNET_INLINE Vec<float> tanh_by_pieces(Vec<float> x) {
     using P = TanhPieces;
-    const Vec<float> saturated = broadcast(10.0f);
     const Ints<float> sign = bits<float>(x) & bits<float>(broadcast(-0.0f));
     const Vec<float> size = (Vec<float>)(bits<float>(x) ^ sign);
-    const Vec<float> bounded = saturated < size ? saturated : size;
+    const Vec<float> bounded = smaller(broadcast(10.0f), size);
     constexpr Int<float> below_first = 0x3d7fffff;  // the number before 1/16
     const Ints<float> pattern = bits<float>(bounded), first = broadcast_int<float>(below_first);
     const Ints<float> piece = (pattern > first ? pattern : first) >> 21;
