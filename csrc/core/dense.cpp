@@ -56,7 +56,7 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
         k.dense_forward({x + b.row * ldx, ldx, layer.w + b.column, layer.out,
                          layer.has_bias ? layer.b + b.column : nullptr, y + offset, ldy,
                          derivative != nullptr ? derivative + offset : nullptr, b.rows, layer.in, b.columns, f,
-                         scratch.panel(worker)});
+                         scratch.panel(worker), scratch.rows_ahead(worker)});
     });
     if (f == Activation::softmax) {
         const Blocks rows(m, block_rows, 1, 1, team.size());
@@ -95,7 +95,7 @@ void input_gradient(const DenseLayer<T>& layer, const T* dz, std::size_t lddz, T
         const std::size_t offset = b.row * lddx + b.column;
         k.input_gradient({dz + b.row * lddz, lddz, layer.w + b.column * layer.out, layer.out, dx + offset, lddx,
                           saved != nullptr ? saved + offset : nullptr, mask != nullptr ? mask + offset : nullptr, lddx,
-                          b.rows, b.columns, layer.out, below, scratch.panel(worker)});
+                          b.rows, b.columns, layer.out, below, scratch.panel(worker), scratch.rows_ahead(worker)});
     });
 }
 
@@ -113,7 +113,8 @@ void parameter_gradient(const DenseLayer<T>& layer, const T* x, std::size_t ldx,
         const Block b = blocks[task];
         const std::size_t offset = b.row * layer.out + b.column;
         k.weight_gradient({x + b.row, ldx, dz + b.column, lddz, layer.w + offset, out + offset, layer.out, m, b.rows,
-                           b.columns, factors.gradient, factors.weight, scratch.panel(worker)});
+                           b.columns, factors.gradient, factors.weight, scratch.panel(worker),
+                           scratch.rows_ahead(worker)});
         if (b.row == 0 && layer.has_bias) {
             k.bias_gradient({dz + b.column, lddz, layer.b + b.column, out_bias + b.column, m, b.columns,
                              factors.gradient, factors.bias});

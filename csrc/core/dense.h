@@ -33,13 +33,16 @@ std::size_t leading_dimension(std::size_t columns) {
     return padded * sizeof(T) % 1024 == 0 ? padded + lanes : padded;
 }
 
-// Scratch of the team: panel(worker) has room for kernels<T>().panel_size(depth) elements.
+// Scratch of the team: panel(worker) has room for kernels<T>().panel_size(depth) elements. The rows to read ahead are
+// the caller's: it is worker 0.
 template <class T>
 struct Scratch {
     T* panels;
     std::size_t size;
+    ReadAhead* ahead;
 
     T* panel(std::size_t worker) const { return panels + worker * size; }
+    ReadAhead* rows_ahead(std::size_t worker) const { return worker == 0 ? ahead : nullptr; }
 };
 
 // y = f(x·W + b); softmax is applied by rows. `derivative` receives f'(z) where the activation stores it, else null.

@@ -155,6 +155,13 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
     }
 }
 
+ReadAhead read_ahead(const InputMatrix& source, const RowSelection& rows) {
+    const auto size = with_type(source.dtype, [](auto tag) { return static_cast<std::ptrdiff_t>(sizeof tag); });
+    if (source.column_stride != size) return {};
+    return {static_cast<const char*>(source.data),          source.row_stride, rows.index, rows.first, rows.count,
+            source.columns * static_cast<std::size_t>(size)};
+}
+
 void gather_labels(const InputMatrix& source, const RowSelection& rows, std::int32_t* out, std::size_t classes) {
     with_type(source.dtype, [&](auto tag) {
         using S = decltype(tag);

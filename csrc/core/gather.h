@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/matrix_view.h"
+#include "kernels/kernel_table.h"
 
 namespace fusednet {
 
@@ -12,8 +13,16 @@ struct RowSelection {
     const std::int64_t* index;
     std::size_t first, count;
 
+    // The rows that come after these: so many at most, of those that remain.
+    RowSelection following(std::size_t remaining, std::size_t most) const {
+        return {index != nullptr ? index + count : nullptr, first + count, remaining < most ? remaining : most};
+    }
+
     std::size_t row(std::size_t i) const { return index != nullptr ? static_cast<std::size_t>(index[i]) : first + i; }
 };
+
+// These rows of a matrix, for the products to read ahead; none where a row is not in one piece.
+ReadAhead read_ahead(const InputMatrix& source, const RowSelection&);
 
 struct Range {
     double low, high;

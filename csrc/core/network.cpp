@@ -66,6 +66,7 @@ template <class T>
 void Network<T>::reserve(std::size_t rows, std::size_t targets, const Team& team) {
     workspace_.reserve(layers_, dropout_, std::max(targets, outputs()), rows);
     workspace_.reserve_panels(layers_, team.size());
+    workspace_.ahead = {};
 }
 
 template <class T>
@@ -323,6 +324,7 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
     double total = 0, total_weight = 0;
     for (std::size_t first = 0; first < count; first += batch) {
         const RowSelection rows{order != nullptr ? order + first : nullptr, first, std::min(batch, count - first)};
+        workspace_.ahead = read_ahead(samples.x, rows.following(count - first - rows.count, batch));
         const StepResult r = step(samples, rows, &optimizer, true, team);
         const double share = config_.scikit_learn ? static_cast<double>(rows.count) : r.weight;
         total += r.loss * share;

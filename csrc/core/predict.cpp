@@ -73,11 +73,19 @@ struct TileOutput {
     std::size_t ld;
 };
 
+// The rows of a tile, and those that this thread is likely to read after them.
+struct Tile {
+    std::size_t index;
+    RowSelection rows, next;
+};
+
 // One tile through all layers.
 template <class T>
-TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const InputMatrix& x, const RowSelection& rows,
+TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const InputMatrix& x, const Tile& tile,
                            bool logits) {
     const Team alone(1);
+    const RowSelection& rows = tile.rows;
+    ReadAhead ahead = read_ahead(x, tile.next);
     Arena<T>& arena = Arena<T>::of_thread(layers, rows.count);
     T* from = arena.a;
     T* to = arena.b;
@@ -86,24 +94,26 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
     for (const DenseLayer<T>& l : layers) {
         const std::size_t ldy = leading_dimension<T>(l.out);
         dense_forward<T>(l, from, ld, to, nullptr, ldy, rows.count, logits && &l == &layers.back(), alone,
-                         {arena.panel, 0});
+                         {arena.panel, 0, &ahead});
         std::swap(from, to);
         ld = ldy;
     }
     return {from, ld};
 }
 
-// Runs body(task) over the tiles; what one throws is thrown again here when all are done.
+// Runs body(Tile) over the tiles; what one throws is thrown again here when all are done.
 template <class Body>
 void for_each_tile(std::size_t rows, double flops, Body body) {
     const std::size_t tiles = (rows + tile_rows - 1) / tile_rows;
-    if (tiles == 1) return body(RowSelection{nullptr, 0, rows}, 0);
+    const auto select = [&](std::size_t tile) {
+        const std::size_t first = std::min(tile * tile_rows, rows);
+        return RowSelection{nullptr, first, std::min(tile_rows, rows - first)};
+    };
+    if (tiles == 1) return body(Tile{0, select(0), select(1)});
     const Team team(threads_for(flops));
     FirstError error;
     team.run(tiles, [&](std::size_t tile, std::size_t) {
-        error.guard(tile, [&] {
-            body(RowSelection{nullptr, tile * tile_rows, std::min(tile_rows, rows - tile * tile_rows)}, tile);
-        });
+        error.guard(tile, [&] { body(Tile{tile, select(tile), select(tile + team.size())}); });
     });
     error.rethrow();
 }
@@ -120,8 +130,9 @@ double forward_flops(const std::vector<DenseLayer<T>>& layers, std::size_t rows)
 template <class T>
 void Network<T>::predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride,
                          bool logits) const {
-    for_each_tile(x.rows, forward_flops(layers_, x.rows), [&](const RowSelection& rows, std::size_t) {
-        const TileOutput<T> y = predict_tile(layers_, x, rows, logits);
+    for_each_tile(x.rows, forward_flops(layers_, x.rows), [&](const Tile& tile) {
+        const RowSelection& rows = tile.rows;
+        const TileOutput<T> y = predict_tile(layers_, x, tile, logits);
         for (std::size_t i = 0; i < rows.count; ++i) {
             T* row = out + static_cast<std::ptrdiff_t>(rows.row(i)) * row_stride;
             for (std::size_t j = 0; j < outputs(); ++j) {
@@ -144,8 +155,9 @@ double Network<T>::loss(const Samples& samples) const {
                                                               {gradient.data(), n, outputs(), outputs()});
     }
     std::vector<double> losses(tiles), weights(tiles);
-    for_each_tile(n, forward_flops(layers_, n), [&](const RowSelection& rows, std::size_t tile) {
-        const TileOutput<T> y = predict_tile(layers_, samples.x, rows, takes_logits(config_.loss));
+    for_each_tile(n, forward_flops(layers_, n), [&](const Tile& tile) {
+        const RowSelection& rows = tile.rows;
+        const TileOutput<T> y = predict_tile(layers_, samples.x, tile, takes_logits(config_.loss));
         const std::size_t ldt = leading_dimension<T>(columns);
         std::vector<T> target(samples.labels ? 0 : rows.count * ldt), weight(samples.weight.empty() ? 0 : rows.count);
         std::vector<std::int32_t> label(samples.labels ? rows.count : 0);
@@ -154,13 +166,13 @@ double Network<T>::loss(const Samples& samples) const {
         } else {
             gather_targets(samples.y, rows, target.data(), ldt, config_.loss);
         }
-        weights[tile] = static_cast<double>(rows.count);
+        weights[tile.index] = static_cast<double>(rows.count);
         if (!samples.weight.empty()) {
             gather_weights(samples.weight, rows, weight.data(), config_.scikit_learn);
-            weights[tile] = 0;
-            for (const T w : weight) weights[tile] += static_cast<double>(w);
+            weights[tile.index] = 0;
+            for (const T w : weight) weights[tile.index] += static_cast<double>(w);
         }
-        losses[tile] = kernels<T>().loss(
+        losses[tile.index] = kernels<T>().loss(
             {config_.loss, config_.loss_parameter, y.data, y.ld, samples.labels ? nullptr : target.data(), ldt,
              samples.labels ? label.data() : nullptr, samples.weight.empty() ? nullptr : weight.data(), nullptr, 0,
              rows.count, outputs(), 0.0, clip()});

@@ -38,6 +38,7 @@ struct Workspace {
     std::int32_t* label = nullptr;
     T* weight = nullptr;
     double* partial_loss = nullptr;
+    ReadAhead ahead;  // of the inputs of the next step
 
     // Makes room for a batch; keeps what it has where that is enough. Throws std::bad_alloc, and is then empty.
     void reserve(const std::vector<DenseLayer<T>>& net, const std::vector<double>& dropout, std::size_t targets,
@@ -67,7 +68,7 @@ struct Workspace {
         panels_ = Buffer<T>(workers * panel_size_);
     }
 
-    Scratch<T> scratch() const { return {panels_.data(), panel_size_}; }
+    Scratch<T> scratch() { return {panels_.data(), panel_size_, &ahead}; }
 
 private:
     // Assigns the views; with a null base it only counts.

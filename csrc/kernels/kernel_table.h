@@ -37,6 +37,17 @@ enum class UpdateRule : int {
     inner_adam
 };
 
+// Rows that somebody will read next. The products bring them into the second-level cache on the way, a few lines at a
+// time, and take them off.
+struct ReadAhead {
+    const char* data = nullptr;           // of row 0
+    std::ptrdiff_t row_stride = 0;        // bytes
+    const std::int64_t* index = nullptr;  // the rows' numbers; null: first, first + 1, …
+    std::size_t first = 0, rows = 0, row_bytes = 0;
+    const char* line = nullptr;  // the next one, of a row that ends at `end`
+    const char* end = nullptr;
+};
+
 // Y (m, n) = f(X (m, k) · W (k, n) + b). Rows of Y (and of `derivative`) have room for n rounded up to whole vectors.
 template <class T>
 struct DenseForward {
@@ -51,6 +62,7 @@ struct DenseForward {
     std::size_t m, k, n;
     Activation activation;  // softmax is applied by rows, through KernelTable::softmax
     T* panel;               // scratch of KernelTable::panel_size(k) elements
+    ReadAhead* ahead = nullptr;
 };
 
 // dX (m, k) = (dZ (m, n) · W (k, n)ᵀ) ∘ f'(saved) ∘ mask. Rows of dX have room for whole vectors.
@@ -68,6 +80,7 @@ struct InputGradient {
     std::size_t m, k, n;
     Activation activation;
     T* panel;  // scratch of KernelTable::panel_size(n) elements
+    ReadAhead* ahead = nullptr;
 };
 
 // out (k, n) = gradient_factor · X (m, k)ᵀ · dZ (m, n) + weight_factor · W (k, n). `out` may be W itself: a fused
@@ -84,6 +97,7 @@ struct WeightGradient {
     std::size_t m, k, n;
     T gradient_factor, weight_factor;
     T* scratch;  // of KernelTable::weight_scratch(m, n) elements
+    ReadAhead* ahead = nullptr;
 };
 
 // out (n) = gradient_factor · Σ_rows dZ (m, n) + bias_factor · b (n). `out` may be b itself.

@@ -38,7 +38,7 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
 // fill(first, block) puts the block there.
 template <size_t rows, bool far, size_t vectors, class T, class Fill, class Next>
 void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, size_t depth, const T* start, T* c,
-                   size_t ldc, T final_floor, T* panel, Fill fill, Next next) {
+                   size_t ldc, T final_floor, T* panel, Fill fill, Next next, ReadAhead* rows_ahead) {
     constexpr size_t width = vectors * lanes<T>;
     for (size_t p = 0; p < depth; p += rows) {
         const size_t block = at_most(depth - p, rows);
@@ -49,6 +49,7 @@ void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, siz
         for_each_row_tile(m, [=](size_t i, auto height) {
             const T* first = p == 0 ? start : nullptr;
             const T floor = p + block == depth ? final_floor : no_floor<T>;
+            read_ahead(rows_ahead);
             if (panel == nullptr) {
                 product_tile<false, far, height.n, vectors, T>(a + i * lda + p, lda, b + p * ldb, ldb, block, first,
                                                                c + i * ldc, ldc, floor, nullptr, ahead);
@@ -134,9 +135,9 @@ void dense_forward(const DenseForward<T>& f) {
             return Prefetch<T>(w + panel.columns, f.ldw, at_most(f.k, depth_block), next.columns, steps);
         };
         with_panel<T>(panel, far, [&](auto vectors, auto from_far) {
-            product_panel<depth_block, from_far.n, vectors.n, T>(f.x, f.ldx, whole ? w : nullptr, f.ldw, f.m, f.k,
-                                                                 start, f.y + j, f.ldy, floor,
-                                                                 !whole || packing ? f.panel : nullptr, fill, ahead);
+            product_panel<depth_block, from_far.n, vectors.n, T>(
+                f.x, f.ldx, whole ? w : nullptr, f.ldw, f.m, f.k, start, f.y + j, f.ldy, floor,
+                !whole || packing ? f.panel : nullptr, fill, ahead, f.ahead);
         });
         finish(j, f.m, panel.width);
     }
@@ -172,8 +173,9 @@ void input_gradient(const InputGradient<T>& g) {
             pack_transposed(g.w + j * g.ldw + p, g.ldw, block, panel.columns, g.panel, panel.width);
         };
         with_panel<T>(panel, far, [&](auto vectors, auto from_far) {
-            product_panel<transposed_block<T>, from_far.n, vectors.n, T>(
-                g.dz, g.lddz, nullptr, 0, g.m, g.n, start, g.dx + j, g.lddx, no_floor<T>, g.panel, fill, ahead);
+            product_panel<transposed_block<T>, from_far.n, vectors.n, T>(g.dz, g.lddz, nullptr, 0, g.m, g.n, start,
+                                                                         g.dx + j, g.lddx, no_floor<T>, g.panel, fill,
+                                                                         ahead, g.ahead);
         });
         finish(j, panel.width);
     }
@@ -220,6 +222,7 @@ void update_rows(const WeightGradient<T>& g) {
             const size_t next = j + panel_columns<T>;
             Prefetch<T> lines(g.out + i * g.ldw + next, g.ldw, far && next < g.n ? height.n : 0, panel_columns<T>, g.m);
             Prefetch<T>* ahead = far ? &lines : nullptr;
+            read_ahead(g.ahead);
             with_count<tile_vectors>(panel.width / lanes<T>, [&](auto vectors) {
                 const size_t offset = i * g.ldw + j;
                 if (packing && i > 0) {

@@ -2,6 +2,7 @@
 // cannot use it in place, and the next one's way into the cache.
 #pragma once
 
+#include "kernel_table.h"
 #include "vec.h"
 
 namespace fusednet::FUSEDNET_SET {
@@ -91,9 +92,28 @@ FUSEDNET_INLINE bool is_far(size_t rows, size_t columns) {
     return rows * columns * sizeof(T) > (size_t{1} << 18);
 }
 
-// The cache lines of a block of memory, brought into the second-level cache while something else is computed. In
-// bursts: the processor has room for a dozen lines on their way and waits when there are more, and one line at a time
-// would interrupt the computation too often.
+// Lines fetched at a time: the processor has room for a dozen on their way and waits when there are more, and one at a
+// time would interrupt the computation too often.
+constexpr size_t burst = 8;
+
+// The next burst of rows to be read.
+inline void read_ahead(ReadAhead* rows) {
+    if (rows == nullptr) return;
+    for (size_t i = 0; i < burst; ++i, rows->line += cache_line) {
+        if (rows->line >= rows->end) {
+            if (rows->rows == 0) return;
+            const auto number = static_cast<std::ptrdiff_t>(rows->index != nullptr ? static_cast<size_t>(*rows->index++)
+                                                                                   : rows->first++);
+            const char* row = rows->data + number * rows->row_stride;
+            rows->line = row - reinterpret_cast<std::uintptr_t>(row) % cache_line;
+            rows->end = row + rows->row_bytes;
+            --rows->rows;
+        }
+        __builtin_prefetch(rows->line, 0, 2);
+    }
+}
+
+// The cache lines of a block of memory, brought into the second-level cache while something else is computed.
 template <class T>
 class Prefetch {
 public:
@@ -123,7 +143,6 @@ public:
     }
 
 private:
-    static constexpr size_t burst = 8;
     const T* row_ = nullptr;
     size_t ld_ = 0, rows_ = 0, columns_ = 0, column_ = 0;
     size_t interval_ = ~size_t{0};
