@@ -13,11 +13,11 @@ namespace {
 
 constexpr std::size_t tile_rows = 128;
 
-// Two activations of a tile and a panel, grown as needed and kept by the thread.
+// Two activations of a tile and a panel for each thread of a team, grown as needed and kept by the thread.
 template <class T>
 class Arena {
 public:
-    static Arena& of_thread(const std::vector<DenseLayer<T>>& layers, std::size_t rows) {
+    static Arena& of_thread(const std::vector<DenseLayer<T>>& layers, std::size_t rows, std::size_t workers) {
         thread_local Arena arena;
         std::size_t widest = leading_dimension<T>(layers.front().in), deepest = 0;
         for (const DenseLayer<T>& l : layers) {
@@ -26,17 +26,19 @@ public:
         }
         constexpr std::size_t line = alignment / sizeof(T);
         const std::size_t side = (rows * widest + 2 * line - 1) / line * line;
-        const std::size_t wanted = 2 * side + kernels<T>().panel_size(deepest) + line;
+        arena.panel_size = (kernels<T>().panel_size(deepest) + line) / line * line;
+        const std::size_t wanted = 2 * side + workers * arena.panel_size;
         if (arena.storage_.size() < wanted) arena.storage_ = Buffer<T>(wanted);
         arena.a = arena.storage_.data();
         arena.b = arena.a + side;
-        arena.panel = arena.b + side;
+        arena.panels = arena.b + side;
         return arena;
     }
 
     T* a = nullptr;
     T* b = nullptr;
-    T* panel = nullptr;
+    T* panels = nullptr;
+    std::size_t panel_size = 0;
 
 private:
     Buffer<T> storage_;
@@ -79,50 +81,60 @@ struct Tile {
     RowSelection rows, next;
 };
 
-// One tile through all layers.
+// One tile through all layers, whose columns a team shares.
 template <class T>
 TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const InputMatrix& x, const Tile& tile,
-                           bool logits) {
-    const Team alone(1);
+                           const Team& team, bool logits) {
     const RowSelection& rows = tile.rows;
     ReadAhead ahead = read_ahead(x, tile.next);
-    Arena<T>& arena = Arena<T>::of_thread(layers, rows.count);
+    Arena<T>& arena = Arena<T>::of_thread(layers, rows.count, team.size());
     T* from = arena.a;
     T* to = arena.b;
     std::size_t ld = leading_dimension<T>(layers.front().in);
     gather_rows(x, rows, from, ld, "X");
     for (const DenseLayer<T>& l : layers) {
         const std::size_t ldy = leading_dimension<T>(l.out);
-        dense_forward<T>(l, from, ld, to, nullptr, ldy, rows.count, logits && &l == &layers.back(), alone,
-                         {arena.panel, 0, &ahead});
+        dense_forward<T>(l, from, ld, to, nullptr, ldy, rows.count, logits && &l == &layers.back(), team,
+                         {arena.panels, arena.panel_size, &ahead});
         std::swap(from, to);
         ld = ldy;
     }
     return {from, ld};
 }
 
-// Runs body(Tile) over the tiles; what one throws is thrown again here when all are done.
+// Runs body(Tile, Team) over the tiles: one a thread, or, where they are fewer than threads, one after the other with
+// all threads. What one throws is thrown again here.
 template <class Body>
-void for_each_tile(std::size_t rows, double flops, Body body) {
+void for_each_tile(std::size_t rows, double cost, Body body) {
     const std::size_t tiles = (rows + tile_rows - 1) / tile_rows;
     const auto select = [&](std::size_t tile) {
         const std::size_t first = std::min(tile * tile_rows, rows);
         return RowSelection{nullptr, first, std::min(tile_rows, rows - first)};
     };
-    if (tiles == 1) return body(Tile{0, select(0), select(1)});
-    const Team team(threads_for(flops));
+    const Team team(threads_for(cost));
+    if (tiles < team.size()) {
+        for (std::size_t tile = 0; tile < tiles; ++tile) body(Tile{tile, select(tile), select(tile + 1)}, team);
+        return;
+    }
+    const Team alone(1);
     FirstError error;
     team.run(tiles, [&](std::size_t tile, std::size_t) {
-        error.guard(tile, [&] { body(Tile{tile, select(tile), select(tile + team.size())}); });
+        error.guard(tile, [&] { body(Tile{tile, select(tile), select(tile + team.size())}, alone); });
     });
     error.rethrow();
 }
 
+// What a prediction costs, in operations of a training step, whose threads wait for each other three times as often as
+// those of a prediction. Beside the products, measured: an element of a layer's output costs as much as 40 operations,
+// a byte of the parameters 16, since a few rows read them all from far away.
 template <class T>
-double forward_flops(const std::vector<DenseLayer<T>>& layers, std::size_t rows) {
-    double flops = 0;
-    for (const DenseLayer<T>& l : layers) flops += l.flops(rows);
-    return flops;
+double prediction_cost(const std::vector<DenseLayer<T>>& layers, std::size_t rows) {
+    double cost = 0;
+    for (const DenseLayer<T>& l : layers) {
+        cost += l.flops(rows) + 40.0 * static_cast<double>(rows * l.out) +
+                16.0 * static_cast<double>(l.parameter_count() * sizeof(T));
+    }
+    return 2 * cost;
 }
 
 }  // namespace
@@ -130,9 +142,9 @@ double forward_flops(const std::vector<DenseLayer<T>>& layers, std::size_t rows)
 template <class T>
 void Network<T>::predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride,
                          bool logits) const {
-    for_each_tile(x.rows, forward_flops(layers_, x.rows), [&](const Tile& tile) {
+    for_each_tile(x.rows, prediction_cost(layers_, x.rows), [&](const Tile& tile, const Team& team) {
         const RowSelection& rows = tile.rows;
-        const TileOutput<T> y = predict_tile(layers_, x, tile, logits);
+        const TileOutput<T> y = predict_tile(layers_, x, tile, team, logits);
         for (std::size_t i = 0; i < rows.count; ++i) {
             T* row = out + static_cast<std::ptrdiff_t>(rows.row(i)) * row_stride;
             for (std::size_t j = 0; j < outputs(); ++j) {
@@ -155,9 +167,9 @@ double Network<T>::loss(const Samples& samples) const {
                                                               {gradient.data(), n, outputs(), outputs()});
     }
     std::vector<double> losses(tiles), weights(tiles);
-    for_each_tile(n, forward_flops(layers_, n), [&](const Tile& tile) {
+    for_each_tile(n, prediction_cost(layers_, n), [&](const Tile& tile, const Team& team) {
         const RowSelection& rows = tile.rows;
-        const TileOutput<T> y = predict_tile(layers_, samples.x, tile, takes_logits(config_.loss));
+        const TileOutput<T> y = predict_tile(layers_, samples.x, tile, team, takes_logits(config_.loss));
         const std::size_t ldt = leading_dimension<T>(columns);
         std::vector<T> target(samples.labels ? 0 : rows.count * ldt), weight(samples.weight.empty() ? 0 : rows.count);
         std::vector<std::int32_t> label(samples.labels ? rows.count : 0);
