@@ -4,8 +4,17 @@ namespace fusednet {
 
 namespace {
 
-// Rows of one task: they and their outputs stay in the second-level cache while the layer passes over them.
+// Rows of one task.
 constexpr std::size_t block_rows = 128;
+
+// Rows of one task that multiplies by W: as many as stay in the second-level cache with their outputs, since each task
+// packs W anew. (See Blocks on divisions.)
+template <class T>
+std::size_t product_rows(const DenseLayer<T>& layer, std::size_t rows) {
+    if (rows <= block_rows) return block_rows;
+    constexpr std::size_t near = std::size_t{1} << 18;  // bytes
+    return std::max(block_rows, near / (std::max(layer.in, layer.out) * sizeof(T)));
+}
 
 struct Block {
     std::size_t row, rows, column, columns;
@@ -42,6 +51,17 @@ private:
     std::size_t rows_, columns_, row_step_, column_step_, column_blocks_ = 1, count_;
 };
 
+// Rows of W for one task of a backward pass: all for one thread. Else four tasks a thread, in whole panels, and no more
+// rows than stay in the second-level cache from one product to the next.
+template <class T>
+std::size_t backward_unit(const DenseLayer<T>& layer, std::size_t threads) {
+    if (threads == 1) return layer.in;
+    constexpr std::size_t near = std::size_t{1} << 19;  // bytes
+    const std::size_t panel = kernels<T>().panel_columns;
+    const std::size_t rows = std::min(layer.in / (4 * threads), near / (layer.out * sizeof(T)));
+    return std::max(panel, (rows + panel - 1) / panel * panel);
+}
+
 }  // namespace
 
 template <class T>
@@ -49,7 +69,7 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
                    std::size_t m, bool logits, const Team& team, const Scratch<T>& scratch) {
     const KernelTable<T>& k = kernels<T>();
     const Activation f = logits ? Activation::identity : layer.activation;
-    const Blocks blocks(m, block_rows, layer.out, k.panel_columns, team.size());
+    const Blocks blocks(m, product_rows(layer, m), layer.out, k.panel_columns, team.size());
     team.run(blocks.count(), [&](std::size_t task, std::size_t worker) {
         const Block b = blocks[task];
         const std::size_t offset = b.row * ldy + b.column;
@@ -85,51 +105,62 @@ void output_gradient(const DenseLayer<T>& layer, const T* saved, T* dy, std::siz
 }
 
 template <class T>
-void input_gradient(const DenseLayer<T>& layer, const T* dz, std::size_t lddz, T* dx, std::size_t lddx,
-                    Activation below, const T* saved, const T* mask, std::size_t m, const Team& team,
+void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, const T* dz, std::size_t lddz,
+                    std::size_t m, const BelowLayer<T>& below, const GradientFactors<T>& factors, const Team& team,
                     const Scratch<T>& scratch) {
     const KernelTable<T>& k = kernels<T>();
-    const Blocks blocks(m, block_rows, layer.in, k.panel_columns, team.size());
-    team.run(blocks.count(), [&](std::size_t task, std::size_t worker) {
-        const Block b = blocks[task];
-        const std::size_t offset = b.row * lddx + b.column;
-        k.input_gradient({dz + b.row * lddz, lddz, layer.w + b.column * layer.out, layer.out, dx + offset, lddx,
-                          saved != nullptr ? saved + offset : nullptr, mask != nullptr ? mask + offset : nullptr, lddx,
-                          b.rows, b.columns, layer.out, below, scratch.panel(worker), scratch.rows_ahead(worker)});
-    });
-}
-
-template <class T>
-void parameter_gradient(const DenseLayer<T>& layer, const T* x, std::size_t ldx, const T* dz, std::size_t lddz,
-                        std::size_t m, const GradientFactors<T>& factors, bool fused, const Team& team,
-                        const Scratch<T>& scratch) {
-    const KernelTable<T>& k = kernels<T>();
-    T* out = fused ? layer.w : layer.dw;
-    T* out_bias = fused ? layer.b : layer.db;
-    // Rows of W are split for a team alone; one thread takes them in one call.
-    const std::size_t unit = team.size() == 1 ? layer.in : std::max<std::size_t>(k.lanes, layer.in / (4 * team.size()));
-    const Blocks blocks(layer.in, unit, layer.out, k.panel_columns, team.size());
-    team.run(blocks.count(), [&](std::size_t task, std::size_t worker) {
-        const Block b = blocks[task];
+    const auto input_gradient = [&](const Block& b, std::size_t worker) {  // a block of dx
+        const std::size_t offset = b.row * ldx + b.column;
+        k.input_gradient({dz + b.row * lddz, lddz, layer.w + b.column * layer.out, layer.out, below.dx + offset, ldx,
+                          below.saved != nullptr ? below.saved + offset : nullptr,
+                          below.mask != nullptr ? below.mask + offset : nullptr, ldx, b.rows, b.columns, layer.out,
+                          below.activation, scratch.panel(worker), scratch.rows_ahead(worker)});
+    };
+    const auto parameter_gradient = [&](const Block& b, std::size_t worker) {  // a block of W
         const std::size_t offset = b.row * layer.out + b.column;
-        k.weight_gradient({x + b.row, ldx, dz + b.column, lddz, layer.w + offset, out + offset, layer.out, m, b.rows,
-                           b.columns, factors.gradient, factors.weight, scratch.panel(worker),
-                           scratch.rows_ahead(worker)});
+        T* out = (factors.fused ? layer.w : layer.dw) + offset;
+        k.weight_gradient({x + b.row, ldx, dz + b.column, lddz, layer.w + offset, out, layer.out, m, b.rows, b.columns,
+                           factors.gradient, factors.weight, scratch.panel(worker), scratch.rows_ahead(worker)});
         if (b.row == 0 && layer.has_bias) {
+            T* out_bias = factors.fused ? layer.b : layer.db;
             k.bias_gradient({dz + b.column, lddz, layer.b + b.column, out_bias + b.column, m, b.columns,
                              factors.gradient, factors.bias});
         }
-    });
+    };
+    // Some rows of W and then their update, while they are near: W is fetched once, and threads wait for each other
+    // once.
+    const std::size_t threads = team.size(), unit = backward_unit(layer, threads);
+    const std::size_t count = unit >= layer.in ? 1 : (layer.in + unit - 1) / unit;
+    if (layer.trainable && below.dx != nullptr && count >= threads) {
+        const std::size_t step = product_rows(layer, m);
+        team.run(count, [&](std::size_t task, std::size_t worker) {
+            const std::size_t first = task * unit, rows = std::min(unit, layer.in - first);
+            for (std::size_t i = 0; i < m; i += step) {
+                input_gradient({i, std::min(step, m - i), first, rows}, worker);
+            }
+            parameter_gradient({first, rows, 0, layer.out}, worker);
+        });
+        return;
+    }
+    if (below.dx != nullptr) {
+        const Blocks blocks(m, product_rows(layer, m), layer.in, k.panel_columns, threads);
+        team.run(blocks.count(), [&](std::size_t task, std::size_t worker) { input_gradient(blocks[task], worker); });
+    }
+    if (layer.trainable) {
+        // Rows of W are split for a team alone; one thread takes them in one call.
+        const std::size_t rows = threads == 1 ? layer.in : std::max<std::size_t>(k.lanes, layer.in / (4 * threads));
+        const Blocks blocks(layer.in, rows, layer.out, k.panel_columns, threads);
+        team.run(blocks.count(),
+                 [&](std::size_t task, std::size_t worker) { parameter_gradient(blocks[task], worker); });
+    }
 }
 
-#define FUSEDNET_INSTANTIATE(T)                                                                                   \
-    template void dense_forward<T>(const DenseLayer<T>&, const T*, std::size_t, T*, T*, std::size_t, std::size_t, \
-                                   bool, const Team&, const Scratch<T>&);                                         \
-    template void output_gradient<T>(const DenseLayer<T>&, const T*, T*, std::size_t, std::size_t, const Team&);  \
-    template void input_gradient<T>(const DenseLayer<T>&, const T*, std::size_t, T*, std::size_t, Activation,     \
-                                    const T*, const T*, std::size_t, const Team&, const Scratch<T>&);             \
-    template void parameter_gradient<T>(const DenseLayer<T>&, const T*, std::size_t, const T*, std::size_t,       \
-                                        std::size_t, const GradientFactors<T>&, bool, const Team&, const Scratch<T>&);
+#define FUSEDNET_INSTANTIATE(T)                                                                                      \
+    template void dense_forward<T>(const DenseLayer<T>&, const T*, std::size_t, T*, T*, std::size_t, std::size_t,    \
+                                   bool, const Team&, const Scratch<T>&);                                            \
+    template void output_gradient<T>(const DenseLayer<T>&, const T*, T*, std::size_t, std::size_t, const Team&);     \
+    template void dense_backward<T>(const DenseLayer<T>&, const T*, std::size_t, const T*, std::size_t, std::size_t, \
+                                    const BelowLayer<T>&, const GradientFactors<T>&, const Team&, const Scratch<T>&);
 FUSEDNET_INSTANTIATE(float)
 FUSEDNET_INSTANTIATE(double)
 

@@ -55,20 +55,27 @@ void dense_forward(const DenseLayer<T>&, const T* x, std::size_t ldx, T* y, T* d
 template <class T>
 void output_gradient(const DenseLayer<T>&, const T* saved, T* dy, std::size_t ld, std::size_t m, const Team&);
 
-// dx = (dz·Wᵀ) ∘ f'(saved) ∘ mask, for the layer below's activation f; saved and mask may be null.
+// Where the gradient by a layer's input goes: dx = (dz·Wᵀ) ∘ f'(saved) ∘ mask, for the layer below's activation f;
+// saved and mask may be null, and dx where nobody needs it. All have the leading dimension of the layer's input.
 template <class T>
-void input_gradient(const DenseLayer<T>&, const T* dz, std::size_t lddz, T* dx, std::size_t lddx, Activation below,
-                    const T* saved, const T* mask, std::size_t m, const Team&, const Scratch<T>&);
+struct BelowLayer {
+    T* dx;
+    Activation activation;
+    const T* saved;
+    const T* mask;
+};
 
-// What becomes of a layer's gradient: out = gradient · ∂L/∂θ + weight · W (+ bias · b).
+// What becomes of a layer's own gradient: out = gradient · ∂L/∂θ + weight · W (+ bias · b), into w and b (a fused
+// update) or into dw and db.
 template <class T>
 struct GradientFactors {
     T gradient, weight, bias;
+    bool fused;
 };
 
-// dW and db into w and b (a fused update) or into dw and db, with the factors given.
+// The gradients by the layer's input x, and by its parameters where it is trainable.
 template <class T>
-void parameter_gradient(const DenseLayer<T>&, const T* x, std::size_t ldx, const T* dz, std::size_t lddz, std::size_t m,
-                        const GradientFactors<T>&, bool fused, const Team&, const Scratch<T>&);
+void dense_backward(const DenseLayer<T>&, const T* x, std::size_t ldx, const T* dz, std::size_t lddz, std::size_t m,
+                    const BelowLayer<T>&, const GradientFactors<T>&, const Team&, const Scratch<T>&);
 
 }  // namespace fusednet

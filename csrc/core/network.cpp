@@ -148,11 +148,11 @@ double Network<T>::penalty(double weight) const {
 template <class T>
 void Network<T>::backward_layers(T* dz, std::size_t m, const Optimizer* fused, double penalty_factor, bool input,
                                  T** dx, const Team& team, const BatchPart& part) {
-    GradientFactors<T> factors{static_cast<T>(part.share), static_cast<T>(part.share * penalty_factor), T(0)};
+    GradientFactors<T> factors{static_cast<T>(part.share), static_cast<T>(part.share * penalty_factor), T(0), false};
     if (fused != nullptr) {
         const double rate = fused->learning_rate;
         factors = {static_cast<T>(-rate), static_cast<T>(1.0 - rate * (penalty_factor + fused->weight_decay)),
-                   static_cast<T>(1.0 - rate * fused->weight_decay)};
+                   static_cast<T>(1.0 - rate * fused->weight_decay), true};
     }
     std::size_t lowest = 0;
     while (lowest < layers_.size() && !layers_[lowest].trainable) ++lowest;
@@ -162,17 +162,13 @@ void Network<T>::backward_layers(T* dz, std::size_t m, const Optimizer* fused, d
         const LayerTape<T>* below = l > 0 ? &workspace_.layers[l - 1] : nullptr;
         const std::size_t ldx = l > 0 ? below->ld : workspace_.ld_input;
         T* next = dz == workspace_.dz[0] ? workspace_.dz[1] : workspace_.dz[0];
-        if (l > 0 ? (l > lowest || input) : input) {
-            input_gradient(layer, dz, lddz, next, ldx, l > 0 ? layers_[l - 1].activation : Activation::identity,
-                           l > 0 ? below->saved() : nullptr, l > 0 && below->dropout_applied ? below->mask : nullptr, m,
-                           team, workspace_.scratch());
-        }
-        if (layer.trainable) {
-            parameter_gradient(layer, l > 0 ? below->next_input() : workspace_.input, ldx, dz, lddz, m, factors,
-                               fused != nullptr, team, workspace_.scratch());
-        } else if (fused == nullptr) {
-            std::fill_n(layer.dw, layer.parameter_count(), T(0));
-        }
+        const bool wanted = input || l > lowest;
+        const BelowLayer<T> target{wanted ? next : nullptr, l > 0 ? layers_[l - 1].activation : Activation::identity,
+                                   l > 0 ? below->saved() : nullptr,
+                                   l > 0 && below->dropout_applied ? below->mask : nullptr};
+        dense_backward(layer, l > 0 ? below->next_input() : workspace_.input, ldx, dz, lddz, m, target, factors, team,
+                       workspace_.scratch());
+        if (!layer.trainable && fused == nullptr) std::fill_n(layer.dw, layer.parameter_count(), T(0));
         if (part.after_layer != nullptr) (*part.after_layer)(l);
         dz = next;
     }

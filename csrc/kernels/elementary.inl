@@ -58,11 +58,21 @@ struct Constants<double> {
         1.802769429542039e-09,   2.663659779361212e-09};
 };
 
+// c₀ + c₁·x + c₂·x² + …; a long one in two halves, of even and of odd powers, which do not wait for each other.
 template <class T, size_t terms>
 FUSEDNET_INLINE Vec<T> polynomial(Vec<T> x, const T (&c)[terms]) {
-    Vec<T> p = broadcast(c[terms - 1]);
-    for (size_t i = terms - 1; i-- > 0;) p = fma(p, x, broadcast(c[i]));
-    return p;
+    const auto sum = [&c](Vec<T> power, size_t first, size_t step) {
+        size_t i = first + (terms - 1 - first) / step * step;
+        Vec<T> p = broadcast(c[i]);
+        while (i > first) p = fma(p, power, broadcast(c[i -= step]));
+        return p;
+    };
+    if constexpr (terms < 6) {
+        return sum(x, 0, 1);
+    } else {
+        const Vec<T> square = x * x;
+        return fma(sum(square, 1, 2), x, sum(square, 0, 2));
+    }
 }
 
 template <class T>
