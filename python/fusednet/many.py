@@ -20,6 +20,7 @@ from fusednet._hooks import Hooks
 from fusednet._progress import open_bar
 from fusednet._scores import Scores
 from fusednet._sources import Rows, Source, make_source
+from fusednet._turns import TURNS
 from fusednet._validation import integer
 from fusednet.history import History
 
@@ -106,7 +107,9 @@ def fit_many(
 
     Notes
     -----
-    While several networks train, each computes in its own thread alone. Training leaves Python's lock alone
+    While several networks train, each computes in its own thread alone. Where several threads call
+    `fit_many`, as in a search by joblib's threads, the networks of all calls take turns, epoch by epoch: no
+    more compute at a time than `get_num_threads` says. Training leaves Python's lock alone
     except between epochs; callbacks and losses that are Python functions take it, and take turns.
 
     Examples
@@ -169,9 +172,10 @@ def train_all(
                 source = _Selection(X, y, size, selection)
             scores = Scores(source, validations[index], {})
             scores.check(net)
-        run = training.Run(net, optimizers[index], source, scores, hooks[index])
+        run = training.Run(net, optimizers[index], source, scores, hooks[index], turn=TURNS)
         jobs.append(_Job(index, run, each_epochs[index], stop))
-    return _run(jobs, stop, progress)
+    with TURNS.lent():  # a loss of Python that trains networks holds the turn of its own
+        return _run(jobs, stop, progress)
 
 
 class _Selection(Rows):
