@@ -192,6 +192,14 @@ def test_saturated_probabilities_are_clipped_alike():
         assert_same(a, b, atol=1e-5)
 
 
+def test_one_class_with_early_stopping():
+    a, b = pair("MLPClassifier", solver="adam", early_stopping=True)
+    for model in (a, b):
+        quietly(model.fit, X, np.full(120, 7))
+    assert_same(a, b)
+    assert b.validation_scores_[0] == b.score(X, np.full(120, 7)) == 1.0
+
+
 def test_negative_weights():
     name, y = TARGETS["multiclass"]
     weights = np.where(np.arange(120) % 10 == 0, -0.3, 1.0)
