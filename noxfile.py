@@ -7,11 +7,11 @@ nox.options.sessions = ["lint", "types", "tests", "cpp"]
 
 @nox.session(python=["3.11", "3.12", "3.13", "3.14"])
 def tests(session: nox.Session) -> None:
-    """Install with the test extra and run pytest; PyTorch and ONNX too where they are to be had."""
+    """Install with the test extra and run pytest; PyTorch, ONNX and Keras too where they are to be had."""
     session.install(".[test]")
     if session.python == "3.11":
-        session.install("torch", "onnx", "onnxruntime")
-    session.run("pytest", *session.posargs)
+        session.install("torch", "onnx", "onnxruntime", "keras")
+    session.run("pytest", *session.posargs, env={"KERAS_BACKEND": "torch"})
 
 
 @nox.session

@@ -102,6 +102,7 @@ LAYERS = {
     "constant nodes": "w = Constant <value = float[3, 1] {1.0, -2.0, 3.0}> ()  z = MatMul (x, w)",
     "computed weights": "t = Transpose (WT)  i = Identity (t)  w = Mul (i, two)  z = MatMul (x, w)",
     "skipped": "i = Identity (x)  m = Gemm (i, W)  d = Dropout (m)  f = Flatten (d)  z = Add (f, b)",
+    "cast to the same type": "i = Cast <to = 1> (x) m = MatMul (i, W) d = Cast <to = 1> (m) z = Add (d, b)",
     "reshaped": "p = Reshape (x, keep)  m = Gemm (p, W)  q = Reshape (m, any)  z = Add (q, b)",
     "reshaped to its own shape": "m = Gemm (x, W)  d = Shape (m)  q = Reshape (m, d)  z = Add (q, b)",
     "unused": "z = Gemm (x, W)  rest = Cos (z)",
@@ -242,6 +243,7 @@ def test_pytorch(path):
 
 
 REFUSED = {
+    "i = Cast <to = 6> (x) f = Cast <to = 1> (i) y = MatMul (f, W)": "Cast .* before the first dense layer",
     "y = Cos (x)": r"operator Cos \(node 'y'\) is not supported",
     "z = Gemm (x, W) s = Softsign (z) y = Gemm (s, V)": "operator Softsign.*not supported",
     "z = Gemm (x, W) y = LeakyRelu <alpha = 0.2> (z)": r"LeakyRelu\(alpha=0\.2\) \(node 'y'\)",

@@ -68,6 +68,8 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
 
 
+# Keras' arrays know less of NumPy 2 than NumPy wishes.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: page.name)
 def test_snippets(page):
     with skip_what_is_missing():

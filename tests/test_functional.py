@@ -97,6 +97,26 @@ def test_softmax():
         F.softmax(1.0)
 
 
+@pytest.mark.parametrize(("dtype", "exponents"), [("float32", (15, 20, 37)), ("float64", (15, 30, 45, 300))])
+def test_large_logits(dtype, exponents):
+    """Where logits are further apart than they are exact, rounding must not get into the exponentials."""
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 3, 500)
+    net = fn.Network([3, 3], output="softmax", loss="cross_entropy", dtype=dtype)
+    net.layers[0].weights = np.eye(3)
+    for exponent in exponents:
+        z = (rng.normal(size=(500, 3)) * 10.0**exponent).astype(dtype)
+        expected, losses = sp.softmax(z, axis=1), -sp.log_softmax(z, axis=1)[np.arange(500), labels] / 500
+        for result in (F.softmax(z), net.predict(z), net.forward(z)):
+            np.testing.assert_array_equal(result, expected)
+            assert not np.signbit(result).any()
+        loss, gradient = net.loss_and_gradient(z, labels)
+        assert loss == pytest.approx(losses.sum(), rel=1e-6)
+        assert F.cross_entropy_loss(z, labels, from_logits=True) == pytest.approx(losses.sum(), rel=1e-6)
+        slope = (expected - np.eye(3)[labels]) / 500
+        np.testing.assert_allclose(gradient[9:], slope.sum(axis=0), rtol=1e-5, atol=1e-6)
+
+
 RNG = np.random.default_rng(2)
 P, Y = RNG.normal(size=(6, 3)) * 2, RNG.normal(size=(6, 3)) * 2
 POSITIVE, COUNTS = RNG.gamma(2.0, size=(6, 3)), RNG.poisson(1.0, size=(6, 3))

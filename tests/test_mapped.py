@@ -128,6 +128,20 @@ def test_changes_of_a_private_map_are_kept(save):
     assert (mapped == 1).all()
 
 
+def test_many_networks_go_through_the_file_as_each_alone_does(save, threads):
+    X, y = RNG.normal(size=(N, 6)).astype(np.float32), RNG.normal(size=N)
+    X, y, rows = save(X), save(y), np.arange(0, N, 2)
+    networks, alone = ([fn.Network([6, 5, 1], seed=seed) for seed in range(4)] for _ in "ab")
+    threads(2)
+    fn.fit_many(networks, X, y, epochs=2, validation_data=(X, y), rows=[None, None, None, rows])
+    for net in alone[:3]:
+        net.fit(X, y, epochs=2, validation_data=(X, y))
+    alone[3].fit(X[rows], y[rows], epochs=2, validation_data=(X, y))  # no map, but a copy
+    for net, other in zip(networks, alone, strict=True):
+        np.testing.assert_array_equal(net.parameters, other.parameters)
+        assert net.history == other.history
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_file_does_not_stay_in_the_process(tmp_path, monkeypatch):
     monkeypatch.setattr(_mapped, "CHUNK", 2**20)

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn import neural_network as theirs
+from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
 from fusednet import sklearn as ours
@@ -191,6 +192,14 @@ def test_saturated_probabilities_are_clipped_alike():
         assert_same(a, b, atol=1e-5)
 
 
+def test_one_class_with_early_stopping():
+    a, b = pair("MLPClassifier", solver="adam", early_stopping=True)
+    for model in (a, b):
+        quietly(model.fit, X, np.full(120, 7))
+    assert_same(a, b)
+    assert b.validation_scores_[0] == b.score(X, np.full(120, 7)) == 1.0
+
+
 def test_negative_weights():
     name, y = TARGETS["multiclass"]
     weights = np.where(np.arange(120) % 10 == 0, -0.3, 1.0)
@@ -257,3 +266,15 @@ def test_a_diverging_run_ends_alike():
             np.testing.assert_array_equal(np.isnan(a.validation_scores_), np.isnan(b.validation_scores_))
             assert np.isnan(b.validation_scores_[-1])
             np.testing.assert_allclose(b.coefs_[0], a.coefs_[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("activation", "rate"), [("identity", 10.0), ("identity", 1e3), ("relu", 1e6)])
+def test_a_classifier_whose_logits_grow_large_goes_on_alike(activation, rate):
+    X, y = load_digits(return_X_y=True)
+    options = {"learning_rate_init": rate, "max_iter": 20, "random_state": 0, "hidden_layer_sizes": (100,)}
+    a, b = pair("MLPClassifier", solver="sgd", activation=activation, **options)
+    for model in (a, b):
+        quietly(model.fit, X[:300] / 16, y[:300])
+    assert a.n_iter_ == b.n_iter_ < 20
+    assert np.isfinite(b.loss_curve_).all()
+    np.testing.assert_allclose(b.loss_curve_[:4], a.loss_curve_[:4], rtol=1e-6)

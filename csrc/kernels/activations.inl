@@ -143,12 +143,13 @@ FUSEDNET_INLINE T row_max(const T* z, size_t n) {
     return max_lanes<T>(largest);
 }
 
-// e^(z − max), the rounding error of the difference included: it would be magnified by the exponential.
+// e^(z − max), the rounding error of the difference included: it would be magnified by the exponential. Where that is
+// zero the error doesn't count, and may be of any size for large z, or NaN where the difference overflows.
 template <class T>
 FUSEDNET_INLINE Vec<T> shifted_exponential(Vec<T> z, T largest) {
     const Vec<T> difference = z - largest, subtracted = z - difference;
     const Vec<T> error = (z - (difference + subtracted)) + (subtracted - largest);
-    return exponential<T>(difference, error == error ? error : Vec<T>{}).value();  // for z = −∞ there is none
+    return exponential<T>(difference, difference > Constants<T>::exp_min ? error : Vec<T>{}).value();
 }
 
 // A sum whose rounding error is carried along (Kahan, Communications of the ACM 8, 1965).

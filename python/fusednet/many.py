@@ -19,7 +19,8 @@ from fusednet._data import as_array
 from fusednet._hooks import Hooks
 from fusednet._progress import open_bar
 from fusednet._scores import Scores
-from fusednet._sources import Rows
+from fusednet._sources import Rows, Source, make_source
+from fusednet._turns import TURNS
 from fusednet._validation import integer
 from fusednet.history import History
 
@@ -60,7 +61,8 @@ def fit_many(
     networks : sequence of Network
         Each once.
     X : array-like of shape (n, in_features)
-        The inputs.
+        The inputs. A memory map larger than memory will do, as for `Network.fit`; with `rows` it is read in
+        random order.
     y : array-like of shape (n, out_features), or (n,) for one output or class labels
         The targets.
     epochs, batch_size : int or sequence of int, default 10 and 32
@@ -105,7 +107,9 @@ def fit_many(
 
     Notes
     -----
-    While several networks train, each computes in its own thread alone. Training leaves Python's lock alone
+    While several networks train, each computes in its own thread alone. Where several threads call
+    `fit_many`, as in a search by joblib's threads, the networks of all calls take turns, epoch by epoch: no
+    more compute at a time than `get_num_threads` says. Training leaves Python's lock alone
     except between epochs; callbacks and losses that are Python functions take it, and take turns.
 
     Examples
@@ -160,32 +164,32 @@ def train_all(
     for index, net in enumerate(nets):
         with _named(index):
             net._core.check_samples(X, y)
-            source = _Selection(X, y, sizes[index], selections[index])
+            selection, size = selections[index], sizes[index]
+            source: Source
+            if selection is None:
+                source = make_source(X, y, None, size, True, each_epochs[index])
+            else:
+                source = _Selection(X, y, size, selection)
             scores = Scores(source, validations[index], {})
             scores.check(net)
-        run = training.Run(net, optimizers[index], source, scores, hooks[index])
+        run = training.Run(net, optimizers[index], source, scores, hooks[index], turn=TURNS)
         jobs.append(_Job(index, run, each_epochs[index], stop))
-    return _run(jobs, stop, progress)
+    with TURNS.lent():  # a loss of Python that trains networks holds the turn of its own
+        return _run(jobs, stop, progress)
 
 
 class _Selection(Rows):
     """Some rows of arrays that many networks share: their numbers, not a copy."""
 
-    def __init__(
-        self, X: NDArray[Any], y: NDArray[Any], batch_size: int, rows: NDArray[np.int64] | None
-    ) -> None:
+    def __init__(self, X: NDArray[Any], y: NDArray[Any], batch_size: int, rows: NDArray[np.int64]) -> None:
         super().__init__(X, y, None, batch_size, True)
         self._rows = rows
-        if rows is not None:
-            self.samples = len(rows)
+        self.samples = len(rows)
 
-    def order(self, net: Network) -> NDArray[np.int64] | None:
-        order = super().order(net)
-        return order if self._rows is None or order is None else self._rows[order]
+    def order(self, net: Network) -> NDArray[np.int64]:
+        return self._rows[super().order(net)]
 
     def loss(self, net: Network) -> float:
-        if self._rows is None:
-            return super().loss(net)
         total = 0.0
         for first in range(0, self.samples, _CHUNK):
             rows = self._rows[first : first + _CHUNK]

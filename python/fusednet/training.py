@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,9 @@ class Run:
     scores: Scores
     hooks: Hooks
     epochs_done: int = 0
+    turn: AbstractContextManager[object] = field(
+        default_factory=nullcontext
+    )  # to be in while an epoch is computed
 
 
 def fit(
@@ -124,13 +127,14 @@ def _train(run: Run, start: _State, epochs: int, bar: Progress) -> None:
         if net.stop_training:
             break
         try:
-            logs = {
-                "loss": source.train_epoch(net, optimizer, advance),
-                "learning_rate": optimizer.learning_rate,
-            }
-            if not net._core.copy_parameters(latest):
-                raise DivergenceError("the last update made the parameters non-finite")
-            logs.update(run.scores.compute(net))
+            with run.turn:
+                logs = {
+                    "loss": source.train_epoch(net, optimizer, advance),
+                    "learning_rate": optimizer.learning_rate,
+                }
+                if not net._core.copy_parameters(latest):
+                    raise DivergenceError("the last update made the parameters non-finite")
+                logs.update(run.scores.compute(net))
         except DivergenceError as error:
             restored = _restore_finite(net, source, epoch, finite, start.parameters)
             net._core.set_optimizer_state(optimizer._core, None)

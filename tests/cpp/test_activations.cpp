@@ -136,7 +136,7 @@ TEST_CASE_TEMPLATE("softmax is within 4 ulp", T, float, double) {
         const KernelTable<T>& kernels = table_of<T>(*find_kernels(set));
         double worst = 0;
         for (const std::size_t columns : Sizes{1, 2, 3, 4, 7, 8, 10, 15, 16, 17, 33, 64, 100, 1000}) {
-            for (const double range : {1.0, 10.0, 100.0, 1000.0}) {
+            for (const double range : {1.0, 10.0, 100.0, 1000.0, 1e15, 1e30, 0.4 * static_cast<double>(largest<T>)}) {
                 for (std::size_t row = 0; row < 4 * effort; ++row) {
                     std::vector<T> z = random.vector<T>(columns, -range, range), y(columns);
                     if (row % 4 == 1) z[0] = -infinity<T>, z[columns - 1] = T(1);
@@ -179,6 +179,9 @@ TEST_CASE_TEMPLATE("limits", T, float, double) {
 
         std::vector<T> row = {T(1000), T(-1000), T(1000), -inf};
         kernels.softmax(row.data(), 4, row.data(), 4, 1, 4);  // in place
+        CHECK(row == std::vector<T>{T(0.5), 0, T(0.5), 0});
+        row = {largest<T>, -largest<T>, largest<T>, T(0)};  // a difference overflows
+        kernels.softmax(row.data(), 4, row.data(), 4, 1, 4);
         CHECK(row == std::vector<T>{T(0.5), 0, T(0.5), 0});
         for (std::size_t place = 0; place < 4; ++place) {
             row = {T(1), T(2), T(3), T(4)};

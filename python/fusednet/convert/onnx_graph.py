@@ -24,7 +24,8 @@ UNCHANGED = ("Dropout", "Flatten", "Identity", "Reshape")
 class Graph:
     """The nodes from the one input to the one output; `constants` has everything that does not vary.
 
-    The results of `UNCHANGED` nodes go by the name of what they are given, wherever they are used.
+    The results of `UNCHANGED` nodes go by the name of what they are given, wherever they are used; those of a
+    cast to the type that there is, too.
     """
 
     def __init__(self, model: Any) -> None:
@@ -38,6 +39,8 @@ class Graph:
         self.input = inputs[0].name
         self.shape = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]  # 0: any
         self._opsets = model.opset_import
+        inferred = onnx.shape_inference.infer_shapes(model).graph
+        self._types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.input, *inferred.value_info)}
         self._alias: dict[str, str] = {}
         self.nodes = self._simplified(graph.output[0].name, graph.node)
         self.output = self._resolve(graph.output[0].name)
@@ -56,6 +59,9 @@ class Graph:
             node.input[:] = [self._resolve(name) for name in original.input]
             if self._is_constant(node):
                 self._compute(node)
+                continue
+            if node.op_type == "Cast" and attributes_of(node)["to"] == self._types.get(original.input[0]):
+                self._alias[node.output[0]] = node.input[0]
                 continue
             if node.op_type in UNCHANGED:
                 self._alias[node.output[0]] = node.input[0]

@@ -244,6 +244,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
 
     def _score(self, watched: Validation) -> float:
+        if len(self.classes_) == 1:  # which is all that `predict` knows, whatever the output
+            return 1.0
         outputs = self._forward(watched.X, check_input=False)
         if watched.targets.ndim == 1:
             hits = outputs.argmax(axis=1) == watched.targets
