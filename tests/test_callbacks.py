@@ -259,3 +259,14 @@ def test_the_optimizer_is_at_hand():
     assert net.optimizer is optimizer
     assert history.learning_rate == [0.08, 0.04, 0.02]
     assert net.copy().optimizer is None
+
+
+def test_a_single_callback_is_not_a_list():
+    with pytest.raises(TypeError, match=r"callbacks must be a list of callbacks, not <.*Recorder"):
+        network().fit(X, Y, callbacks=Recorder())
+
+
+def test_what_else_could_be_monitored():
+    for options, ending in ({}, "; give fit validation_data"), ({"validation_data": (X, Y)}, "val_loss"):
+        with pytest.raises(ValueError, match=rf"monitors 'val_r2', but there is only .*{ending}$"):
+            network().fit(X, Y, callbacks=[fn.EarlyStopping("val_r2")], **options)

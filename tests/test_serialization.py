@@ -161,7 +161,7 @@ def test_the_file_has_ordinary_permissions(saved):
 
 
 def test_a_missing_folder_is_an_oserror(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.model.$"):
         network().save(tmp_path / "nowhere" / "model")
     with pytest.raises(OSError, match="directory"):
         network().save(tmp_path)

@@ -13,6 +13,8 @@ class Hooks:
     """The methods of the callbacks, by their names; an object need not have them all."""
 
     def __init__(self, callbacks: Iterable[Any]) -> None:
+        if not isinstance(callbacks, Iterable):
+            raise TypeError(f"callbacks must be a list of callbacks, not {callbacks!r}")
         self._callbacks = list(callbacks)
         for callback in self._callbacks:
             if isinstance(callback, type) or not any(hasattr(callback, hook) for hook in _HOOKS):

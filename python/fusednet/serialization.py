@@ -209,6 +209,8 @@ def write_bytes(path: str, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except FileNotFoundError as error:  # names the folder that is missing by the file that was asked for
+        raise FileNotFoundError(error.errno, error.strerror, path) from None
     except BaseException:
         if os.path.exists(temporary):
             os.unlink(temporary)

@@ -88,7 +88,8 @@ class Monitor(Callback):
     def _improved(self, logs: dict[str, float]) -> bool:
         """Return whether the epoch's value beats the best by more than `min_delta`, and note it if so."""
         if self.monitor not in logs:
-            hint = "; give fit validation_data" if self.monitor.startswith("val_") else ""
+            validated = any(name.startswith("val_") for name in logs)
+            hint = "" if validated or not self.monitor.startswith("val_") else "; give fit validation_data"
             raise ValueError(
                 f"{type(self).__name__} monitors {self.monitor!r}, "
                 f"but there is only {', '.join(sorted(logs))}{hint}"

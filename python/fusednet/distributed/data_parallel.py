@@ -36,8 +36,9 @@ class DataParallel:
 
     Ranks that may run on the same cores share them out: `fusednet.set_num_threads` is called accordingly,
     unless the environment has FUSEDNET_NUM_THREADS. An exception that ends a rank ends all of them, with that
-    rank's traceback: at once in `fit`, and elsewhere in the program if nobody catches it. (For errors before
-    a `DataParallel` is made there is ``python -m mpi4py train.py``.)
+    rank's traceback: at once in `fit`, and elsewhere in the program if nobody catches it. Errors
+    before a `DataParallel` is made, and `sys.exit` outside `fit`, leave the other ranks waiting, unless the
+    program runs as ``mpiexec -n 4 python -m mpi4py train.py``.
 
     Parameters
     ----------
@@ -141,7 +142,7 @@ class DataParallel:
         sync_every : int, optional
             For slow networks: local SGD [1]_. Each rank takes this many steps by itself, on its part of each
             batch; then the parameters are averaged, weighted by samples [2]_. The optimizer's moments stay
-            local within an epoch and are averaged at its end. Every rank must have rows.
+            local within an epoch and are averaged at its end.
         resume : str or path-like, optional
             As `Network.fit`; rank 0 reads the file, which a `ModelCheckpoint` wrote in a training of as many
             ranks.
