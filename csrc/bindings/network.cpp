@@ -240,30 +240,33 @@ bool has_dtype(const py::array& a) {
     return a.dtype().is(py::dtype::of<T>()) || py::isinstance<py::array_t<T>>(a);
 }
 
+// `out` as the matrix of that shape that a prediction is written to.
+template <class T>
+py::array as_output(const py::object& out, std::size_t rows, std::size_t columns, bool flat) {
+    if (!py::isinstance<py::array>(out) || !has_dtype<T>(py::reinterpret_borrow<py::array>(out))) {
+        fail<TypeError>("out: expected a ", sizeof(T) == 4 ? "float32" : "float64", " array, received ",
+                        py::isinstance<py::array>(out) ? "dtype " + std::string(py::str(out.attr("dtype")))
+                                                       : std::string(py::str(py::type::of(out))));
+    }
+    auto result = py::reinterpret_borrow<py::array>(out);
+    const auto m = static_cast<py::ssize_t>(rows), n = static_cast<py::ssize_t>(columns);
+    const bool fits = flat ? result.ndim() == 1 && result.shape(0) == n
+                           : result.ndim() == 2 && result.shape(0) == m && result.shape(1) == n;
+    if (!fits) {
+        fail("out: expected shape ", flat ? text("(", n, ",)") : text("(", m, ", ", n, ")"), ", received ",
+             shape_text(result));
+    }
+    check(result.writeable(), "out: expected a writable array, received a read-only one");
+    return result;
+}
+
 py::array predict(const PyNetwork& self, const py::array& X, const py::object& out, bool logits) {
     return self.visit([&](auto& net) {
         using T = ElementOf<decltype(net)>;
         const InputMatrix x = net.as_inputs(as_rows(X, net.inputs(), true, "X"));
         const bool flat = X.ndim() == 1;
-        py::array result;
-        if (out.is_none()) {
-            result = new_matrix<T>(x.rows, net.outputs(), flat);
-        } else {
-            if (!py::isinstance<py::array>(out) || !has_dtype<T>(py::reinterpret_borrow<py::array>(out))) {
-                fail<TypeError>("out: expected a ", sizeof(T) == 4 ? "float32" : "float64", " array, received ",
-                                py::isinstance<py::array>(out) ? "dtype " + std::string(py::str(out.attr("dtype")))
-                                                               : std::string(py::str(py::type::of(out))));
-            }
-            result = py::reinterpret_borrow<py::array>(out);
-            const auto columns = static_cast<py::ssize_t>(net.outputs());
-            const bool fits = flat ? result.ndim() == 1 && result.shape(0) == columns
-                                   : result.ndim() == 2 && result.shape(0) == X.shape(0) && result.shape(1) == columns;
-            if (!fits) {
-                fail("out: expected shape ", flat ? text("(", columns, ",)") : text("(", x.rows, ", ", columns, ")"),
-                     ", received ", shape_text(result));
-            }
-            check(result.writeable(), "out: expected a writable array, received a read-only one");
-        }
+        py::array result = out.is_none() ? new_matrix<T>(x.rows, net.outputs(), flat)
+                                         : as_output<T>(out, x.rows, net.outputs(), flat);
         constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
         const std::ptrdiff_t row_stride = flat ? 0 : result.strides(0), column_stride = result.strides(flat ? 0 : 1);
         check(row_stride % size == 0 && column_stride % size == 0,
