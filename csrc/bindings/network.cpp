@@ -265,8 +265,8 @@ py::array predict(const PyNetwork& self, const py::array& X, const py::object& o
         using T = ElementOf<decltype(net)>;
         const InputMatrix x = net.as_inputs(as_rows(X, net.inputs(), true, "X"));
         const bool flat = X.ndim() == 1;
-        py::array result = out.is_none() ? new_matrix<T>(x.rows, net.outputs(), flat)
-                                         : as_output<T>(out, x.rows, net.outputs(), flat);
+        py::array result =
+            out.is_none() ? new_matrix<T>(x.rows, net.outputs(), flat) : as_output<T>(out, x.rows, net.outputs(), flat);
         constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
         const std::ptrdiff_t row_stride = flat ? 0 : result.strides(0), column_stride = result.strides(flat ? 0 : 1);
         check(row_stride % size == 0 && column_stride % size == 0,

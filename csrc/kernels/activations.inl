@@ -68,7 +68,7 @@ struct ActivationTag {
 
 // Calls body(ActivationTag<f>{}): the branch is taken once, outside the loops.
 template <class Body>
-FUSEDNET_INLINE void with_activation(Activation f, Body body) {
+FUSEDNET_INLINE void with_activation(Activation f, const Body& body) {
     switch (f) {
         case Activation::sigmoid: return body(ActivationTag<Activation::sigmoid>{});
         case Activation::tanh: return body(ActivationTag<Activation::tanh>{});
@@ -88,9 +88,9 @@ FUSEDNET_INLINE void with_activation(Activation f, Body body) {
 template <class T>
 FUSEDNET_INLINE void activate_block(Activation f, const T* z, T* y, T* derivative, size_t ld, size_t rows,
                                     size_t columns) {
-    with_activation(f, [=](auto tag) {
+    with_activation(f, [&](auto tag) {
         for (size_t offset = 0; offset < rows * ld; offset += ld) {
-            for_each_vector<T>(columns, [=](size_t j, auto access) {
+            for_each_vector<T>(columns, [&](size_t j, auto access) {
                 Vec<T> d = broadcast(T(1));
                 const Vec<T> a = activate<tag.value, T>(access.load(z + offset + j), d);
                 if (derivative != nullptr) {
@@ -112,9 +112,9 @@ void activation(Activation f, const T* z, T* y, T* derivative, size_t n) {
 template <class T, class Upstream>
 FUSEDNET_INLINE void differentiate_block(Activation f, const T* saved, const T* mask, size_t lds, T* g, size_t ldg,
                                          size_t rows, size_t columns, const Upstream& upstream) {
-    with_activation(f, [=](auto tag) {
+    with_activation(f, [&](auto tag) {
         for (size_t i = 0; i < rows; ++i) {
-            for_each_vector<T>(columns, [=](size_t j, auto access) {
+            for_each_vector<T>(columns, [&](size_t j, auto access) {
                 Vec<T> v = times_derivative<tag.value, T>(upstream(i, j, access), access.load(saved + i * lds + j));
                 if (mask != nullptr) v *= access.load(mask + i * lds + j);
                 access.store(g + i * ldg + j, v);

@@ -280,7 +280,7 @@ struct PartialAccess {
 };
 
 template <class T, class Body>
-FUSEDNET_INLINE void for_each_vector(size_t n, Body body) {
+FUSEDNET_INLINE void for_each_vector(size_t n, const Body& body) {
     size_t i = 0;
     for (; i + lanes<T> <= n; i += lanes<T>) body(i, WholeAccess<T>{});
     if (i < n) body(i, PartialAccess<T>{n - i});
