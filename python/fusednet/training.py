@@ -36,9 +36,8 @@ class Run:
     scores: Scores
     hooks: Hooks
     epochs_done: int = 0
-    turn: AbstractContextManager[object] = field(
-        default_factory=nullcontext
-    )  # to be in while an epoch is computed
+    # To be in while an epoch is computed.
+    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
 
 
 def fit(
