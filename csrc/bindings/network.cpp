@@ -327,9 +327,14 @@ void check_order(const RowOrder& order, std::size_t rows) {
     if (order.ndim() != 1 || order.size() == 0) {
         fail("order: expected at least one row index in one dimension, received shape ", shape_text(order));
     }
-    const auto [low, high] = std::minmax_element(order.data(), order.data() + order.size());
-    check(*low >= 0 && static_cast<std::size_t>(*high) < rows, "order: expected row indices from 0 to ", rows - 1,
-          ", received ", *low, " to ", *high);
+    // As unsigned numbers, negative indices are the largest.
+    const std::int64_t *first = order.data(), *last = first + order.size();
+    std::uint64_t largest = 0;
+    for (const std::int64_t* i = first; i != last; ++i) largest = std::max(largest, static_cast<std::uint64_t>(*i));
+    if (largest >= rows) {
+        fail("order: expected row indices from 0 to ", rows - 1, ", received ", *std::min_element(first, last), " to ",
+             *std::max_element(first, last));
+    }
 }
 
 double part_gradient(const PyNetwork& self, const py::array& X, const py::array& y, const RowOrder& order,

@@ -158,6 +158,8 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
 ReadAhead read_ahead(const InputMatrix& source, const RowSelection& rows) {
     const auto size = with_type(source.dtype, [](auto tag) { return static_cast<std::ptrdiff_t>(sizeof tag); });
     if (source.column_stride != size) return {};
+    constexpr std::size_t near = std::size_t{1} << 18;  // bytes: the second-level cache has them
+    if (source.rows * source.columns * static_cast<std::size_t>(size) <= near) return {};
     return {static_cast<const char*>(source.data),          source.row_stride, rows.index, rows.first, rows.count,
             source.columns * static_cast<std::size_t>(size)};
 }

@@ -181,13 +181,33 @@ void input_gradient(const InputGradient<T>& g) {
     }
 }
 
+// finish(j, sum) for sums over m rows by columns j to n, of whole vectors and the rest: sum = add(sum, row, j). So many
+// vectors at a time, then half as many, hide the latency of an addition.
+template <size_t vectors, class T, class Add, class Finish>
+FUSEDNET_INLINE void sum_columns(size_t m, size_t j, size_t n, const Add& add, const Finish& finish) {
+    const auto sum_group = [&](auto access) {
+        Vec<T> sum[vectors] = {};
+        for (size_t i = 0; i < m; ++i) {
+            for (size_t v = 0; v < vectors; ++v) sum[v] = add(sum[v], i, j + v * lanes<T>, access);
+        }
+        for (size_t v = 0; v < vectors; ++v) finish(j + v * lanes<T>, sum[v], access);
+    };
+    for (; j + vectors * lanes<T> <= n; j += vectors * lanes<T>) sum_group(WholeAccess<T>{});
+    if constexpr (vectors > 1) {
+        sum_columns<vectors / 2, T>(m, j, n, add, finish);
+    } else if (j < n) {
+        sum_group(PartialAccess<T>{n - j});
+    }
+}
+
 // One column of dZ: the gradient of a (k, 1) weight is the row dZᵀ · X, with contiguous results.
 template <class T>
 void column_weight_gradient(const WeightGradient<T>& g) {
-    for_each_vector<T>(g.k, [&](size_t j, auto access) {
-        Vec<T> acc{};
-        for (size_t p = 0; p < g.m; ++p) acc = fma(access.load(g.x + p * g.ldx + j), broadcast(g.dz[p * g.lddz]), acc);
-        Vec<T> r = acc * g.gradient_factor;
+    const auto add = [&g](Vec<T> sum, size_t i, size_t j, auto access) {
+        return fma(access.load(g.x + i * g.ldx + j), broadcast(g.dz[i * g.lddz]), sum);
+    };
+    sum_columns<4, T>(g.m, 0, g.k, add, [&g](size_t j, Vec<T> sum, auto access) {
+        Vec<T> r = sum * g.gradient_factor;
         if (g.weight_factor != T(0)) r = fma(access.load(g.w + j), broadcast(g.weight_factor), r);
         access.store(g.out + j, r);
     });
@@ -265,24 +285,13 @@ void bias_gradient(const BiasGradient<T>& g) {
         g.out[0] = g.bias_factor != T(0) ? r + g.b[0] * g.bias_factor : r;
         return;
     }
-    constexpr size_t wide = 4 * lanes<T>;  // columns summed in one pass over the rows
-    const auto finish = [&g](size_t j, Vec<T> sum, auto access) {
+    const auto add = [&g](Vec<T> sum, size_t i, size_t j, auto access) {
+        return sum + access.load(g.dz + i * g.lddz + j);
+    };
+    sum_columns<4, T>(g.m, 0, g.n, add, [&g](size_t j, Vec<T> sum, auto access) {
         Vec<T> r = sum * g.gradient_factor;
         if (g.bias_factor != T(0)) r = fma(access.load(g.b + j), broadcast(g.bias_factor), r);
         access.store(g.out + j, r);
-    };
-    size_t j = 0;
-    for (; j + wide <= g.n; j += wide) {
-        Vec<T> sum[4] = {};
-        for (size_t i = 0; i < g.m; ++i) {
-            for (size_t v = 0; v < 4; ++v) sum[v] += load(g.dz + i * g.lddz + j + v * lanes<T>);
-        }
-        for (size_t v = 0; v < 4; ++v) finish(j + v * lanes<T>, sum[v], WholeAccess<T>{});
-    }
-    for_each_vector<T>(g.n - j, [&](size_t offset, auto access) {
-        Vec<T> sum{};
-        for (size_t i = 0; i < g.m; ++i) sum += access.load(g.dz + i * g.lddz + j + offset);
-        finish(j + offset, sum, access);
     });
 }
 

@@ -85,15 +85,24 @@ template <class T>
 size_t gather(const T* source, std::ptrdiff_t ld_source, const std::int64_t* index, size_t first_row, size_t rows,
               size_t columns, T* out, size_t ldo) {
     Vec<T> excess{};
-    for (size_t i = 0; i < rows; ++i) {
-        const auto row =
-            index != nullptr ? static_cast<std::ptrdiff_t>(index[i]) : static_cast<std::ptrdiff_t>(first_row + i);
-        const T* from = source + row * ld_source;
-        T* to = out + i * ldo;
-        for_each_vector<T>(columns, [&](size_t j, auto access) {
-            const Vec<T> v = access.load(from + j);
-            excess += v - v;
-            access.store(to + j, v);
+    const auto for_each_row = [=](const auto& copy) {
+        for (size_t i = 0; i < rows; ++i) {
+            const auto row =
+                index != nullptr ? static_cast<std::ptrdiff_t>(index[i]) : static_cast<std::ptrdiff_t>(first_row + i);
+            copy(source + row * ld_source, out + i * ldo);
+        }
+    };
+    const auto copy_vector = [&excess](const T* from, T* to, auto access) {
+        const Vec<T> v = access.load(from);
+        excess += v - v;
+        access.store(to, v);
+    };
+    if (columns < lanes<T>) {  // one mask for all
+        const PartialAccess<T> access{columns};
+        for_each_row([=](const T* from, T* to) { copy_vector(from, to, access); });
+    } else {
+        for_each_row([=](const T* from, T* to) {
+            for_each_vector<T>(columns, [=](size_t j, auto access) { copy_vector(from + j, to + j, access); });
         });
     }
     if (sum_lanes<T>(excess) == T(0)) return rows;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
@@ -237,31 +238,39 @@ class _Job:
 
 def _run(jobs: list[_Job], stop: threading.Event, progress: bool) -> list[Result]:
     """Run all jobs, the longest first, so that none is left to run on alone at the end."""
+    queue = deque(sorted(jobs, key=lambda job: -job.cost))
+    results: dict[int, Result] = {}
+
+    def work() -> None:
+        while True:
+            try:
+                job = queue.popleft()
+            except IndexError:
+                return
+            results[job.index] = job()
+
     workers = min(len(jobs), core.get_num_threads())
     bar = open_bar(progress, f"0/{len(jobs)} networks", sum(job.epochs for job in jobs))
     with ThreadPoolExecutor(workers, "fit_many", core.use_one_thread if workers > 1 else None) as executor:
         try:
-            queue = sorted(jobs, key=lambda job: -job.cost)
-            futures = {job.index: executor.submit(job) for job in queue}
-            pending = set(futures.values())
+            pending = {executor.submit(work) for _ in range(workers)}
             while pending:
-                _, pending = wait(pending, _INTERVAL, FIRST_EXCEPTION)
-                for future in futures.values():
-                    if future.done():
-                        future.result()
-                _draw(bar, jobs, len(pending))
-            return [futures[job.index].result() for job in jobs]
+                done, pending = wait(pending, _INTERVAL, FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
+                _draw(bar, jobs, len(results))
+            return [results[index] for index in range(len(jobs))]
         finally:
+            queue.clear()
             stop.set()
-            executor.shutdown(wait=False, cancel_futures=True)
             if bar is not None:
                 bar.close()
 
 
-def _draw(bar: Any, jobs: list[_Job], left: int) -> None:
+def _draw(bar: Any, jobs: list[_Job], done: int) -> None:
     if bar is not None:
         bar.n = sum(job.position for job in jobs)
-        bar.set_description_str(f"{len(jobs) - left}/{len(jobs)} networks", refresh=False)
+        bar.set_description_str(f"{done}/{len(jobs)} networks", refresh=False)
         bar.refresh()
 
 

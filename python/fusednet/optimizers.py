@@ -11,7 +11,6 @@ scaled by min(1, c / ‖g‖₂).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -95,7 +94,9 @@ class Optimizer:
 
     def _twin(self) -> Self:
         """Return one with a learning rate of its own that networks take for this one, state and all."""
-        twin = copy.copy(self)
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._hyperparameters = dict(self._hyperparameters)
         twin._core = self._core.twin()
         return twin
 
