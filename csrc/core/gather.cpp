@@ -1,5 +1,6 @@
 #include "core/gather.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -155,13 +156,19 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
     }
 }
 
-ReadAhead read_ahead(const InputMatrix& source, const RowSelection& rows) {
+ReadAhead read_ahead(const InputMatrix& source, const RowSelection& rows, double flops) {
     const auto size = with_type(source.dtype, [](auto tag) { return static_cast<std::ptrdiff_t>(sizeof tag); });
     if (source.column_stride != size) return {};
-    constexpr std::size_t near = std::size_t{1} << 18;  // bytes: the second-level cache has them
-    if (source.rows * source.columns * static_cast<std::size_t>(size) <= near) return {};
-    return {static_cast<const char*>(source.data),          source.row_stride, rows.index, rows.first, rows.count,
-            source.columns * static_cast<std::size_t>(size)};
+    const std::size_t row_bytes = source.columns * static_cast<std::size_t>(size);
+    constexpr std::size_t near = std::size_t{1} << 18;  // bytes: these the second-level cache has
+    if (source.rows * row_bytes <= near) return {};
+    // All lines, spread over the register tiles, of so many flops or fewer. The processor has room for a dozen on their
+    // way; with twice as many it waits, but for less than it would for those left behind.
+    constexpr double tile = 1 << 17, line = 64;
+    const double wanted = static_cast<double>(rows.count * row_bytes) / line * tile / flops;
+    const auto burst = static_cast<std::size_t>(std::clamp(wanted, 8.0, 24.0));
+    return {
+        static_cast<const char*>(source.data), source.row_stride, rows.index, rows.first, rows.count, row_bytes, burst};
 }
 
 void gather_labels(const InputMatrix& source, const RowSelection& rows, std::int32_t* out, std::size_t classes) {

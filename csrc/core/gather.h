@@ -21,8 +21,9 @@ struct RowSelection {
     std::size_t row(std::size_t i) const { return index != nullptr ? static_cast<std::size_t>(index[i]) : first + i; }
 };
 
-// These rows of a matrix, for the products to read ahead; none where a row is not in one piece.
-ReadAhead read_ahead(const InputMatrix& source, const RowSelection&);
+// These rows of a matrix, for products of so many flops to read ahead; none where a row is not in one piece, or where
+// the matrix is so small that it is near anyway.
+ReadAhead read_ahead(const InputMatrix& source, const RowSelection&, double flops);
 
 struct Range {
     double low, high;

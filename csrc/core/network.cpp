@@ -314,13 +314,14 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
                                const std::int64_t* order, std::size_t count, const Heartbeat::Callback& heartbeat) {
     const Busy busy(busy_);
     const std::size_t batch = std::min(batch_size, count);
-    const Team team = team_for(step_flops(batch));
+    const double flops = step_flops(batch);
+    const Team team = team_for(flops);
     reserve(batch, samples.y.columns, team);
-    Heartbeat beat(heartbeat, step_flops(batch));
+    Heartbeat beat(heartbeat, flops);
     double total = 0, total_weight = 0;
     for (std::size_t first = 0; first < count; first += batch) {
         const RowSelection rows{order != nullptr ? order + first : nullptr, first, std::min(batch, count - first)};
-        workspace_.ahead = read_ahead(samples.x, rows.following(count - first - rows.count, batch));
+        workspace_.ahead = read_ahead(samples.x, rows.following(count - first - rows.count, batch), flops);
         const StepResult r = step(samples, rows, &optimizer, true, team);
         const double share = config_.scikit_learn ? static_cast<double>(rows.count) : r.weight;
         total += r.loss * share;

@@ -86,7 +86,9 @@ template <class T>
 TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const InputMatrix& x, const Tile& tile,
                            const Team& team, bool logits) {
     const RowSelection& rows = tile.rows;
-    ReadAhead ahead = read_ahead(x, tile.next);
+    double flops = 0;
+    for (const DenseLayer<T>& l : layers) flops += l.flops(rows.count);
+    ReadAhead ahead = read_ahead(x, tile.next, flops);
     Arena<T>& arena = Arena<T>::of_thread(layers, rows.count, team.size());
     T* from = arena.a;
     T* to = arena.b;

@@ -44,6 +44,7 @@ struct ReadAhead {
     std::ptrdiff_t row_stride = 0;        // bytes
     const std::int64_t* index = nullptr;  // the rows' numbers; null: first, first + 1, …
     std::size_t first = 0, rows = 0, row_bytes = 0;
+    std::size_t burst = 0;       // lines at a time
     const char* line = nullptr;  // the next one, of a row that ends at `end`
     const char* end = nullptr;
 };

@@ -99,7 +99,7 @@ constexpr size_t burst = 8;
 // The next burst of rows to be read.
 inline void read_ahead(ReadAhead* rows) {
     if (rows == nullptr) return;
-    for (size_t i = 0; i < burst; ++i, rows->line += cache_line) {
+    for (size_t i = 0; i < rows->burst; ++i, rows->line += cache_line) {
         if (rows->line >= rows->end) {
             if (rows->rows == 0) return;
             const auto number = static_cast<std::ptrdiff_t>(rows->index != nullptr ? static_cast<size_t>(*rows->index++)

@@ -1,17 +1,14 @@
-// Optimizer updates and the small passes over flat arrays. Plain loops: the compiler vectorises them, square roots
-// and divisions included. The rules are PyTorch's (torch.optim): velocity v ← μv + g and w ← w − αv; Adam's ε outside
-// the square root of the corrected second moment. Those called inner are scikit-learn's: v ← μv + αg and w ← w − v,
-// which differs once α changes; Adam's w ← w − α·√(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√s + ε), the last form in section 2 of its
-// paper.
+// Optimizer updates and the small passes over flat arrays. Plain loops the compiler vectorises; those that divide are
+// written by the vector, for the quicker division. The rules are PyTorch's (torch.optim): velocity v ← μv + g and w ← w
+// − αv; Adam's ε outside the square root of the corrected second moment. Those called inner are scikit-learn's: v ← μv
+// + αg and w ← w − v, which differs once α changes; Adam's w ← w − α·√(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√s + ε), the last form
+// in section 2 of its paper.
 #pragma once
 
 #include "kernel_table.h"
 #include "vec.h"
 
 namespace fusednet::FUSEDNET_SET {
-
-FUSEDNET_INLINE float square_root(float x) { return __builtin_sqrtf(x); }
-FUSEDNET_INLINE double square_root(double x) { return __builtin_sqrt(x); }
 
 template <class T>
 void sgd(const UpdateArguments& a, T* __restrict w, const T* __restrict g, size_t n) {
@@ -43,26 +40,27 @@ void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* _
     const T epsilon = static_cast<T>(inner ? a.epsilon * correction : a.epsilon);
     const T coupled_decay = decoupled ? T(0) : static_cast<T>(a.weight_decay);
     const T shrink = decoupled ? static_cast<T>(1.0 - a.learning_rate * a.weight_decay) : T(1);
-    for (size_t i = 0; i < n; ++i) {
-        const T gradient = g[i] + coupled_decay * w[i];
-        const T m = beta1 * first[i] + rest1 * gradient;
-        const T v = beta2 * second[i] + rest2 * gradient * gradient;
-        first[i] = m;
-        second[i] = v;
-        w[i] = w[i] * shrink - rate * m / (square_root(v) * root_correction + epsilon);
-    }
+    for_each_vector<T>(n, [=](size_t i, auto access) {
+        const Vec<T> x = access.load(w + i), gradient = fma(x, broadcast(coupled_decay), access.load(g + i));
+        const Vec<T> m = fma(access.load(first + i), broadcast(beta1), rest1 * gradient);
+        const Vec<T> v = fma(access.load(second + i), broadcast(beta2), rest2 * gradient * gradient);
+        access.store(first + i, m);
+        access.store(second + i, v);
+        const Vec<T> deviation = fma(square_root(v), broadcast(root_correction), broadcast(epsilon));
+        access.store(w + i, shrink * x - divide(rate * m, deviation));
+    });
 }
 
 template <class T>
 void rmsprop(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* __restrict second, size_t n) {
     const T rate = static_cast<T>(a.learning_rate), decay = static_cast<T>(a.weight_decay);
     const T rho = static_cast<T>(a.beta2), rest = static_cast<T>(1.0 - a.beta2), epsilon = static_cast<T>(a.epsilon);
-    for (size_t i = 0; i < n; ++i) {
-        const T gradient = g[i] + decay * w[i];
-        const T v = rho * second[i] + rest * gradient * gradient;
-        second[i] = v;
-        w[i] -= rate * gradient / (square_root(v) + epsilon);
-    }
+    for_each_vector<T>(n, [=](size_t i, auto access) {
+        const Vec<T> x = access.load(w + i), gradient = fma(x, broadcast(decay), access.load(g + i));
+        const Vec<T> v = fma(access.load(second + i), broadcast(rho), rest * gradient * gradient);
+        access.store(second + i, v);
+        access.store(w + i, x - divide(rate * gradient, square_root(v) + epsilon));
+    });
 }
 
 template <class T>
@@ -80,29 +78,33 @@ void update(const UpdateArguments& a, T* w, const T* g, T* first, T* second, siz
     }
 }
 
-// x − x is zero for finite x and NaN otherwise.
+// x − x is zero for finite x and NaN otherwise. A few rows ahead are on their way, which no processor can guess.
 template <class T>
 size_t gather(const T* source, std::ptrdiff_t ld_source, const std::int64_t* index, size_t first_row, size_t rows,
               size_t columns, T* out, size_t ldo) {
     Vec<T> excess{};
-    const auto for_each_row = [=](const auto& copy) {
-        for (size_t i = 0; i < rows; ++i) {
-            const auto row =
-                index != nullptr ? static_cast<std::ptrdiff_t>(index[i]) : static_cast<std::ptrdiff_t>(first_row + i);
-            copy(source + row * ld_source, out + i * ldo);
-        }
+    const auto row = [=](size_t i) {
+        const auto number = index != nullptr ? index[i] : static_cast<std::int64_t>(first_row + i);
+        return source + static_cast<std::ptrdiff_t>(number) * ld_source;
     };
-    const auto copy_vector = [&excess](const T* from, T* to, auto access) {
+    const auto for_each_row = [=](const auto& copy) {
+        constexpr size_t lead = 4;
+        for (size_t i = 0; i < rows; ++i)
+            copy(row(i), out + i * ldo, row(index != nullptr && i + lead < rows ? i + lead : i));
+    };
+    const auto copy_vector = [&excess](const T* from, T* to, const T* ahead, auto access) {
+        __builtin_prefetch(ahead);
         const Vec<T> v = access.load(from);
         excess += v - v;
         access.store(to, v);
     };
     if (columns < lanes<T>) {  // one mask for all
         const PartialAccess<T> access{columns};
-        for_each_row([=](const T* from, T* to) { copy_vector(from, to, access); });
+        for_each_row([=](const T* from, T* to, const T* ahead) { copy_vector(from, to, ahead, access); });
     } else {
-        for_each_row([=](const T* from, T* to) {
-            for_each_vector<T>(columns, [=](size_t j, auto access) { copy_vector(from + j, to + j, access); });
+        for_each_row([=](const T* from, T* to, const T* ahead) {
+            for_each_vector<T>(columns,
+                               [=](size_t j, auto access) { copy_vector(from + j, to + j, ahead + j, access); });
         });
     }
     if (sum_lanes<T>(excess) == T(0)) return rows;

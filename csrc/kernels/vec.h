@@ -7,6 +7,8 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #endif
@@ -131,6 +133,36 @@ FUSEDNET_INLINE Vec<double> divide(Vec<double> a, Vec<double> b) {
     return (Vec<double>)_mm512_fmadd_pd(remainder, inverse, quotient);
 #else
     return a / b;
+#endif
+}
+
+FUSEDNET_INLINE Vec<float> square_root(Vec<float> v) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    return (Vec<float>)_mm512_sqrt_ps((__m512)v);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<float>)_mm256_sqrt_ps((__m256)v);
+#elif defined(__SSE2__)
+    return (Vec<float>)_mm_sqrt_ps((__m128)v);
+#elif defined(__aarch64__)
+    return (Vec<float>)vsqrtq_f32((float32x4_t)v);
+#else
+    for (size_t i = 0; i < lanes<float>; ++i) v[i] = __builtin_sqrtf(v[i]);
+    return v;
+#endif
+}
+
+FUSEDNET_INLINE Vec<double> square_root(Vec<double> v) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    return (Vec<double>)_mm512_sqrt_pd((__m512d)v);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<double>)_mm256_sqrt_pd((__m256d)v);
+#elif defined(__SSE2__)
+    return (Vec<double>)_mm_sqrt_pd((__m128d)v);
+#elif defined(__aarch64__)
+    return (Vec<double>)vsqrtq_f64((float64x2_t)v);
+#else
+    for (size_t i = 0; i < lanes<double>; ++i) v[i] = __builtin_sqrt(v[i]);
+    return v;
 #endif
 }
 
