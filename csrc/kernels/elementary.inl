@@ -75,9 +75,9 @@ FUSEDNET_INLINE Vec<T> polynomial(Vec<T> x, const T (&c)[terms]) {
     }
 }
 
-template <class T>
-FUSEDNET_INLINE Vec<T> clamp_below(Vec<T> x, T low) {
-    return broadcast(low) > x ? broadcast(low) : x;
+template <class V, class T>
+FUSEDNET_INLINE V clamp_below(V x, T low) {
+    return broadcast<T, V>(low) > x ? broadcast<T, V>(low) : x;
 }
 
 template <class T>

@@ -22,6 +22,15 @@ FUSEDNET_INLINE void with_count(size_t count, const Body& body) {
     }
 }
 
+// body(TileColumns) for the width of a panel.
+template <class T, class Body>
+FUSEDNET_INLINE void with_columns(size_t width, const Body& body) {
+    if constexpr (halves) {
+        if (width < lanes<T>) return body(TileColumns<Half<T>, 1>{});
+    }
+    with_count<tile_vectors>(width / lanes<T>, [&](auto vectors) { body(TileColumns<Vec<T>, vectors.n>{}); });
+}
+
 // Cuts m rows into ⌈m / tile_rows⌉ tiles of nearly equal height: 16 rows are 8 + 8, not 12 + 4.
 template <class Body>
 FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
@@ -33,13 +42,12 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
     }
 }
 
-// C (m, vectors) = start + A (m, depth) · B (depth, vectors), in blocks of so many rows of B. Without a panel, B is
+// C (m, columns) = start + A (m, depth) · B (depth, columns), in blocks of so many rows of B. Without a panel, B is
 // used where it lies. Else the first tile leaves a copy of each block there for the others, or, where b is null,
 // fill(first, block) puts the block there.
-template <size_t rows, bool far, size_t vectors, class T, class Fill, class Next>
+template <size_t rows, bool far, class Columns, class T, class Fill, class Next>
 void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, size_t depth, const T* start, T* c,
                    size_t ldc, T final_floor, T* panel, Fill fill, Next next, ReadAhead* rows_ahead) {
-    constexpr size_t width = vectors * lanes<T>;
     for (size_t p = 0; p < depth; p += rows) {
         const size_t block = at_most(depth - p, rows);
         Prefetch<T> lines;
@@ -51,14 +59,14 @@ void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, siz
             const T floor = p + block == depth ? final_floor : no_floor<T>;
             read_ahead(rows_ahead);
             if (panel == nullptr) {
-                product_tile<false, far, height.n, vectors, T>(a + i * lda + p, lda, b + p * ldb, ldb, block, first,
+                product_tile<false, far, height.n, Columns, T>(a + i * lda + p, lda, b + p * ldb, ldb, block, first,
                                                                c + i * ldc, ldc, floor, nullptr, ahead);
             } else if (i == 0 && b != nullptr) {
-                product_tile<true, far, height.n, vectors, T>(a + p, lda, b + p * ldb, ldb, block, first, c, ldc, floor,
+                product_tile<true, far, height.n, Columns, T>(a + p, lda, b + p * ldb, ldb, block, first, c, ldc, floor,
                                                               panel, ahead);
             } else {
-                product_tile<false, far, height.n, vectors, T>(a + i * lda + p, lda, panel, width, block, first,
-                                                               c + i * ldc, ldc, floor, nullptr, ahead);
+                product_tile<false, far, height.n, Columns, T>(a + i * lda + p, lda, panel, Columns::width, block,
+                                                               first, c + i * ldc, ldc, floor, nullptr, ahead);
             }
         });
     }
@@ -70,8 +78,8 @@ template <size_t vectors, class T>
 FUSEDNET_INLINE size_t product_row(const T* a, const T* b, size_t ldb, size_t depth, const T* start, T* c, size_t j,
                                    size_t n, T floor) {
     for (; j + vectors * lanes<T> <= n; j += vectors * lanes<T>) {
-        product_tile<false, false, 1, vectors, T>(a, 0, b + j, ldb, depth, start != nullptr ? start + j : nullptr,
-                                                  c + j, 0, floor, nullptr, nullptr);
+        product_tile<false, false, 1, TileColumns<Vec<T>, vectors>, T>(
+            a, 0, b + j, ldb, depth, start != nullptr ? start + j : nullptr, c + j, 0, floor, nullptr, nullptr);
     }
     if constexpr (vectors > 1) {
         return product_row<vectors / 2, T>(a, b, ldb, depth, start, c, j, n, floor);
@@ -80,14 +88,14 @@ FUSEDNET_INLINE size_t product_row(const T* a, const T* b, size_t ldb, size_t de
     }
 }
 
-// body(vectors, far) with both as constants.
+// body(TileColumns, far) with both as constants.
 template <class T, class Body>
 FUSEDNET_INLINE void with_panel(const Panel<T>& panel, bool far, const Body& body) {
-    with_count<tile_vectors>(panel.width / lanes<T>, [&](auto vectors) {
+    with_columns<T>(panel.width, [&](auto columns) {
         if (far) {
-            body(vectors, Count<1>{});
+            body(columns, Count<1>{});
         } else {
-            body(vectors, Count<0>{});
+            body(columns, Count<0>{});
         }
     });
 }
@@ -134,8 +142,8 @@ void dense_forward(const DenseForward<T>& f) {
             const Panel<T> next(f.n - j - panel.columns);
             return Prefetch<T>(w + panel.columns, f.ldw, at_most(f.k, depth_block), next.columns, steps);
         };
-        with_panel<T>(panel, far, [&](auto vectors, auto from_far) {
-            product_panel<depth_block, from_far.n, vectors.n, T>(
+        with_panel<T>(panel, far, [&](auto columns, auto from_far) {
+            product_panel<depth_block, from_far.n, decltype(columns), T>(
                 f.x, f.ldx, whole ? w : nullptr, f.ldw, f.m, f.k, start, f.y + j, f.ldy, floor,
                 !whole || packing ? f.panel : nullptr, fill, ahead, f.ahead);
         });
@@ -172,10 +180,10 @@ void input_gradient(const InputGradient<T>& g) {
         const auto fill = [&](size_t p, size_t block) {
             pack_transposed(g.w + j * g.ldw + p, g.ldw, block, panel.columns, g.panel, panel.width);
         };
-        with_panel<T>(panel, far, [&](auto vectors, auto from_far) {
-            product_panel<transposed_block<T>, from_far.n, vectors.n, T>(g.dz, g.lddz, nullptr, 0, g.m, g.n, start,
-                                                                         g.dx + j, g.lddx, no_floor<T>, g.panel, fill,
-                                                                         ahead, g.ahead);
+        with_panel<T>(panel, far, [&](auto columns, auto from_far) {
+            product_panel<transposed_block<T>, from_far.n, decltype(columns), T>(g.dz, g.lddz, nullptr, 0, g.m, g.n,
+                                                                                 start, g.dx + j, g.lddx, no_floor<T>,
+                                                                                 g.panel, fill, ahead, g.ahead);
         });
         finish(j, panel.width);
     }
@@ -222,8 +230,8 @@ size_t weight_scratch(size_t m, size_t n) {
     return at_most(m, depth_block) * (x_tile_width<T> + (n + lanes<T> - 1) / lanes<T> * lanes<T>);
 }
 
-// Tiles of W by rows. Wide rows of X and dZ lie on a page each, more pages than the processor can keep addresses of:
-// then a tile's columns of X are copied to scratch, and the first tiles leave the panels of dZ there.
+// Tiles of W by rows. Where X and dZ are more than the second-level cache holds beside W, a tile's columns of X are
+// copied to scratch, and the first tiles leave the panels of dZ there.
 template <bool packing, bool far, class T>
 void update_rows(const WeightGradient<T>& g) {
     T* x_tile = g.scratch;
@@ -243,14 +251,14 @@ void update_rows(const WeightGradient<T>& g) {
             Prefetch<T> lines(g.out + i * g.ldw + next, g.ldw, far && next < g.n ? height.n : 0, panel_columns<T>, g.m);
             Prefetch<T>* ahead = far ? &lines : nullptr;
             read_ahead(g.ahead);
-            with_count<tile_vectors>(panel.width / lanes<T>, [&](auto vectors) {
+            with_columns<T>(panel.width, [&](auto columns) {
                 const size_t offset = i * g.ldw + j;
                 if (packing && i > 0) {
-                    update_tile<false, far, height.n, vectors.n, T>(g, offset, panel.columns, x, ldx, packed,
-                                                                    panel.width, nullptr, ahead);
+                    update_tile<false, far, height.n, decltype(columns), T>(g, offset, panel.columns, x, ldx, packed,
+                                                                            panel.width, nullptr, ahead);
                 } else {
-                    update_tile<packing, far, height.n, vectors.n, T>(g, offset, panel.columns, x, ldx, g.dz + j,
-                                                                      g.lddz, packed, ahead);
+                    update_tile<packing, far, height.n, decltype(columns), T>(g, offset, panel.columns, x, ldx,
+                                                                              g.dz + j, g.lddz, packed, ahead);
                 }
             });
         }
@@ -263,7 +271,7 @@ void weight_gradient(const WeightGradient<T>& g) {
     WeightGradient<T> block = g;
     for (size_t p = 0; p < g.m; p += depth_block) {
         block.m = at_most(g.m - p, depth_block);
-        const bool packing = block.m * (g.ldx + g.lddz) * sizeof(T) > (size_t{1} << 18);
+        const bool packing = block.m * (g.ldx + g.lddz) * sizeof(T) > (size_t{3} << 19);
         if (is_far<T>(g.k, g.ldw)) {
             packing ? update_rows<true, true>(block) : update_rows<false, true>(block);
         } else {

@@ -17,34 +17,43 @@ constexpr size_t packing_lead = 8;  // rows of B that come from the L2 cache whi
 template <class T>
 constexpr T no_floor = -static_cast<T>(__builtin_inf());
 
+// The columns of a register tile: so many vectors.
+template <class V, size_t count>
+struct TileColumns {
+    using Vector = V;
+    static constexpr size_t vectors = count, lanes = sizeof(V) / sizeof(V{}[0]), width = vectors * lanes;
+};
+
 // acc (rows, vectors) += A (rows, depth) · B (depth, vectors), depth ≥ 1. `across`: A is given transposed,
 // (depth, rows). Else its rows are reached from a pointer for every three, by the addressing modes of x86: a pointer
 // or an offset for each would not fit into the registers. `packing`: the lines of B are copied to `panel` on the way,
 // where the next tiles find them side by side.
-template <bool across, bool packing, bool far, size_t rows, size_t vectors, class T>
+template <bool across, bool packing, bool far, size_t rows, class Columns, class T>
 FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb, size_t depth, T* panel,
-                                  Prefetch<T>* ahead, Vec<T> (&acc)[rows][vectors]) {
+                                  Prefetch<T>* ahead, typename Columns::Vector (&acc)[rows][Columns::vectors]) {
+    using V = typename Columns::Vector;
+    constexpr size_t vectors = Columns::vectors;
     constexpr size_t groups = across ? 1 : (rows + 2) / 3;
     const T* base[groups];
 #pragma GCC unroll 8
     for (size_t g = 0; g < groups; ++g) base[g] = a + 3 * g * lda;
     const auto advance = [&](size_t steps) {
         do {
-            Vec<T> line[vectors];
+            V line[vectors];
 #pragma GCC unroll 8
             for (size_t v = 0; v < vectors; ++v) {
-                line[v] = load(b + v * lanes<T>);
-                if constexpr (packing) store(panel + v * lanes<T>, line[v]);
+                line[v] = load<T, V>(b + v * Columns::lanes);
+                if constexpr (packing) store(panel + v * Columns::lanes, line[v]);
             }
             if constexpr (packing) {
-                panel += vectors * lanes<T>;
+                panel += Columns::width;
 #pragma GCC unroll 2
-                for (size_t j = 0; j < vectors * lanes<T>; j += cache_line / sizeof(T))
+                for (size_t j = 0; j < Columns::width; j += cache_line / sizeof(T))
                     __builtin_prefetch(b + packing_lead * ldb + j);
             }
 #pragma GCC unroll 16
             for (size_t i = 0; i < rows; ++i) {
-                const Vec<T> x = broadcast(across ? base[0][i] : base[i / 3][i % 3 * lda]);
+                const V x = broadcast<T, V>(across ? base[0][i] : base[i / 3][i % 3 * lda]);
 #pragma GCC unroll 8
                 for (size_t v = 0; v < vectors; ++v) acc[i][v] = fma(x, line[v], acc[i][v]);
             }
@@ -64,31 +73,32 @@ FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb
 
 // C (rows, vectors) = max(start + A · B, floor), where start is one row for all (the bias) or C itself (a later depth
 // block). A floor of zero is ReLU, which would take as long as several steps of the depth if it were a pass of its own.
-template <bool packing, bool far, size_t rows, size_t vectors, class T>
+template <bool packing, bool far, size_t rows, class Columns, class T>
 __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, size_t ldb, size_t depth,
                                             const T* start, T* c, size_t ldc, T floor, T* panel, Prefetch<T>* ahead) {
-    Vec<T> acc[rows][vectors];
+    using V = typename Columns::Vector;
+    V acc[rows][Columns::vectors];
     const T* from = start != nullptr ? start : c;
     const size_t step = start != nullptr ? 0 : ldc;
 #pragma GCC unroll 16
     for (size_t i = 0; i < rows; ++i, from += step) {
 #pragma GCC unroll 8
-        for (size_t v = 0; v < vectors; ++v) acc[i][v] = load(from + v * lanes<T>);
+        for (size_t v = 0; v < Columns::vectors; ++v) acc[i][v] = load<T, V>(from + v * Columns::lanes);
     }
-    multiply_add<false, packing, far, rows, vectors, T>(a, lda, b, ldb, depth, panel, ahead, acc);
+    multiply_add<false, packing, far, rows, Columns, T>(a, lda, b, ldb, depth, panel, ahead, acc);
 #pragma GCC unroll 16
     for (size_t i = 0; i < rows; ++i, c += ldc) {
 #pragma GCC unroll 8
-        for (size_t v = 0; v < vectors; ++v) store(c + v * lanes<T>, clamp_below<T>(acc[i][v], floor));
+        for (size_t v = 0; v < Columns::vectors; ++v) store(c + v * Columns::lanes, clamp_below(acc[i][v], floor));
     }
 }
 
 // out (rows, columns) = gradient_factor · Xᵀ · dZ + weight_factor · W for a tile of W.
-template <bool packing, bool far, size_t rows, size_t vectors, class T>
+template <bool packing, bool far, size_t rows, class Columns, class T>
 __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t offset, size_t columns, const T* x,
                                            size_t ldx, const T* dz, size_t lddz, T* panel, Prefetch<T>* ahead) {
-    Vec<T> acc[rows][vectors] = {};
-    multiply_add<true, packing, far, rows, vectors, T>(x, ldx, dz, lddz, g.m, panel, ahead, acc);
+    typename Columns::Vector acc[rows][Columns::vectors] = {};
+    multiply_add<true, packing, far, rows, Columns, T>(x, ldx, dz, lddz, g.m, panel, ahead, acc);
     const Vec<T> gradient_factor = broadcast(g.gradient_factor);
     const auto finish = [&](auto with_weight) {
         const T* w = g.w + offset;
@@ -97,12 +107,13 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
 #pragma GCC unroll 16  // else the sums may live in memory, and be stored in every step of the depth
         for (size_t i = 0; i < rows; ++i, w += ldw, out += ldw) {
 #pragma GCC unroll 8
-            for (size_t v = 0; v < vectors; ++v) {
+            for (size_t v = 0; v < Columns::vectors; ++v) {
                 const size_t j = v * lanes<T>, remaining = columns - j;
+                const Vec<T> sum = whole<T>(acc[i][v]);
                 if (remaining >= lanes<T>) {
-                    store(out + j, with_weight(acc[i][v], [=] { return load(w + j); }));
+                    store(out + j, with_weight(sum, [=] { return load(w + j); }));
                 } else {
-                    const Vec<T> r = with_weight(acc[i][v], [=] { return load_partial(w + j, remaining); });
+                    const Vec<T> r = with_weight(sum, [=] { return load_partial(w + j, remaining); });
                     store_partial(out + j, r, remaining);
                 }
             }
