@@ -105,44 +105,52 @@ double elementwise_loss(const LossArguments<T>& a, double factor) {
 }
 
 // From logits: Lᵢ = Σⱼ tⱼ·(log Σ e^z − zⱼ) and ∂Lᵢ/∂z = p·Σt − t, with t one-hot where labels are given.
+// Pass by pass over so many rows: the steps of one row wait for each other, those of different rows need not.
 template <class T>
 double cross_entropy(const LossArguments<T>& a) {
+    constexpr size_t block = 32;
     const Limits limits(a.clip);
     double total = 0;
-    for (size_t i = 0; i < a.rows; ++i) {
-        const T* z = a.prediction + i * a.ldp;
-        const T weight = a.weight != nullptr ? a.weight[i] : T(1);
-        const T largest = row_max(z, a.columns);
-        const T label_logit = a.label != nullptr ? z[a.label[i]] : T(0);  // before z is overwritten
-        Vec<T> target_sum{}, target_dot{};
-        const T* t = a.target != nullptr ? a.target + i * a.ldt : nullptr;
-        if (t != nullptr) {
+    for (size_t first = 0; first < a.rows; first += block) {
+        const size_t rows = a.rows - first < block ? a.rows - first : block;
+        T largest[block], mass[block], dot[block], sum[block];
+        const auto z = [&](size_t i) { return a.prediction + (first + i) * a.ldp; };
+        const auto t = [&](size_t i) { return a.target + (first + i) * a.ldt; };
+        const auto g = [&](size_t i) { return a.gradient != nullptr ? a.gradient + (first + i) * a.ldg : nullptr; };
+        const auto weight = [&](size_t i) { return a.weight != nullptr ? a.weight[first + i] : T(1); };
+        for (size_t i = 0; i < rows; ++i) largest[i] = row_max(z(i), a.columns);
+        for (size_t i = 0; i < rows; ++i) {  // before z is overwritten
+            if (a.target == nullptr) {
+                mass[i] = T(1);
+                dot[i] = z(i)[a.label[first + i]] - largest[i];
+                continue;
+            }
+            Vec<T> target_sum{}, target_dot{};
             for_each_vector<T>(a.columns, [&](size_t j, auto access) {
-                const Vec<T> v = access.load(t + j);
+                const Vec<T> v = access.load(t(i) + j);
                 target_sum += v;
-                target_dot += v == T(0) ? Vec<T>{} : v * (access.load(z + j) - largest);
+                target_dot += v == T(0) ? Vec<T>{} : v * (access.load(z(i) + j) - largest[i]);
             });
+            mass[i] = sum_lanes<T>(target_sum);
+            dot[i] = sum_lanes<T>(target_dot);
         }
-        const T mass = t != nullptr ? sum_lanes<T>(target_sum) : T(1);
-        const T dot = t != nullptr ? sum_lanes<T>(target_dot) : label_logit - largest;
-        T sum;
-        if (a.gradient != nullptr) {
-            T* g = a.gradient + i * a.ldg;
-            sum = shifted_exponentials(z, g, a.columns, largest);
-            const T factor = static_cast<T>(a.scale) * weight, probability_factor = factor * mass / sum;
+        for (size_t i = 0; i < rows; ++i) sum[i] = shifted_exponentials(z(i), g(i), a.columns, largest[i]);
+        for (size_t i = 0; i < rows && a.gradient != nullptr; ++i) {
+            const T factor = static_cast<T>(a.scale) * weight(i), probability_factor = factor * mass[i] / sum[i];
             for_each_vector<T>(a.columns, [&](size_t j, auto access) {
-                Vec<T> v = access.load(g + j) * probability_factor;
-                if (t != nullptr) v -= access.load(t + j) * factor;
-                access.store(g + j, v);
+                Vec<T> v = access.load(g(i) + j) * probability_factor;
+                if (a.target != nullptr) v -= access.load(t(i) + j) * factor;
+                access.store(g(i) + j, v);
             });
-            if (t == nullptr) g[a.label[i]] -= factor;
-        } else {
-            sum = shifted_exponentials<T>(z, nullptr, a.columns, largest);
+            if (a.target == nullptr) g(i)[a.label[first + i]] -= factor;
         }
-        double row_loss =
-            __builtin_log(static_cast<double>(sum)) * static_cast<double>(mass) - static_cast<double>(dot);
-        row_loss = row_loss > limits.high ? limits.high : (row_loss < limits.low ? limits.low : row_loss);
-        total += static_cast<double>(weight) * row_loss;
+        for (size_t i = 0; i < rows; ++i) {
+            const double row_loss =
+                __builtin_log(static_cast<double>(sum[i])) * static_cast<double>(mass[i]) - static_cast<double>(dot[i]);
+            const double limited =
+                row_loss > limits.high ? limits.high : (row_loss < limits.low ? limits.low : row_loss);
+            total += static_cast<double>(weight(i)) * limited;
+        }
     }
     return total;
 }

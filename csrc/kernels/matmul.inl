@@ -47,7 +47,8 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
 // fill(first, block) puts the block there.
 template <size_t rows, bool far, class Columns, class T, class Fill, class Next>
 void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, size_t depth, const T* start, T* c,
-                   size_t ldc, T final_floor, T* panel, Fill fill, Next next, ReadAhead* rows_ahead) {
+                   size_t ldc, T final_floor, const T* final_gate, T* panel, Fill fill, Next next,
+                   ReadAhead* rows_ahead) {
     for (size_t p = 0; p < depth; p += rows) {
         const size_t block = at_most(depth - p, rows);
         Prefetch<T> lines;
@@ -56,17 +57,19 @@ void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, siz
         if (b == nullptr) fill(p, block);
         for_each_row_tile(m, [=](size_t i, auto height) {
             const T* first = p == 0 ? start : nullptr;
-            const T floor = p + block == depth ? final_floor : no_floor<T>;
+            const bool last = p + block == depth;
+            const T floor = last ? final_floor : no_floor<T>;
+            const T* gate = last && final_gate != nullptr ? final_gate + i * ldc : nullptr;
             read_ahead(rows_ahead);
             if (panel == nullptr) {
                 product_tile<false, far, height.n, Columns, T>(a + i * lda + p, lda, b + p * ldb, ldb, block, first,
-                                                               c + i * ldc, ldc, floor, nullptr, ahead);
+                                                               c + i * ldc, ldc, floor, gate, nullptr, ahead);
             } else if (i == 0 && b != nullptr) {
                 product_tile<true, far, height.n, Columns, T>(a + p, lda, b + p * ldb, ldb, block, first, c, ldc, floor,
-                                                              panel, ahead);
+                                                              gate, panel, ahead);
             } else {
                 product_tile<false, far, height.n, Columns, T>(a + i * lda + p, lda, panel, Columns::width, block,
-                                                               first, c + i * ldc, ldc, floor, nullptr, ahead);
+                                                               first, c + i * ldc, ldc, floor, gate, nullptr, ahead);
             }
         });
     }
@@ -78,8 +81,9 @@ template <size_t vectors, class T>
 FUSEDNET_INLINE size_t product_row(const T* a, const T* b, size_t ldb, size_t depth, const T* start, T* c, size_t j,
                                    size_t n, T floor) {
     for (; j + vectors * lanes<T> <= n; j += vectors * lanes<T>) {
-        product_tile<false, false, 1, TileColumns<Vec<T>, vectors>, T>(
-            a, 0, b + j, ldb, depth, start != nullptr ? start + j : nullptr, c + j, 0, floor, nullptr, nullptr);
+        product_tile<false, false, 1, TileColumns<Vec<T>, vectors>, T>(a, 0, b + j, ldb, depth,
+                                                                       start != nullptr ? start + j : nullptr, c + j, 0,
+                                                                       floor, nullptr, nullptr, nullptr);
     }
     if constexpr (vectors > 1) {
         return product_row<vectors / 2, T>(a, b, ldb, depth, start, c, j, n, floor);
@@ -144,7 +148,7 @@ void dense_forward(const DenseForward<T>& f) {
         };
         with_panel<T>(panel, far, [&](auto columns, auto from_far) {
             product_panel<depth_block, from_far.n, decltype(columns), T>(
-                f.x, f.ldx, whole ? w : nullptr, f.ldw, f.m, f.k, start, f.y + j, f.ldy, floor,
+                f.x, f.ldx, whole ? w : nullptr, f.ldw, f.m, f.k, start, f.y + j, f.ldy, floor, nullptr,
                 !whole || packing ? f.panel : nullptr, fill, ahead, f.ahead);
         });
         finish(j, f.m, panel.width);
@@ -171,6 +175,7 @@ void input_gradient(const InputGradient<T>& g) {
     }
     const T start[panel_columns<T>] = {};
     const bool far = is_far<T>(g.k, g.ldw);
+    const bool gated = g.saved != nullptr && g.activation == Activation::relu && g.mask == nullptr && g.lds == g.lddx;
     for (size_t j = 0; j < g.k; j += panel_columns<T>) {
         const Panel<T> panel(g.k - j);
         const Panel<T> next(g.k - j - panel.columns);
@@ -181,11 +186,11 @@ void input_gradient(const InputGradient<T>& g) {
             pack_transposed(g.w + j * g.ldw + p, g.ldw, block, panel.columns, g.panel, panel.width);
         };
         with_panel<T>(panel, far, [&](auto columns, auto from_far) {
-            product_panel<transposed_block<T>, from_far.n, decltype(columns), T>(g.dz, g.lddz, nullptr, 0, g.m, g.n,
-                                                                                 start, g.dx + j, g.lddx, no_floor<T>,
-                                                                                 g.panel, fill, ahead, g.ahead);
+            product_panel<transposed_block<T>, from_far.n, decltype(columns), T>(
+                g.dz, g.lddz, nullptr, 0, g.m, g.n, start, g.dx + j, g.lddx, no_floor<T>, gated ? g.saved + j : nullptr,
+                g.panel, fill, ahead, g.ahead);
         });
-        finish(j, panel.width);
+        if (!gated) finish(j, panel.width);
     }
 }
 

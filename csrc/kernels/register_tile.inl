@@ -71,25 +71,41 @@ FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb
     advance(depth);
 }
 
-// C (rows, vectors) = max(start + A · B, floor), where start is one row for all (the bias) or C itself (a later depth
-// block). A floor of zero is ReLU, which would take as long as several steps of the depth if it were a pass of its own.
+// body(row, vector, offset) for each vector of a tile of a matrix with that leading dimension.
+template <size_t rows, class Columns, class Body>
+FUSEDNET_INLINE void for_each_element(size_t ld, const Body& body) {
+#pragma GCC unroll 16
+    for (size_t i = 0; i < rows; ++i) {
+#pragma GCC unroll 8
+        for (size_t v = 0; v < Columns::vectors; ++v) body(i, v, i * ld + v * Columns::lanes);
+    }
+}
+
+// C (rows, columns) = max(start + A · B, floor), where start is one row for all (the bias) or C itself (a later depth
+// block); where a gate is given, as large as C, zero wherever it is not positive. A floor of zero is ReLU, such a gate
+// its derivative: passes of their own would take as long as several steps of the depth.
 template <bool packing, bool far, size_t rows, class Columns, class T>
 __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, size_t ldb, size_t depth,
-                                            const T* start, T* c, size_t ldc, T floor, T* panel, Prefetch<T>* ahead) {
+                                            const T* start, T* c, size_t ldc, T floor, const T* gate, T* panel,
+                                            Prefetch<T>* ahead) {
     using V = typename Columns::Vector;
     V acc[rows][Columns::vectors];
-    const T* from = start != nullptr ? start : c;
-    const size_t step = start != nullptr ? 0 : ldc;
-#pragma GCC unroll 16
-    for (size_t i = 0; i < rows; ++i, from += step) {
+    if (start != nullptr) {
+        V line[Columns::vectors];
 #pragma GCC unroll 8
-        for (size_t v = 0; v < Columns::vectors; ++v) acc[i][v] = load<T, V>(from + v * Columns::lanes);
+        for (size_t v = 0; v < Columns::vectors; ++v) line[v] = load<T, V>(start + v * Columns::lanes);
+        for_each_element<rows, Columns>(0, [&](size_t i, size_t v, size_t) { acc[i][v] = line[v]; });
+    } else {
+        for_each_element<rows, Columns>(ldc, [&](size_t i, size_t v, size_t j) { acc[i][v] = load<T, V>(c + j); });
     }
     multiply_add<false, packing, far, rows, Columns, T>(a, lda, b, ldb, depth, panel, ahead, acc);
-#pragma GCC unroll 16
-    for (size_t i = 0; i < rows; ++i, c += ldc) {
-#pragma GCC unroll 8
-        for (size_t v = 0; v < Columns::vectors; ++v) store(c + v * Columns::lanes, clamp_below(acc[i][v], floor));
+    __asm__("" : "+r"(ldc));  // else the rows' addresses are worked out before, and kept in memory
+    if (gate == nullptr) {
+        for_each_element<rows, Columns>(
+            ldc, [&](size_t i, size_t v, size_t j) { store(c + j, clamp_below(acc[i][v], floor)); });
+    } else {
+        for_each_element<rows, Columns>(
+            ldc, [&](size_t i, size_t v, size_t j) { store(c + j, load<T, V>(gate + j) > T(0) ? acc[i][v] : V{}); });
     }
 }
 
