@@ -3,6 +3,7 @@
 // tools/fit_polynomials.py.
 #pragma once
 
+#include "arithmetic.h"
 #include "tanh_pieces.inl"
 
 namespace fusednet::FUSEDNET_SET {

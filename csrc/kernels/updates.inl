@@ -6,7 +6,7 @@
 #pragma once
 
 #include "kernel_table.h"
-#include "vec.h"
+#include "arithmetic.h"
 
 namespace fusednet::FUSEDNET_SET {
 
