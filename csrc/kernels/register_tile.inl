@@ -1,6 +1,7 @@
-// The register tile that does the arithmetic of all products, `tile_rows` × 2 vectors: it broadcasts an element of A
-// and loads vectors of B. Every element of a result is summed over the depth in ascending order by its own chain of
-// multiply-adds, so its bits depend neither on the tile it falls into nor on how the work is split over threads.
+// The register tile that does the arithmetic of all products, `tile_rows` × `tile_vectors` vectors: it broadcasts an
+// element of A and loads vectors of B. Every element of a result is summed over the depth in ascending order by its own
+// chain of multiply-adds, so its bits depend neither on the tile it falls into nor on how the work is split over
+// threads.
 #pragma once
 
 #include "elementary.inl"

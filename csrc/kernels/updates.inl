@@ -5,8 +5,8 @@
 // in section 2 of its paper.
 #pragma once
 
-#include "kernel_table.h"
 #include "arithmetic.h"
+#include "kernel_table.h"
 
 namespace fusednet::FUSEDNET_SET {
 
