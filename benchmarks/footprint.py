@@ -98,7 +98,7 @@ def wheel_size():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in package_files():
-            archive.write(path, path.name)
+            archive.write(path)
     return len(buffer.getvalue())
 
 

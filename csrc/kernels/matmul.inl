@@ -235,8 +235,13 @@ size_t weight_scratch(size_t m, size_t n) {
     return at_most(m, depth_block) * (x_tile_width<T> + (n + lanes<T> - 1) / lanes<T> * lanes<T>);
 }
 
-// Tiles of W by rows. Where X and dZ are more than the second-level cache holds beside W, a tile's columns of X are
-// copied to scratch, and the first tiles leave the panels of dZ there.
+// Bytes of X and dZ from which they are copied for the tiles. A tile of AVX-512 computes several times as much as
+// others with each line that it reads: those do better by lines side by side long before the second-level cache is
+// full.
+constexpr size_t copying = FUSEDNET_VECTOR_BYTES == 64 ? size_t{3} << 19 : size_t{1} << 18;
+
+// Tiles of W by rows. Where X and dZ are large, a tile's columns of X are copied to scratch, and the first tiles leave
+// the panels of dZ there.
 template <bool packing, bool far, class T>
 void update_rows(const WeightGradient<T>& g) {
     T* x_tile = g.scratch;
@@ -276,7 +281,7 @@ void weight_gradient(const WeightGradient<T>& g) {
     WeightGradient<T> block = g;
     for (size_t p = 0; p < g.m; p += depth_block) {
         block.m = at_most(g.m - p, depth_block);
-        const bool packing = block.m * (g.ldx + g.lddz) * sizeof(T) > (size_t{3} << 19);
+        const bool packing = block.m * (g.ldx + g.lddz) * sizeof(T) > copying;
         if (is_far<T>(g.k, g.ldw)) {
             packing ? update_rows<true, true>(block) : update_rows<false, true>(block);
         } else {
