@@ -50,7 +50,10 @@ def run(page):
 def skip_what_is_missing():
     """Skip the test where an optional package is not installed."""
     try:
-        yield
+        try:
+            yield
+        except doctest.UnexpectedException as error:
+            raise error.exc_info[1] from None
     except ModuleNotFoundError as error:
         if error.name not in OPTIONAL:
             raise
