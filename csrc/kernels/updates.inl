@@ -5,6 +5,8 @@
 // in section 2 of its paper.
 #pragma once
 
+#include <limits>
+
 #include "arithmetic.h"
 #include "kernel_table.h"
 
@@ -29,6 +31,14 @@ void momentum(const UpdateArguments& a, T* __restrict w, const T* __restrict g, 
     }
 }
 
+// a / b for b ≥ 0, which may be more than `divide` takes: infinite, as squares of gradients overflow, or subnormal, as
+// a tiny ε is.
+template <class T>
+FUSEDNET_INLINE Vec<T> divide_any(Vec<T> a, Vec<T> b) {
+    const Vec<T> least = broadcast(std::numeric_limits<T>::min()), most = broadcast(std::numeric_limits<T>::max());
+    return b > most ? a - a : divide(a, least > b ? least : b);
+}
+
 template <bool decoupled, bool inner, class T>
 void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* __restrict first, T* __restrict second,
           size_t n) {
@@ -47,7 +57,7 @@ void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* _
         access.store(first + i, m);
         access.store(second + i, v);
         const Vec<T> deviation = fma(square_root(v), broadcast(root_correction), broadcast(epsilon));
-        access.store(w + i, shrink * x - divide(rate * m, deviation));
+        access.store(w + i, shrink * x - divide_any<T>(rate * m, deviation));
     });
 }
 
@@ -59,7 +69,7 @@ void rmsprop(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T
         const Vec<T> x = access.load(w + i), gradient = fma(x, broadcast(decay), access.load(g + i));
         const Vec<T> v = fma(access.load(second + i), broadcast(rho), rest * gradient * gradient);
         access.store(second + i, v);
-        access.store(w + i, x - divide(rate * gradient, square_root(v) + epsilon));
+        access.store(w + i, x - divide_any<T>(rate * gradient, square_root(v) + epsilon));
     });
 }
 

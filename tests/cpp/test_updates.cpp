@@ -120,6 +120,23 @@ TEST_CASE_TEMPLATE("five steps of every update rule", T, float, double) {
     }
 }
 
+TEST_CASE_TEMPLATE("second moments that overflow, or are zero beside a subnormal epsilon, leave w as it is", T, float,
+                   double) {
+    constexpr std::size_t n = 19;  // whole vectors and a part of one
+    for (const UpdateRule rule : {UpdateRule::adam, UpdateRule::adamw, UpdateRule::rmsprop, UpdateRule::inner_adam}) {
+        CAPTURE(static_cast<int>(rule));
+        for (const T gradient : {std::numeric_limits<T>::max() / T(4), T(0)}) {
+            for_each_table<T>([&](const KernelTable<T>& kernels) {
+                std::vector<T> w(n, T(1.5)), g(n, gradient), first(n), second(n);
+                const double tiny = static_cast<double>(std::numeric_limits<T>::denorm_min());
+                kernels.update({rule, 0.1, 0, 0.9, 0.99, tiny, 0.1, 0.01}, w.data(), g.data(), first.data(),
+                               second.data(), n);
+                CHECK(w == std::vector<T>(n, T(1.5)));
+            });
+        }
+    }
+}
+
 TEST_CASE_TEMPLATE("plain SGD needs no state", T, float, double) {
     for_each_table<T>([](const KernelTable<T>& kernels) {
         T w = T(1);
