@@ -129,7 +129,9 @@ void dense_forward(const DenseForward<T>& f) {
         finish(0, 1, j);
     }
     const bool far = is_far<T>(f.k, f.ldw);
-    const bool packing = f.m > tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
+    // So many tiles must read the copy for it to pay.
+    constexpr size_t packing_tiles = 8;
+    const bool packing = f.m > packing_tiles * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
     for (T start[panel_columns<T>]; j < f.n; j += panel_columns<T>) {
         const Panel<T> panel(f.n - j);
         for (size_t i = 0; i < panel.width; ++i)
