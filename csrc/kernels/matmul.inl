@@ -132,7 +132,8 @@ void dense_forward(const DenseForward<T>& f) {
     // So many tiles must read the copy for it to pay.
     constexpr size_t packing_tiles = 8;
     const bool packing = f.m > packing_tiles * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
-    for (T start[panel_columns<T>]; j < f.n; j += panel_columns<T>) {
+    T start[panel_columns<T>];
+    while (j < f.n) {
         const Panel<T> panel(f.n - j);
         for (size_t i = 0; i < panel.width; ++i)
             start[i] = f.bias != nullptr && i < panel.columns ? f.bias[j + i] : T(0);
@@ -154,6 +155,7 @@ void dense_forward(const DenseForward<T>& f) {
                 !whole || packing ? f.panel : nullptr, fill, ahead, f.ahead);
         });
         finish(j, f.m, panel.width);
+        j += panel.columns;
     }
 }
 
@@ -178,7 +180,7 @@ void input_gradient(const InputGradient<T>& g) {
     const T start[panel_columns<T>] = {};
     const bool far = is_far<T>(g.k, g.ldw);
     const bool gated = g.saved != nullptr && g.activation == Activation::relu && g.mask == nullptr && g.lds == g.lddx;
-    for (size_t j = 0; j < g.k; j += panel_columns<T>) {
+    for (size_t j = 0; j < g.k;) {
         const Panel<T> panel(g.k - j);
         const Panel<T> next(g.k - j - panel.columns);
         const auto ahead = [&](size_t p, size_t block, size_t steps) {
@@ -193,6 +195,7 @@ void input_gradient(const InputGradient<T>& g) {
                 g.panel, fill, ahead, g.ahead);
         });
         if (!gated) finish(j, panel.width);
+        j += panel.columns;
     }
 }
 
@@ -256,10 +259,10 @@ void update_rows(const WeightGradient<T>& g) {
             x = x_tile;
             ldx = x_tile_width<T>;
         }
-        for (size_t j = 0; j < g.n; j += panel_columns<T>) {
+        for (size_t j = 0; j < g.n;) {
             const Panel<T> panel(g.n - j);
             T* packed = panels + j * g.m;
-            const size_t next = j + panel_columns<T>;
+            const size_t next = j + panel.columns;
             Prefetch<T> lines(g.out + i * g.ldw + next, g.ldw, far && next < g.n ? height.n : 0, panel_columns<T>, g.m);
             Prefetch<T>* ahead = far ? &lines : nullptr;
             read_ahead(g.ahead);
@@ -273,6 +276,7 @@ void update_rows(const WeightGradient<T>& g) {
                                                                               g.dz + j, g.lddz, packed, ahead);
                 }
             });
+            j = next;
         }
     });
 }

@@ -26,13 +26,19 @@ size_t panel_size(size_t depth) {
     return at_most(depth, depth_block) * panel_columns<T>;
 }
 
-// The next panel of what remains: its columns, and those rounded up to whole vectors, or half a one.
+// The next panel of what remains: its columns, and those rounded up to whole vectors, or half a one. A vector and a
+// half are two panels.
 template <class T>
 struct Panel {
     size_t columns, width;
     explicit FUSEDNET_INLINE Panel(size_t remaining)
         : columns(at_most(remaining, panel_columns<T>)), width((columns + lanes<T> - 1) / lanes<T> * lanes<T>) {
-        if (halves && columns <= lanes<T> / 2) width = lanes<T> / 2;
+        if (!halves) return;
+        if (columns <= lanes<T> / 2) {
+            width = lanes<T> / 2;
+        } else if (columns > lanes<T> && columns <= lanes<T> + lanes<T> / 2) {
+            columns = width = lanes<T>;
+        }
     }
 };
 
