@@ -195,7 +195,7 @@ using ElementOf = typename std::decay_t<Net>::Element;
 
 template <class T>
 py::array new_matrix(std::size_t rows, std::size_t columns, bool flat) {
-    return flat ? py::array_t<T>(columns) : py::array_t<T>({rows, columns});
+    return flat ? py::array_t<T>(static_cast<py::ssize_t>(columns)) : py::array_t<T>({rows, columns});
 }
 
 bool copy_parameters(const PyNetwork& self, py::array& out) {

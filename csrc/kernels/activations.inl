@@ -84,22 +84,36 @@ FUSEDNET_INLINE void with_activation(Activation f, const Body& body) {
     }
 }
 
-// y = f(z) over a block of rows that share one leading dimension; derivative = f'(z) where it is not null.
+// body(offset, access) for the vectors of a block of rows that share one leading dimension: one column of vectors after
+// the other, so that the constants of the body are loaded once a column and not once a row. The vectors of a single row
+// are such a column.
+template <class T, class Body>
+FUSEDNET_INLINE void for_each_vector_by_columns(size_t ld, size_t rows, size_t columns, const Body& body) {
+    const bool single = rows == 1;
+    const size_t whole = columns / lanes<T> * lanes<T>, step = single ? lanes<T> : ld;
+    const size_t count = single ? columns / lanes<T> : rows;
+    for (size_t j = 0; j < (single && whole > 0 ? lanes<T> : whole); j += lanes<T>) {
+        for (size_t i = 0, offset = j; i < count; ++i, offset += step) body(offset, WholeAccess<T>{});
+    }
+    if (whole == columns) return;
+    const PartialAccess<T> access{columns - whole};
+    for (size_t i = 0, offset = whole; i < rows; ++i, offset += ld) body(offset, access);
+}
+
+// y = f(z) over a block of rows; derivative = f'(z) where it is not null.
 template <class T>
 FUSEDNET_INLINE void activate_block(Activation f, const T* z, T* y, T* derivative, size_t ld, size_t rows,
                                     size_t columns) {
     with_activation(f, [&](auto tag) {
-        for (size_t offset = 0; offset < rows * ld; offset += ld) {
-            for_each_vector<T>(columns, [&](size_t j, auto access) {
-                Vec<T> d = broadcast(T(1));
-                const Vec<T> a = activate<tag.value, T>(access.load(z + offset + j), d);
-                if (derivative != nullptr) {
-                    if constexpr (!stores_derivative(tag.value)) d = times_derivative<tag.value, T>(d, a);
-                    access.store(derivative + offset + j, d);
-                }
-                access.store(y + offset + j, a);
-            });
-        }
+        for_each_vector_by_columns<T>(ld, rows, columns, [&](size_t offset, auto access) {
+            Vec<T> d = broadcast(T(1));
+            const Vec<T> a = activate<tag.value, T>(access.load(z + offset), d);
+            if (derivative != nullptr) {
+                if constexpr (!stores_derivative(tag.value)) d = times_derivative<tag.value, T>(d, a);
+                access.store(derivative + offset, d);
+            }
+            access.store(y + offset, a);
+        });
     });
 }
 

@@ -38,7 +38,7 @@ FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb
     const T* base[groups];
 #pragma GCC unroll 8
     for (size_t g = 0; g < groups; ++g) base[g] = a + 3 * g * lda;
-    const auto advance = [&](size_t steps) {
+    const auto advance = [&](size_t steps) FUSEDNET_ALWAYS_INLINE {
         do {
             V line[vectors];
 #pragma GCC unroll 8
@@ -117,7 +117,7 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
     typename Columns::Vector acc[rows][Columns::vectors] = {};
     multiply_add<true, packing, far, rows, Columns, T>(x, ldx, dz, lddz, g.m, panel, ahead, acc);
     const Vec<T> gradient_factor = broadcast(g.gradient_factor);
-    const auto finish = [&](auto with_weight) {
+    const auto finish = [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
         const T* w = g.w + offset;
         T* out = g.out + offset;
         const size_t ldw = g.ldw;

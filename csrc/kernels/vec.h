@@ -14,7 +14,8 @@
 #include <arm_neon.h>
 #endif
 
-#define FUSEDNET_INLINE inline __attribute__((always_inline))
+#define FUSEDNET_ALWAYS_INLINE __attribute__((always_inline))  // of a lambda, after its parameters
+#define FUSEDNET_INLINE inline FUSEDNET_ALWAYS_INLINE
 
 namespace fusednet::FUSEDNET_SET {
 

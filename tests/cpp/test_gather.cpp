@@ -115,7 +115,7 @@ TEST_CASE_TEMPLATE("every kind of half-precision number", T, float, double) {
     gather_rows(column(bits, DType::float16), {nullptr, 0, 6}, out.data(), 1, "X");
     for (std::size_t i = 0; i < 6; ++i) CHECK(static_cast<double>(out[i]) == expected[i]);
     CHECK(std::signbit(out[5]));
-    for (const std::size_t i : {6, 7}) {
+    for (const std::size_t i : {6u, 7u}) {
         CHECK_THROWS_AS(gather_rows(column(bits, DType::float16), {nullptr, i, 1}, out.data(), 1, "X"),
                         std::invalid_argument);
     }
