@@ -127,13 +127,13 @@ template <class T, class Upstream>
 FUSEDNET_INLINE void differentiate_block(Activation f, const T* saved, const T* mask, size_t lds, T* g, size_t ldg,
                                          size_t rows, size_t columns, const Upstream& upstream) {
     with_activation(f, [&](auto tag) {
-        for (size_t i = 0; i < rows; ++i) {
-            for_each_vector<T>(columns, [&](size_t j, auto access) {
+        for_each_vector<T>(columns, [&](size_t j, auto access) {
+            for (size_t i = 0; i < rows; ++i) {
                 Vec<T> v = times_derivative<tag.value, T>(upstream(i, j, access), access.load(saved + i * lds + j));
                 if (mask != nullptr) v *= access.load(mask + i * lds + j);
                 access.store(g + i * ldg + j, v);
-            });
-        }
+            }
+        });
     });
 }
 
