@@ -41,5 +41,12 @@ def escape_initials(app: Any, what: str, name: str, obj: Any, options: Any, line
         lines[i] = re.sub(r"^(\s*\.\. \[\d+\] [A-Z])\. ", r"\1\\. ", line)
 
 
+def name_language(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Tell browsers and screen readers which pages are Chinese."""
+    if page.endswith("_zh"):
+        context["language"] = "zh-Hans"
+
+
 def setup(app: Any) -> None:
+    app.connect("html-page-context", name_language)
     app.connect("autodoc-process-docstring", escape_initials, priority=100)  # before numpydoc
