@@ -41,7 +41,8 @@ FUSEDNET_INLINE Half<double> fma(Half<double> a, Half<double> b, Half<double> c)
 }
 #endif
 
-// The smaller of a and b; b where one is NaN. (With the operator GCC compares, then selects: two instructions.)
+// The smaller of a and b, and the larger; b where one is NaN. (With the operators GCC compares, then selects: two
+// instructions.)
 FUSEDNET_INLINE Vec<float> smaller(Vec<float> a, Vec<float> b) {
 #if FUSEDNET_VECTOR_BYTES == 64
     return (Vec<float>)_mm512_min_ps((__m512)a, (__m512)b);
@@ -55,6 +56,22 @@ FUSEDNET_INLINE Vec<double> smaller(Vec<double> a, Vec<double> b) {
     return (Vec<double>)_mm512_min_pd((__m512d)a, (__m512d)b);
 #else
     return a < b ? a : b;
+#endif
+}
+
+FUSEDNET_INLINE Vec<float> larger(Vec<float> a, Vec<float> b) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    return (Vec<float>)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+    return a > b ? a : b;
+#endif
+}
+
+FUSEDNET_INLINE Vec<double> larger(Vec<double> a, Vec<double> b) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    return (Vec<double>)_mm512_max_pd((__m512d)a, (__m512d)b);
+#else
+    return a > b ? a : b;
 #endif
 }
 

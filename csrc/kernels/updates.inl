@@ -36,7 +36,7 @@ void momentum(const UpdateArguments& a, T* __restrict w, const T* __restrict g, 
 template <class T>
 FUSEDNET_INLINE Vec<T> divide_any(Vec<T> a, Vec<T> b) {
     const Vec<T> least = broadcast(std::numeric_limits<T>::min()), most = broadcast(std::numeric_limits<T>::max());
-    return b > most ? a - a : divide(a, least > b ? least : b);
+    return b > most ? a - a : divide(a, larger(least, b));
 }
 
 template <bool decoupled, bool inner, class T>
