@@ -1,6 +1,5 @@
 // Vectorised eˣ, eˣ − 1, log(1 + t), tanh, sigmoid and the normal distribution function. NaN in gives NaN out:
-// clamps are written as `c > x ? c : x`, which lets it pass (and is one instruction). Coefficients:
-// tools/fit_polynomials.py.
+// clamps return x where it is NaN. Coefficients: tools/fit_polynomials.py.
 #pragma once
 
 #include "arithmetic.h"
@@ -78,7 +77,12 @@ FUSEDNET_INLINE Vec<T> polynomial(Vec<T> x, const T (&c)[terms]) {
 
 template <class V, class T>
 FUSEDNET_INLINE V clamp_below(V x, T low) {
-    return broadcast<T, V>(low) > x ? broadcast<T, V>(low) : x;
+    const V bound = broadcast<T, V>(low);
+    if constexpr (sizeof(V) == sizeof(Vec<T>)) {
+        return larger(bound, x);
+    } else {
+        return bound > x ? bound : x;
+    }
 }
 
 template <class T>
