@@ -182,3 +182,26 @@ def test_repr_names_the_hyperparameters():
 def test_train_step_wants_an_optimizer():
     with pytest.raises(TypeError, match=r"fn\.SGD"):
         linear().train_step(X, Y, "sgd")
+
+
+@pytest.mark.parametrize(
+    ("make", "l2"),
+    [
+        (lambda: fn.SGD(1e-3), 1e-4),
+        (lambda: fn.SGD(1e-3, weight_decay=1e-4), 0.0),
+        (lambda: fn.SGD(1e-3, clip_norm=1e9), 1e-4),
+        (lambda: fn.AdamW(1e-3, weight_decay=1e-4), 0.0),
+    ],
+    ids=["l2", "weight_decay", "not fused", "AdamW"],
+)
+def test_a_small_decay_is_not_rounded(make, l2):
+    """1 − α·λ has a spacing of 6e-8 in float32; what is lost of α·λ·w over many weights must be nothing."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((8, 200)), rng.standard_normal((8, 200))
+    nets = [fn.Network([200, 200], l2=l2, dtype=dtype) for dtype in ("float32", "float64")]
+    start = np.float32(rng.uniform(0.5, 1, 200 * 200 + 200))
+    for net in nets:
+        net.parameters = start
+        net.train_step(X, y, make())
+    error = np.mean((nets[0].parameters - nets[1].parameters) / start)
+    assert abs(error) < 0.03 * 1e-3 * 1e-4

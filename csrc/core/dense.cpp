@@ -120,11 +120,12 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
         const std::size_t offset = b.row * layer.out + b.column;
         T* out = (factors.fused ? layer.w : layer.dw) + offset;
         k.weight_gradient({x + b.row, ldx, dz + b.column, lddz, layer.w + offset, out, layer.out, m, b.rows, b.columns,
-                           factors.gradient, factors.weight, scratch.panel(worker), scratch.rows_ahead(worker)});
+                           factors.factor, factors.weight_decay, factors.fused, scratch.panel(worker),
+                           scratch.rows_ahead(worker)});
         if (b.row == 0 && layer.has_bias) {
             T* out_bias = factors.fused ? layer.b : layer.db;
-            k.bias_gradient({dz + b.column, lddz, layer.b + b.column, out_bias + b.column, m, b.columns,
-                             factors.gradient, factors.bias});
+            k.bias_gradient({dz + b.column, lddz, layer.b + b.column, out_bias + b.column, m, b.columns, factors.factor,
+                             factors.bias_decay, factors.fused});
         }
     };
     // Some rows of W and then their update, while they are near: W is fetched once, and threads wait for each other

@@ -65,11 +65,11 @@ struct BelowLayer {
     const T* mask;
 };
 
-// What becomes of a layer's own gradient: out = gradient · ∂L/∂θ + weight · W (+ bias · b), into w and b (a fused
-// update) or into dw and db.
+// What becomes of a layer's own gradient: factor · (∂L/∂θ + decay · θ), which is added to w and b (a fused update) or
+// stored in dw and db.
 template <class T>
 struct GradientFactors {
-    T gradient, weight, bias;
+    T factor, weight_decay, bias_decay;
     bool fused;
 };
 

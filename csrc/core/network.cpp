@@ -148,11 +148,10 @@ double Network<T>::penalty(double weight) const {
 template <class T>
 void Network<T>::backward_layers(T* dz, std::size_t m, const Optimizer* fused, double penalty_factor, bool input,
                                  T** dx, const Team& team, const BatchPart& part) {
-    GradientFactors<T> factors{static_cast<T>(part.share), static_cast<T>(part.share * penalty_factor), T(0), false};
+    GradientFactors<T> factors{static_cast<T>(part.share), static_cast<T>(penalty_factor), T(0), false};
     if (fused != nullptr) {
-        const double rate = fused->learning_rate;
-        factors = {static_cast<T>(-rate), static_cast<T>(1.0 - rate * (penalty_factor + fused->weight_decay)),
-                   static_cast<T>(1.0 - rate * fused->weight_decay), true};
+        factors = {static_cast<T>(-fused->learning_rate), static_cast<T>(penalty_factor + fused->weight_decay),
+                   static_cast<T>(fused->weight_decay), true};
     }
     std::size_t lowest = 0;
     while (lowest < layers_.size() && !layers_[lowest].trainable) ++lowest;

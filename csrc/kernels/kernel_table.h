@@ -84,8 +84,8 @@ struct InputGradient {
     ReadAhead* ahead = nullptr;
 };
 
-// out (k, n) = gradient_factor · X (m, k)ᵀ · dZ (m, n) + weight_factor · W (k, n). `out` may be W itself: a fused
-// update.
+// out (k, n) = factor · (X (m, k)ᵀ · dZ (m, n) + decay · W (k, n)), added to W where `update`. `out` may be W itself.
+// The decay joins the gradient first: a factor 1 − α·λ of W would be rounded, in float32 to 1 where λ is small.
 template <class T>
 struct WeightGradient {
     const T* x;
@@ -96,12 +96,13 @@ struct WeightGradient {
     T* out;
     std::size_t ldw;  // of w and out
     std::size_t m, k, n;
-    T gradient_factor, weight_factor;
+    T factor, decay;
+    bool update;
     T* scratch;  // of KernelTable::weight_scratch(m, n) elements
     ReadAhead* ahead = nullptr;
 };
 
-// out (n) = gradient_factor · Σ_rows dZ (m, n) + bias_factor · b (n). `out` may be b itself.
+// out (n) = factor · (Σ_rows dZ (m, n) + decay · b (n)), added to b where `update`. `out` may be b itself.
 template <class T>
 struct BiasGradient {
     const T* dz;
@@ -109,7 +110,8 @@ struct BiasGradient {
     const T* b;
     T* out;
     std::size_t m, n;
-    T gradient_factor, bias_factor;
+    T factor, decay;
+    bool update;
 };
 
 // Returns Σ_rows weightᵢ · Lᵢ and writes gradient = scale · weightᵢ · ∂Lᵢ/∂prediction. cross_entropy,

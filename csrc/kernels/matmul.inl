@@ -218,6 +218,14 @@ FUSEDNET_INLINE void sum_columns(size_t m, size_t j, size_t n, const Add& add, c
     }
 }
 
+// What WeightGradient and BiasGradient say of a sum and the old parameter.
+template <class Gradient, class V, class Old>
+FUSEDNET_INLINE V parameter_or_gradient(const Gradient& g, V sum, const Old& old) {
+    if (!g.update && g.decay == 0) return sum * g.factor;
+    const V w = old(), total = fma(w, broadcast(g.decay), sum);
+    return g.update ? fma(total, broadcast(g.factor), w) : total * g.factor;
+}
+
 // One column of dZ: the gradient of a (k, 1) weight is the row dZᵀ · X, with contiguous results.
 template <class T>
 void column_weight_gradient(const WeightGradient<T>& g) {
@@ -225,9 +233,7 @@ void column_weight_gradient(const WeightGradient<T>& g) {
         return fma(access.load(g.x + i * g.ldx + j), broadcast(g.dz[i * g.lddz]), sum);
     };
     sum_columns<4, T>(g.m, 0, g.k, add, [&g](size_t j, Vec<T> sum, auto access) {
-        Vec<T> r = sum * g.gradient_factor;
-        if (g.weight_factor != T(0)) r = fma(access.load(g.w + j), broadcast(g.weight_factor), r);
-        access.store(g.out + j, r);
+        access.store(g.out + j, parameter_or_gradient(g, sum, [&] { return access.load(g.w + j); }));
     });
 }
 
@@ -296,7 +302,8 @@ void weight_gradient(const WeightGradient<T>& g) {
         block.x += depth_block * g.ldx;
         block.dz += depth_block * g.lddz;
         block.w = g.out;
-        block.weight_factor = T(1);
+        block.decay = T(0);
+        block.update = true;
     }
 }
 
@@ -305,17 +312,15 @@ void bias_gradient(const BiasGradient<T>& g) {
     if (g.n == 1 && g.lddz == 1) {
         Vec<T> acc{};
         for_each_vector<T>(g.m, [&](size_t i, auto access) { acc += access.load(g.dz + i); });
-        const T r = sum_lanes<T>(acc) * g.gradient_factor;
-        g.out[0] = g.bias_factor != T(0) ? r + g.b[0] * g.bias_factor : r;
+        const Vec<T> sum = broadcast(sum_lanes<T>(acc));
+        g.out[0] = parameter_or_gradient(g, sum, [&] { return broadcast(g.b[0]); })[0];
         return;
     }
     const auto add = [&g](Vec<T> sum, size_t i, size_t j, auto access) {
         return sum + access.load(g.dz + i * g.lddz + j);
     };
     sum_columns<4, T>(g.m, 0, g.n, add, [&g](size_t j, Vec<T> sum, auto access) {
-        Vec<T> r = sum * g.gradient_factor;
-        if (g.bias_factor != T(0)) r = fma(access.load(g.b + j), broadcast(g.bias_factor), r);
-        access.store(g.out + j, r);
+        access.store(g.out + j, parameter_or_gradient(g, sum, [&] { return access.load(g.b + j); }));
     });
 }
 

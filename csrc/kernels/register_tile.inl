@@ -110,13 +110,13 @@ __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, 
     }
 }
 
-// out (rows, columns) = gradient_factor · Xᵀ · dZ + weight_factor · W for a tile of W.
+// out (rows, columns) for a tile of W: see WeightGradient.
 template <bool packing, bool far, size_t rows, class Columns, class T>
 __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t offset, size_t columns, const T* x,
                                            size_t ldx, const T* dz, size_t lddz, T* panel, Prefetch<T>* ahead) {
     typename Columns::Vector acc[rows][Columns::vectors] = {};
     multiply_add<true, packing, far, rows, Columns, T>(x, ldx, dz, lddz, g.m, panel, ahead, acc);
-    const Vec<T> gradient_factor = broadcast(g.gradient_factor);
+    const Vec<T> factor = broadcast(g.factor), decay = broadcast(g.decay);
     const auto finish = [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
         const T* w = g.w + offset;
         T* out = g.out + offset;
@@ -136,11 +136,15 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
             }
         }
     };
-    if (g.weight_factor == T(0)) {
-        finish([=](Vec<T> sum, auto) { return sum * gradient_factor; });
+    if (g.update) {
+        finish([=](Vec<T> sum, auto weight) {
+            const Vec<T> w = weight();
+            return fma(fma(w, decay, sum), factor, w);
+        });
+    } else if (g.decay != T(0)) {
+        finish([=](Vec<T> sum, auto weight) { return fma(weight(), decay, sum) * factor; });
     } else {
-        const Vec<T> weight_factor = broadcast(g.weight_factor);
-        finish([=](Vec<T> sum, auto weight) { return fma(sum, gradient_factor, weight() * weight_factor); });
+        finish([=](Vec<T> sum, auto) { return sum * factor; });
     }
 }
 

@@ -49,7 +49,7 @@ void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* _
     const T root_correction = static_cast<T>(correction);
     const T epsilon = static_cast<T>(inner ? a.epsilon * correction : a.epsilon);
     const T coupled_decay = decoupled ? T(0) : static_cast<T>(a.weight_decay);
-    const T shrink = decoupled ? static_cast<T>(1.0 - a.learning_rate * a.weight_decay) : T(1);
+    const T decay = static_cast<T>(a.learning_rate * a.weight_decay);
     for_each_vector<T>(n, [=](size_t i, auto access) {
         const Vec<T> x = access.load(w + i), gradient = fma(x, broadcast(coupled_decay), access.load(g + i));
         const Vec<T> m = fma(access.load(first + i), broadcast(beta1), rest1 * gradient);
@@ -57,7 +57,9 @@ void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* _
         access.store(first + i, m);
         access.store(second + i, v);
         const Vec<T> deviation = fma(square_root(v), broadcast(root_correction), broadcast(epsilon));
-        access.store(w + i, shrink * x - divide_any<T>(rate * m, deviation));
+        Vec<T> step = divide_any<T>(rate * m, deviation);
+        if (decoupled) step = fma(x, broadcast(decay), step);  // a factor of x near 1 would be rounded
+        access.store(w + i, x - step);
     });
 }
 

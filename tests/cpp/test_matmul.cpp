@@ -252,12 +252,16 @@ TEST_CASE_TEMPLATE("input_gradient applies the derivative and the mask", T, floa
     }
 }
 
-TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ with their factors", T, float, double) {
+TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ, decay and update", T, float, double) {
     Random random(5);
     for_each_shape([&](const Shape& s) {
         const std::size_t m = s.depth, k = s.rows, n = s.columns;
-        for (const auto& [gradient_factor, weight_factor] : {std::pair<T, T>{T(1), T(0)}, {T(-0.125), T(0.75)}}) {
-            const T own = gradient_factor, old = weight_factor;  // structured bindings cannot be captured
+        struct Case {
+            T factor, decay;
+            bool update;
+        };
+        for (const Case c : {Case{T(1), T(0), false}, {T(0.5), T(0.25), false}, {T(-0.125), T(2), true}}) {
+            const T own = c.factor, old = c.factor * c.decay + T(c.update ? 1 : 0);
             Matrix<T> w = output<T>(k, n, s.gap).fill(random), b = output<T>(1, n).fill(random);
             for_each_table<T>([&](const KernelTable<T>& kernels) {
                 Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes).fill(random);
@@ -277,12 +281,12 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ wit
                 Matrix<T> out = output<T>(k, n, s.gap);
                 Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, n));
                 kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), start.data(), out.data(), out.ld(), m, k,
-                                         n, own, old, scratch.data()});
+                                         n, c.factor, c.decay, c.update, scratch.data()});
                 CHECK(scratch.untouched());
                 CHECK(expected.error(out) <= 1);
                 CHECK(out.untouched());
                 kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), in_place.data(), in_place.data(), w.ld(),
-                                         m, k, n, own, old, scratch.data()});
+                                         m, k, n, c.factor, c.decay, c.update, scratch.data()});
                 CHECK(in_place == out);
                 CHECK(in_place.untouched());
                 for_each_piece(k, kernels.lanes, [&](std::size_t row, std::size_t rows) {
@@ -290,7 +294,7 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ wit
                         const std::size_t offset = row * w.ld() + column;
                         kernels.weight_gradient({x.data() + row, x.ld(), dz.data() + column, dz.ld(),
                                                  start.data() + offset, pieces.data() + offset, w.ld(), m, rows,
-                                                 columns, own, old, scratch.data()});
+                                                 columns, c.factor, c.decay, c.update, scratch.data()});
                     });
                 });
                 CHECK(pieces == out);
@@ -301,12 +305,13 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ wit
                                                  : old != T(0) ? b(0, j)
                                                                : T(0); });
                 Matrix<T> bias = b, bias_pieces = b;
-                kernels.bias_gradient({dz.data(), dz.ld(), bias.data(), bias.data(), m, n, own, old});
+                kernels.bias_gradient(
+                    {dz.data(), dz.ld(), bias.data(), bias.data(), m, n, c.factor, c.decay, c.update});
                 CHECK(biases.error(bias) <= 1);
                 CHECK(bias.untouched());
                 for_each_piece(n, kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
                     kernels.bias_gradient({dz.data() + column, dz.ld(), bias_pieces.data() + column,
-                                           bias_pieces.data() + column, m, columns, own, old});
+                                           bias_pieces.data() + column, m, columns, c.factor, c.decay, c.update});
                 });
                 CHECK(bias_pieces == bias);
             });
