@@ -3,6 +3,8 @@
 import json
 import os
 import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -115,7 +117,7 @@ def test_the_file_is_plain_safetensors(saved):
     np.testing.assert_array_equal(tensors["layers.1.weights"], net.layers[1].weights)
     with safetensors.safe_open(saved, framework="numpy") as file:
         metadata = file.metadata()
-    assert metadata["fusednet"] == "1"
+    assert metadata["fusednet"] == "2"
     assert json.loads(metadata["config"])["loss"] == "cross_entropy"
     assert len(metadata["sha256"]) == 64
 
@@ -202,6 +204,23 @@ def test_every_flipped_byte_is_a_valueerror_or_harmless(saved, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("written", "damaged"),
+    [(b'"F32"', b'"I32"'), (b'"F32"', b'"U32"'), (b'"shape":[4]', b'"shape":[2,2]')],
+    ids=str,
+)
+def test_wrong_dtypes_and_shapes_are_valueerrors(saved, written, damaged):
+    content = saved.read_bytes()
+    assert written in content
+    for position in [i for i in range(len(content)) if content.startswith(written, i)]:
+        changed = content[:position] + damaged + content[position + len(written) :]
+        length = 8 + int.from_bytes(content[:8], "little")
+        surplus = len(damaged) - len(written)  # which the padding of the header makes up for
+        saved.write_bytes(changed[: length + surplus].rstrip().ljust(length) + content[length:])
+        with pytest.raises(ValueError, match="model"):
+            fn.load(saved)
+
+
+@pytest.mark.parametrize(
     "content",
     [
         b"",
@@ -252,8 +271,8 @@ def rewritten(path, change_config=None, change_tensors=None, text=None, **metada
 
 
 def test_a_later_version(saved):
-    rewritten(saved, fusednet="2")
-    with pytest.raises(ValueError, match=r"format version 2.*reads version 1"):
+    rewritten(saved, fusednet="3")
+    with pytest.raises(ValueError, match=r"format version 3.*reads version 2"):
         fn.load(saved)
 
 
@@ -321,3 +340,25 @@ def test_a_configuration_that_is_none(saved, text):
     rewritten(saved, text=text)
     with pytest.raises(ValueError, match=r"model\.safetensors"):
         fn.load(saved)
+
+
+def test_saving_while_another_thread_trains(path):
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(2000, 64)).astype(np.float32)
+    net = fn.Network([64, 256, 1], seed=0)
+
+    class Stop(fn.Callback):
+        def on_epoch_end(self, net, epoch, logs):
+            net.stop_training = done.is_set()
+
+    done = threading.Event()
+    options = {"epochs": 10**6, "optimizer": fn.SGD(1e-6), "callbacks": [Stop()], "progress": False}
+    with ThreadPoolExecutor(1) as executor:
+        training = executor.submit(net.fit, inputs, inputs[:, 0], **options)
+        try:
+            for _ in range(20):
+                net.save(path)
+                assert np.isfinite(fn.load(path).parameters).all()
+        finally:
+            done.set()
+        training.result(60)

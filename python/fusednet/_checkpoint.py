@@ -32,7 +32,6 @@ class Snapshot:
     def of(cls, run: Run) -> Self:
         """Copy everything that the next epoch depends on."""
         config, tensors = serialization.contents(run.net)
-        tensors = {name: values.copy() for name, values in tensors.items()}
         tensors.update(serialization.history_tensors(run.net.history))
         state = run.net._core.get_optimizer_state(run.optimizer._core)
         if state is not None:

@@ -2,8 +2,8 @@
 
 The tensors are ``layers.<i>.weights`` and ``layers.<i>.bias``, and ``input.mean`` and ``input.deviation``
 where inputs are standardized. The metadata holds three strings: "fusednet", the version of this format;
-"config", JSON; "sha256", a checksum of the configuration and the tensors. A checkpoint has more of both,
-under "training"; readers pass over what they do not know.
+"config", JSON; "sha256", a checksum of the configuration and the tensors, their dtypes and shapes included.
+A checkpoint has more of both, under "training"; readers pass over what they do not know.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "save"]
 
-_VERSION = "1"
+_VERSION = "2"
 _SERIES = ("loss", "val_loss", "learning_rate")  # of a history, beside the metrics
 
 
@@ -72,12 +72,15 @@ def load(path: str | os.PathLike[str], *, loss: Loss | None = None) -> Network:
 
 
 def contents(net: Network) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return what a file holds of a network: the configuration and the tensors, which are views."""
+    """Return what a file holds of a network: the configuration and the tensors.
+
+    These are copies: another thread may train the network before the last of them is written.
+    """
     tensors = {}
     for index, layer in enumerate(net.layers):
-        tensors[f"layers.{index}.weights"] = layer.weights
+        tensors[f"layers.{index}.weights"] = layer.weights.copy()
         if layer.bias is not None:
-            tensors[f"layers.{index}.bias"] = layer.bias
+            tensors[f"layers.{index}.bias"] = layer.bias.copy()
     if net._standardization is not None:
         tensors["input.mean"], tensors["input.deviation"] = net._standardization
     return _config(net), tensors
@@ -195,23 +198,24 @@ def _history(metrics: list[str], tensors: dict[str, NDArray[Any]]) -> History:
 def _checksum(config: str, tensors: dict[str, NDArray[Any]]) -> str:
     digest = hashlib.sha256(config.encode())
     for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].tobytes())
+        values = tensors[name]
+        digest.update(f"{name}: {values.dtype} {values.shape}".encode())
+        digest.update(values.tobytes())
     return digest.hexdigest()
 
 
 def write_bytes(path: str, content: bytes) -> None:
     """Write a file under another name in the same folder, then rename it."""
-    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    temporary = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except FileNotFoundError as error:  # names the folder that is missing by the file that was asked for
-        raise FileNotFoundError(error.errno, error.strerror, path) from None
-    except BaseException:
+    except BaseException as error:
         if os.path.exists(temporary):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno is not None:  # about the file that was asked for
+            raise OSError(error.errno, error.strerror, path) from None
         raise
