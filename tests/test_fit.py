@@ -311,21 +311,48 @@ def test_bad_data_leaves_no_trace(optimizer, where):
     assert net.history is history
 
 
-def test_bad_batches_leave_no_trace():
+def bad_in_epoch(number):
     calls = []
 
     def source():
         calls.append(0)
         yield from batches()
-        if len(calls) == 3:
+        if len(calls) == number:
             yield X, Y[:-1]
 
+    return source
+
+
+def test_bad_batches_leave_no_trace():
     net, optimizer = network(), fn.Adam()
     before = snapshot(net, optimizer)
     with pytest.raises(ValueError, match="50 rows"):
-        net.fit(source, epochs=5, optimizer=optimizer)
-    assert len(calls) == 3
+        net.fit(bad_in_epoch(1), epochs=5, optimizer=optimizer)
     assert snapshot(net, optimizer) == before
+
+
+def test_bad_batches_cost_no_epochs_that_are_done():
+    net, reference = network(), network()
+    with pytest.raises(ValueError, match="50 rows"):
+        net.fit(bad_in_epoch(3), epochs=5, optimizer=fn.Adam())
+    assert net.history == reference.fit(batches, epochs=2, optimizer=fn.Adam())
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, TypeError, KeyError, OSError])
+def test_errors_of_a_metric_cost_no_epochs(error):
+    scores = iter([1.0, 2.0])
+
+    def metric(y_true, y_pred):
+        try:
+            return next(scores)
+        except StopIteration:
+            raise error("mine") from None
+
+    net, reference = network(), network()
+    with pytest.raises(error, match="mine"):
+        net.fit(X, Y, epochs=9, metrics={"mine": metric})
+    assert net.history.loss == reference.fit(X, Y, epochs=2).loss
+    assert net.history.metrics == {"mine": [1.0, 2.0]}
 
 
 # Divergence

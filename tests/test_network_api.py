@@ -121,6 +121,19 @@ def test_out():
     frozen.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
         net.predict(X, frozen)
+    odd = np.frombuffer(bytearray(30 * 2 * 4 + 1), np.float32, offset=1).reshape(30, 2)
+    with pytest.raises(ValueError, match="aligned"):
+        net.predict(X, odd)
+
+
+@pytest.mark.parametrize("shift", [-1, 0, 1])
+def test_out_may_overlap_the_inputs(shift):
+    net = fn.Network([4, 4], seed=0)
+    numbers = np.random.default_rng(0).normal(size=(1002, 4)).astype(np.float32)
+    inputs = numbers[1:-1]
+    expected = net.predict(inputs.copy())
+    out = numbers[1 + shift : 1001 + shift]
+    np.testing.assert_array_equal(net.predict(inputs, out=out), expected)
 
 
 def test_logits():
@@ -275,45 +288,6 @@ def test_train_step_returns_the_loss_before_the_step():
     assert net.evaluate(X, Y)["loss"] < before
 
 
-def test_a_loss_of_ones_own():
-    def mse(y_pred, y_true):
-        assert y_pred.ndim == y_true.ndim == 2
-        r = y_pred - y_true
-        return float((r**2).mean()), 2 * r / r.size
-
-    nets = [fn.Network([3, 6, 2], loss=loss, dtype="float64", seed=0) for loss in ("mse", mse)]
-    histories = [net.fit(X, Y, epochs=3, batch_size=7, validation_data=(X, Y)) for net in nets]
-    np.testing.assert_allclose(histories[0].loss, histories[1].loss, rtol=1e-12)
-    np.testing.assert_allclose(histories[0].val_loss, histories[1].val_loss, rtol=1e-12)
-    assert nets[1].evaluate(X, Y) == pytest.approx(nets[0].evaluate(X, Y))
-    with pytest.raises(ValueError, match="sample_weight"):
-        nets[1].fit(X, Y, sample_weight=np.ones(30))
-
-
-def test_a_loss_of_ones_own_with_targets_of_its_own():
-    def outside(y_pred, interval):
-        below, above = np.minimum(y_pred - interval[:, :1], 0), np.maximum(y_pred - interval[:, 1:], 0)
-        return float((below**2 + above**2).mean()), 2 * (below + above) / len(y_pred)
-
-    net = fn.Network([3, 1], loss=outside, seed=0)
-    intervals = np.column_stack([Y[:, 0] - 0.1, Y[:, 0] + 0.1])
-    net.fit(X, intervals, epochs=200, optimizer=fn.SGD(0.1))
-    result = net.evaluate(X, intervals)
-    assert list(result) == ["loss"]
-    assert result["loss"] < 1e-3
-
-
-def test_errors_in_a_loss_of_ones_own_reach_the_caller():
-    def broken(y_pred, y_true):
-        raise ZeroDivisionError("mine")
-
-    net = fn.Network([3, 2], loss=broken)
-    with pytest.raises(ZeroDivisionError, match="mine"):
-        net.fit(X, Y)
-    with pytest.raises(AttributeError, match="nonsense"):
-        fn.Network([3, 2], loss=lambda p, y: p.nonsense).train_step(X, Y, fn.SGD(0.1))
-
-
 def test_parameters_are_a_view():
     net = fn.Network([3, 2], seed=0)
     view = net.parameters
@@ -361,11 +335,24 @@ def test_copy_keeps_loss_objects():
     assert net.copy().evaluate(X, Y) == net.evaluate(X, Y)
 
 
-def test_subclasses_stay():
-    class Mine(fn.Network):
-        pass
+class Discounted(fn.Network):
+    gamma = 0.9
 
-    assert type(Mine([3, 2]).copy()) is Mine
+    def __init__(self, gamma):
+        super().__init__([3, 2], seed=0)
+        self.gamma, self.seen = gamma, [1]
+
+
+@pytest.mark.parametrize(
+    "duplicate", [fn.Network.copy, copy.copy, lambda net: pickle.loads(pickle.dumps(net))]
+)
+def test_subclasses_stay_and_keep_their_attributes(duplicate):
+    net = Discounted(0.5)
+    net.layers[0].name = "first"
+    again = duplicate(net)
+    assert type(again) is Discounted
+    assert (again.gamma, again.seen, again.layers[0].name) == (0.5, [1], "first")
+    assert again.seen is not net.seen
 
 
 def test_copy_from():

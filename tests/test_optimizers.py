@@ -184,6 +184,14 @@ def test_train_step_wants_an_optimizer():
         linear().train_step(X, Y, "sgd")
 
 
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 1e25), ("float64", 1e200)])
+def test_clipping_where_squares_overflow(dtype, size):
+    net = fn.Network([2, 1], loss=lambda p, y: (0.0, np.full_like(p, size)), dtype=dtype, seed=0)
+    before = net.parameters.copy()
+    net.train_step([[3.0, 4.0]], [[0.0]], fn.SGD(1.0, clip_norm=1.0))
+    np.testing.assert_allclose(before - net.parameters, np.array([3, 4, 1]) / np.sqrt(26), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("make", "l2"),
     [

@@ -25,7 +25,23 @@ std::optional<DType> supported_dtype(const py::dtype& dtype) {
     }
 }
 
+// The first byte of an array, and the one past its last.
+std::pair<const char*, const char*> extent(const py::array& a) {
+    const char *first = static_cast<const char*>(a.data()), *last = first;
+    for (py::ssize_t i = 0; i < a.ndim(); ++i) {
+        const py::ssize_t reach = (a.shape(i) - 1) * a.strides(i);
+        (reach < 0 ? first : last) += reach;
+    }
+    return {first, last + a.itemsize()};
+}
+
 }  // namespace
+
+bool may_overlap(const py::array& a, const py::array& b) {
+    const auto [a_first, a_end] = extent(a);
+    const auto [b_first, b_end] = extent(b);
+    return a_first < b_end && b_first < a_end;
+}
 
 std::string shape_text(const py::array& a) { return py::str(a.attr("shape")); }
 
@@ -65,6 +81,10 @@ InputMatrix as_rows(const py::array& a, std::size_t columns, bool allow_row, con
 
 InputMatrix as_weights(const py::object& weights, std::size_t rows) {
     if (weights.is_none()) return {};
+    if (!py::isinstance<py::array>(weights)) {
+        fail<TypeError>("sample_weight: expected an array or None, received ",
+                        std::string(py::str(py::type::of(weights))));
+    }
     const auto a = py::reinterpret_borrow<py::array>(weights);
     InputMatrix m = as_matrix(a, "sample_weight");
     if (a.ndim() != 1 || m.rows != rows) {

@@ -16,6 +16,17 @@ namespace fusednet {
 
 namespace py = pybind11;
 
+constexpr int aligned_array = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+
+// What an argument is converted to where that is needed.
+template <class T>
+using Contiguous = py::array_t<T, py::array::c_style | py::array::forcecast | aligned_array>;
+
+inline bool is_aligned(const py::array& a) { return (a.flags() & aligned_array) != 0; }
+
+// Whether the bytes between the first and the last element of each have any in common.
+bool may_overlap(const py::array&, const py::array&);
+
 // "(3, 4)": a shape as NumPy prints it.
 std::string shape_text(const py::array&);
 

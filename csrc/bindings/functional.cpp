@@ -8,9 +8,6 @@ namespace fusednet {
 
 namespace {
 
-template <class T>
-using Contiguous = py::array_t<T, py::array::c_style | py::array::forcecast>;
-
 // Calls body(T{}): float32 arrays are computed as they are, everything else in float64.
 template <class Body>
 auto with_float_type(const py::array& a, Body body) {

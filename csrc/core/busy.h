@@ -2,25 +2,44 @@
 #pragma once
 
 #include <atomic>
-#include <stdexcept>
+#include <cstdint>
+#include <thread>
 
 namespace fusednet {
 
+// Which thread a network, its layers included, is in use by: for a step, or for a training of many steps.
+class Occupancy {
+public:
+    Occupancy();
+
+    // By the calling thread: steps of its own alone are let in until the end. Throws std::runtime_error where the
+    // network is in use already.
+    void begin_training();
+    void end_training() { leave(); }
+
+private:
+    friend class Busy;
+    void forget_parent();
+    void claim(std::thread::id);
+    void leave() { thread_.store(std::thread::id(), std::memory_order_release); }
+
+    std::atomic<std::thread::id> thread_{std::thread::id()};  // none
+    std::atomic<std::uint32_t> process_;                      // by the number of forks that led to it
+    bool stepping_ = false;                                   // the thread is within a step
+};
+
+// Held for a step, or while settings or optimizer states are changed. Throws std::runtime_error where the network
+// is in use by another thread, or by this one's step.
 class Busy {
 public:
-    explicit Busy(std::atomic<bool>& flag) : flag_(flag) {
-        if (flag_.exchange(true, std::memory_order_acquire)) {
-            throw std::runtime_error(
-                "this network is being trained by another thread: expected one caller at a time (net.copy() gives each "
-                "thread its own)");
-        }
-    }
-    ~Busy() { flag_.store(false, std::memory_order_release); }
+    explicit Busy(Occupancy&);
+    ~Busy();
     Busy(const Busy&) = delete;
     Busy& operator=(const Busy&) = delete;
 
 private:
-    std::atomic<bool>& flag_;
+    Occupancy& occupancy_;
+    bool training_;  // of this thread, around the step
 };
 
 }  // namespace fusednet

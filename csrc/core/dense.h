@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/relaxed.h"
 #include "core/thread_pool.h"
 #include "kernels/dispatch.h"
 
@@ -13,7 +14,7 @@ struct DenseLayer {
     std::size_t in, out;
     Activation activation;
     bool has_bias;
-    bool trainable = true;
+    Relaxed<bool> trainable = true;
     T* w;   // (in, out)
     T* b;   // (out), or null
     T* dw;  // gradients, as w and b

@@ -52,13 +52,16 @@ auto with_type(DType dtype, Body body) {
 
 // By copy: an array's elements need not be aligned.
 template <class S>
-S element(const InputMatrix& source, std::size_t row, std::size_t column) {
+S element(const char* address) {
     S value;
-    std::memcpy(&value,
-                static_cast<const char*>(source.data) + static_cast<std::ptrdiff_t>(row) * source.row_stride +
-                    static_cast<std::ptrdiff_t>(column) * source.column_stride,
-                sizeof value);
+    std::memcpy(&value, address, sizeof value);
     return value;
+}
+
+template <class S>
+S element(const InputMatrix& source, std::size_t row, std::size_t column) {
+    return element<S>(static_cast<const char*>(source.data) + static_cast<std::ptrdiff_t>(row) * source.row_stride +
+                      static_cast<std::ptrdiff_t>(column) * source.column_stride);
 }
 
 template <class T>
@@ -66,18 +69,20 @@ constexpr DType dtype_of = sizeof(T) == 4 ? DType::float32 : DType::float64;
 
 // One row as T, standardized in double precision: a large mean costs float32 no digits. Returns whether it is finite.
 template <class S, class T>
-bool standardize_row(InputMatrix source, std::size_t row, T* out) {
-    const auto convert = [&] {
-        for (std::size_t j = 0; j < source.columns; ++j) {
-            const auto x = static_cast<double>(element<S>(source, row, j));
-            out[j] = static_cast<T>((x - source.mean[j]) * source.inverse_deviation[j]);
+bool standardize_row(const InputMatrix& source, std::size_t row, T* out) {
+    const double* const mean = source.standardization->mean.data();
+    const double* const inverse_deviation = source.standardization->inverse_deviation.data();
+    const auto convert = [&](auto column_stride) {
+        const char* x = static_cast<const char*>(source.data) + static_cast<std::ptrdiff_t>(row) * source.row_stride;
+        for (std::size_t j = 0; j < source.columns; ++j, x += column_stride) {
+            const auto value = static_cast<double>(element<S>(x));
+            out[j] = static_cast<T>((value - mean[j]) * inverse_deviation[j]);
         }
     };
     if (source.column_stride == sizeof(S)) {
-        source.column_stride = sizeof(S);  // known to the compiler, which then makes it a vector loop
-        convert();
+        convert(std::integral_constant<std::ptrdiff_t, sizeof(S)>());  // a vector loop
     } else {
-        convert();
+        convert(source.column_stride);
     }
     int finite = 1;
     for (std::size_t j = 0; j < source.columns; ++j) finite &= out[j] - out[j] == T(0) ? 1 : 0;
@@ -87,7 +92,7 @@ bool standardize_row(InputMatrix source, std::size_t row, T* out) {
 // The number of leading rows that convert to finite values.
 template <class T>
 std::size_t convert_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo) {
-    if (source.mean != nullptr) {
+    if (source.standardization != nullptr) {
         return with_type(source.dtype, [&](auto tag) {
             for (std::size_t i = 0; i < rows.count; ++i) {
                 if (!standardize_row<decltype(tag)>(source, rows.row(i), out + i * ldo)) return i;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
+#include <vector>
 
 namespace fusednet {
 
@@ -11,14 +13,17 @@ constexpr bool is_floating(DType t) { return t == DType::float16 || t == DType::
 
 const char* dtype_name(DType);
 
+// Columns are read as (x − mean)·inverse_deviation.
+struct Standardization {
+    std::vector<double> mean, inverse_deviation;
+};
+
 struct InputMatrix {
     const void* data = nullptr;
     DType dtype = DType::float32;
     std::size_t rows = 0, columns = 0;
     std::ptrdiff_t row_stride = 0, column_stride = 0;  // bytes
-    // Where set, columns are read as (x − mean)·inverse_deviation.
-    const double* mean = nullptr;
-    const double* inverse_deviation = nullptr;
+    std::shared_ptr<const Standardization> standardization = nullptr;
 
     bool empty() const { return data == nullptr; }
 };

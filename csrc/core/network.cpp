@@ -27,6 +27,7 @@ Network<T>::Network(const Network& parent, std::size_t layer) {
     const std::size_t size = parent.layers_[layer].parameter_count();
     parameters_ = parent.parameters_.slice(parent.offset(layer), size);
     gradient_ = parent.gradient_.slice(parent.offset(layer), size);
+    occupancy_ = parent.occupancy_;
     build();
 }
 
@@ -64,6 +65,7 @@ Team Network<T>::team_for(double flops) const {
 
 template <class T>
 void Network<T>::reserve(std::size_t rows, std::size_t targets, const Team& team) {
+    forward_rows_ = 0;
     workspace_.reserve(layers_, dropout_, std::max(targets, outputs()), rows);
     workspace_.reserve_panels(layers_, team.size());
     workspace_.ahead = {};
@@ -97,7 +99,7 @@ void Network<T>::forward_layers(std::size_t m, bool dropout, bool logits, const 
         x = tape.next_input();
         ldx = tape.ld;
     }
-    if (dropout) ++dropout_step_;
+    if (dropout) dropout_step_ = dropout_step_ + 1;
 }
 
 // Value of the loss over the batch, its gradient by the last layer's z in dz[0].
@@ -179,7 +181,6 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
                                                  const Optimizer* optimizer, bool dropout, const Team& team,
                                                  const BatchPart& part) {
     const std::size_t m = rows.count;
-    forward_rows_ = 0;
     gather(samples, rows);
     double weight = static_cast<double>(m);
     if (!samples.weight.empty()) {
@@ -196,12 +197,23 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
     return {value, weight};
 }
 
+template <class T>
+double Network<T>::gradient_norm() const {
+    const T *first = gradient_.data(), *last = first + gradient_.size();
+    const double squares = kernels<T>().sum_squares(first, gradient_.size());
+    if (std::isfinite(squares)) return std::sqrt(squares);
+    double largest = 0, sum = 0;  // squares that overflow
+    for (const T* g = first; g != last; ++g) largest = std::max(largest, std::abs(static_cast<double>(*g)));
+    for (const T* g = first; g != last; ++g) sum += std::pow(static_cast<double>(*g) / largest, 2);
+    return largest * std::sqrt(sum);
+}
+
 // One pass of the optimizer over the trainable layers.
 template <class T>
 void Network<T>::apply(const Optimizer& optimizer, const Team& team) {
     const KernelTable<T>& k = kernels<T>();
     if (optimizer.clip_norm) {
-        const double norm = std::sqrt(k.sum_squares(gradient_.data(), gradient_.size()));
+        const double norm = gradient_norm();
         if (norm > *optimizer.clip_norm) {
             k.scale(gradient_.data(), static_cast<T>(*optimizer.clip_norm / norm), gradient_.size());
         }
@@ -228,25 +240,17 @@ bool Network<T>::copy_parameters(T* out) const {
 }
 
 template <class T>
-void Network<T>::standardize(const double* mean, const double* inverse_deviation) {
-    const Busy busy(busy_);
+void Network<T>::standardize(std::shared_ptr<const Standardization> standardization) {
+    const Busy busy(*occupancy_);
     forward_rows_ = 0;
-    if (mean != nullptr) {
-        if (mean_.size() == 0) {
-            mean_ = Buffer<double>(inputs());
-            inverse_deviation_ = Buffer<double>(inputs());
-        }
-        std::copy_n(mean, inputs(), mean_.data());
-        std::copy_n(inverse_deviation, inputs(), inverse_deviation_.data());
-    }
-    standardized_.store(mean != nullptr, std::memory_order_release);
+    standardized_ = standardization != nullptr;
+    std::atomic_store(&standardization_, std::move(standardization));
 }
 
 template <class T>
 void Network<T>::forward(const InputMatrix& x, bool training, T* out) {
-    const Busy busy(busy_);
+    const Busy busy(*occupancy_);
     const Team team = team_for(step_flops(x.rows));
-    forward_rows_ = 0;
     reserve(x.rows, outputs(), team);
     gather_rows(x, {nullptr, 0, x.rows}, workspace_.input, workspace_.ld_input, "X");
     forward_layers(x.rows, training, false, team);
@@ -257,12 +261,12 @@ void Network<T>::forward(const InputMatrix& x, bool training, T* out) {
 
 template <class T>
 void Network<T>::backward(const InputMatrix& dy, T* dx) {
-    const Busy busy(busy_);
+    const Busy busy(*occupancy_);
     check(forward_rows_ > 0, "backward: expected a call of forward first (a training step discards what it keeps)");
     check(dy.rows == forward_rows_, "backward: expected a gradient of shape (", forward_rows_, ", ", outputs(),
           ") as the last forward's output, received ", dy.rows, " rows");
     const Team team = team_for(step_flops(dy.rows));
-    reserve(dy.rows, outputs(), team);
+    workspace_.reserve_panels(layers_, team.size());
     const LayerTape<T>& tape = workspace_.layers.back();
     gather_rows(dy, {nullptr, 0, dy.rows}, workspace_.dz[0], tape.ld, "gradient");
     output_gradient(layers_.back(), tape.saved(), workspace_.dz[0], tape.ld, dy.rows, team);
@@ -271,16 +275,16 @@ void Network<T>::backward(const InputMatrix& dy, T* dx) {
     for (std::size_t i = 0; i < dy.rows; ++i) {
         const T* row = result + i * workspace_.ld_input;
         std::copy_n(row, inputs(), dx + i * inputs());
-        if (!standardized_.load(std::memory_order_relaxed)) continue;
+        if (standardization_ == nullptr) continue;
         for (std::size_t j = 0; j < inputs(); ++j) {
-            dx[i * inputs() + j] = static_cast<T>(static_cast<double>(row[j]) * inverse_deviation_.data()[j]);
+            dx[i * inputs() + j] = static_cast<T>(static_cast<double>(row[j]) * standardization_->inverse_deviation[j]);
         }
     }
 }
 
 template <class T>
 double Network<T>::loss_and_gradient(const Samples& samples) {
-    const Busy busy(busy_);
+    const Busy busy(*occupancy_);
     const Team team = team_for(step_flops(samples.x.rows));
     reserve(samples.x.rows, samples.y.columns, team);
     return step(samples, {nullptr, 0, samples.x.rows}, nullptr, false, team).loss;
@@ -288,7 +292,7 @@ double Network<T>::loss_and_gradient(const Samples& samples) {
 
 template <class T>
 double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer) {
-    const Busy busy(busy_);
+    const Busy busy(*occupancy_);
     const Team team = team_for(step_flops(samples.x.rows));
     reserve(samples.x.rows, samples.y.columns, team);
     return step(samples, {nullptr, 0, samples.x.rows}, &optimizer, true, team).loss;
@@ -296,7 +300,7 @@ double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer
 
 template <class T>
 double Network<T>::part_gradient(const Samples& samples, const RowSelection& rows, const BatchPart& part) {
-    const Busy busy(busy_);
+    const Busy busy(*occupancy_);
     const Team team = team_for(step_flops(rows.count));
     reserve(rows.count, samples.y.columns, team);
     return step(samples, rows, nullptr, true, team, part).loss;
@@ -304,14 +308,14 @@ double Network<T>::part_gradient(const Samples& samples, const RowSelection& row
 
 template <class T>
 void Network<T>::update(const Optimizer& optimizer) {
-    const Busy busy(busy_);
+    const Busy busy(*occupancy_);
     apply(optimizer, team_for(static_cast<double>(parameters_.size())));
 }
 
 template <class T>
 double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimizer, std::size_t batch_size,
                                const std::int64_t* order, std::size_t count, const Heartbeat::Callback& heartbeat) {
-    const Busy busy(busy_);
+    const Busy busy(*occupancy_);
     const std::size_t batch = std::min(batch_size, count);
     const double flops = step_flops(batch);
     const Team team = team_for(flops);

@@ -11,6 +11,7 @@
 #include "core/heartbeat.h"
 #include "core/loss.h"
 #include "core/optimizer.h"
+#include "core/relaxed.h"
 #include "core/workspace.h"
 
 namespace fusednet {
@@ -26,8 +27,8 @@ struct NetworkConfig {
     std::vector<LayerConfig> layers;
     Loss loss = Loss::mse;
     double loss_parameter = 1.0;
-    double l2 = 0.0;
-    std::uint64_t seed = 0;  // of dropout
+    Relaxed<double> l2 = 0.0;
+    Relaxed<std::uint64_t> seed = std::uint64_t{0};  // of dropout
     // Whether to follow the conventions of scikit-learn's MLP. The L2 term is divided by the batch's weight. half_mse
     // is averaged over the outputs, its gradient is not; binary_cross_entropy and poisson are summed over them; the
     // cross-entropies are those of probabilities clipped to [ε, 1 − ε]. An epoch's loss is averaged by rows, whatever
@@ -72,25 +73,22 @@ public:
     void set_dropout_step(std::uint64_t step) { dropout_step_ = step; }
     void set_trainable(std::size_t layer, bool trainable) { layers_[layer].trainable = trainable; }
 
-    // From then on inputs that pass through `as_inputs` are read as (x − mean)·inverse_deviation, each (inputs,); by
-    // nullptr as they are. The arrays are made at first use and never move: `predict` may be running elsewhere.
-    void standardize(const double* mean, const double* inverse_deviation);
+    // How inputs that pass through `as_inputs` are read from then on; by nullptr as they are. Each prediction keeps to
+    // what it began with.
+    void standardize(std::shared_ptr<const Standardization>);
     InputMatrix as_inputs(InputMatrix x) const {
-        if (standardized_.load(std::memory_order_acquire)) {
-            x.mean = mean_.data();
-            x.inverse_deviation = inverse_deviation_.data();
-        }
+        if (standardized_) x.standardization = std::atomic_load(&standardization_);
         return x;
     }
 
-    // Held while l2, dropout_step, trainable or optimizer states are used from outside.
-    Busy claim() { return Busy(busy_); }
+    // Held while settings or optimizer states are changed from outside.
+    Busy claim() { return Busy(*occupancy_); }
+    Occupancy& occupancy() { return *occupancy_; }
 
     // Keeps what `backward` needs. out: (rows, outputs), contiguous.
     void forward(const InputMatrix& x, bool training, T* out);
     // From dL/dy, as wide as the last forward's output: fills the gradient; dx: (rows, inputs), contiguous.
     void backward(const InputMatrix& dy, T* dx);
-    std::size_t forward_rows() const { return forward_rows_; }  // 0: nothing kept
 
     // Re-entrant. out: (rows, outputs), its strides in elements. Without the output activation where `logits`.
     void predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride,
@@ -136,6 +134,7 @@ private:
     double clip() const { return config_.scikit_learn ? std::numeric_limits<T>::epsilon() : 0.0; }
     double penalty_factor(double weight) const;
     double penalty(double weight) const;
+    double gradient_norm() const;
     void backward_layers(T* dz, std::size_t m, const Optimizer* fused, double penalty_factor, bool input, T** dx,
                          const Team&, const BatchPart& = {});
     void apply(const Optimizer&, const Team&);
@@ -144,14 +143,14 @@ private:
     CustomLoss<T> custom_loss_;
     Buffer<T> parameters_, gradient_;
     std::vector<DenseLayer<T>> layers_;
-    std::vector<double> dropout_;              // rates of the hidden layers
-    Buffer<double> mean_, inverse_deviation_;  // of the inputs; empty until they are first standardized
-    std::atomic<bool> standardized_{false};
+    std::vector<double> dropout_;        // a rate for each layer; 0 for the last
+    Relaxed<bool> standardized_{false};  // whether there is a standardization: quicker to ask
+    std::shared_ptr<const Standardization> standardization_;
     Workspace<T> workspace_;
     std::vector<OptimizerState<T>> states_;
-    std::uint64_t dropout_step_ = 0;
-    std::size_t forward_rows_ = 0;
-    std::atomic<bool> busy_{false};
+    Relaxed<std::uint64_t> dropout_step_{0};
+    std::size_t forward_rows_ = 0;  // of which `backward` finds what it needs; 0: nothing is kept
+    std::shared_ptr<Occupancy> occupancy_ = std::make_shared<Occupancy>();  // of the layers too
 };
 
 }  // namespace fusednet

@@ -60,7 +60,9 @@ bool spin_until(Condition condition) {
 // for a run whose fields have not changed since the ticket was read.
 class ThreadPool {
 public:
-    std::mutex& ownership() { return ownership_; }
+    // Not a mutex: the owner itself may ask again, from a loss function that predicts.
+    bool try_own() { return !owned_.test_and_set(std::memory_order_acquire); }
+    void disown() { owned_.clear(std::memory_order_release); }
 
     // By the owner: the threads beside the caller's, started at first use. Returns how many there are, which is fewer
     // where the system gives no more.
@@ -138,7 +140,7 @@ private:
         }
     }
 
-    std::mutex ownership_;
+    std::atomic_flag owned_ = ATOMIC_FLAG_INIT;
     std::vector<std::thread> threads_;
     std::atomic<std::uint64_t> ticket_{closed};
     std::atomic<const TaskBody*> body_{nullptr};
@@ -254,7 +256,7 @@ void use_one_thread() { alone = true; }
 Team::Team(std::size_t wanted) : size_(alone ? 1 : std::min(wanted, get_num_threads())) {
     if (size_ <= 1) return;
     ThreadPool& shared = pool();
-    if (!shared.ownership().try_lock()) {
+    if (!shared.try_own()) {
         size_ = 1;
         return;
     }
@@ -265,7 +267,7 @@ Team::Team(std::size_t wanted) : size_(alone ? 1 : std::min(wanted, get_num_thre
 Team::~Team() {
     if (pool_ == nullptr) return;
     pool_->close();
-    pool_->ownership().unlock();
+    pool_->disown();
 }
 
 void Team::run_parallel(std::size_t count, TaskBody body) const { pool_->run(count, body); }

@@ -44,14 +44,14 @@ struct Workspace {
     void reserve(const std::vector<DenseLayer<T>>& net, const std::vector<double>& dropout, std::size_t targets,
                  std::size_t wanted_rows) {
         if (wanted_rows <= rows && targets <= targets_) return;
-        const std::size_t new_rows = std::max(rows, wanted_rows);
-        rows = 0;
+        const std::size_t new_rows = std::max(rows, wanted_rows), new_targets = std::max(targets, targets_);
+        rows = targets_ = 0;
         storage_ = {};
-        targets_ = std::max(targets, targets_);
-        carve(net, dropout, new_rows, nullptr);
+        carve(net, dropout, new_rows, new_targets, nullptr);
         storage_ = Buffer<std::byte>(used_);
-        carve(net, dropout, new_rows, storage_.data());
+        carve(net, dropout, new_rows, new_targets, storage_.data());
         rows = new_rows;
+        targets_ = new_targets;
     }
 
     // Panels are apart from the rest: the team may grow between a forward and its backward.
@@ -64,8 +64,9 @@ struct Workspace {
         }
         wanted = (wanted + line - 1) / line * line;
         if (wanted <= panel_size_ && workers * panel_size_ <= panels_.size()) return;
-        panel_size_ = std::max(wanted, panel_size_);
-        panels_ = Buffer<T>(workers * panel_size_);
+        const std::size_t size = std::max(wanted, panel_size_);
+        panels_ = Buffer<T>(workers * size);
+        panel_size_ = size;
     }
 
     Scratch<T> scratch() { return {panels_.data(), panel_size_, &ahead}; }
@@ -73,7 +74,7 @@ struct Workspace {
 private:
     // Assigns the views; with a null base it only counts.
     void carve(const std::vector<DenseLayer<T>>& net, const std::vector<double>& dropout, std::size_t m,
-               std::byte* base) {
+               std::size_t targets, std::byte* base) {
         used_ = 0;
         ld_input = leading_dimension<T>(net.front().in);
         input = take<T>(base, m, ld_input);
@@ -84,14 +85,14 @@ private:
             tape.ld = leading_dimension<T>(net[l].out);
             tape.output = take<T>(base, m, tape.ld);
             if (stores_derivative(net[l].activation)) tape.derivative = take<T>(base, m, tape.ld);
-            if (l < dropout.size() && dropout[l] > 0) {
+            if (dropout[l] > 0) {
                 tape.mask = take<T>(base, m, tape.ld);
                 tape.dropped = take<T>(base, m, tape.ld);
             }
             widest = std::max(widest, tape.ld);
         }
         for (T*& d : dz) d = take<T>(base, m, widest);
-        ld_target = leading_dimension<T>(targets_);
+        ld_target = leading_dimension<T>(targets);
         target = take<T>(base, m, ld_target);
         label = take<std::int32_t>(base, m, 1);
         weight = take<T>(base, m, 1);

@@ -16,7 +16,7 @@ from fusednet._data import as_array
 from fusednet._standardization import Standardized
 from fusednet._validation import real
 from fusednet.history import History
-from fusednet.layers import Dense, assign
+from fusednet.layers import Dense, added_attributes, assign
 
 if TYPE_CHECKING:
     from typing import Self
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from fusednet.optimizers import Optimizer
 
 __all__ = ["NetworkBase"]
+
+_OWN = {  # attributes of a network; the optimizer is the caller's, and not copied along
+    *("_core", "_dropout", "_dtype", "_layers", "_loss", "_rng", "_standardization"),
+    *("history", "optimizer", "stop_training"),
+}
 
 
 class NetworkBase(Standardized):
@@ -236,7 +241,10 @@ class NetworkBase(Standardized):
         self._core.l2 = real("l2", value, "[0, inf)")
 
     def copy(self) -> Self:
-        """Return an independent network of the same state, random numbers to come included."""
+        """Return an independent network of the same state, random numbers to come included.
+
+        What optimizers keep for the network (velocity, moments) stays with this one.
+        """
         return copy.deepcopy(self)
 
     __copy__ = copy  # a shallow one would share the random numbers to come
@@ -277,6 +285,7 @@ class NetworkBase(Standardized):
 
     def __getstate__(self) -> dict[str, Any]:
         return {
+            "attributes": added_attributes(self, _OWN),
             "layers": [layer.copy() for layer in self.layers],
             "loss": self.loss,
             "l2": self.l2,
@@ -289,6 +298,7 @@ class NetworkBase(Standardized):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state.pop("attributes", {}))
         self._assemble(**state)
 
     def __repr__(self) -> str:

@@ -37,6 +37,7 @@ ACTIVATIONS = (
     "softmax",
 )
 DTYPES = ("float32", "float64")
+_OWN = {"_activation", "_core", "_dtype", "_index", "_network"}  # attributes of a layer
 
 
 def dtype_name(dtype: Any) -> str:
@@ -46,6 +47,11 @@ def dtype_name(dtype: Any) -> str:
     except TypeError:
         name = dtype
     return choice("dtype", name, DTYPES)
+
+
+def added_attributes(instance: object, own: set[str]) -> dict[str, Any]:
+    """Return the attributes that a subclass or a user has added: copies have them, too."""
+    return {name: value for name, value in vars(instance).items() if name not in own}
 
 
 def assign(target: NDArray[Any], values: ArrayLike, name: str) -> None:
@@ -248,6 +254,7 @@ class Dense:
     def __getstate__(self) -> dict[str, Any]:
         bias = self.bias
         return {
+            "attributes": added_attributes(self, _OWN),
             "weights": self.weights.copy(),
             "bias": None if bias is None else bias.copy(),
             "activation": self.activation,
@@ -255,6 +262,7 @@ class Dense:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state.pop("attributes", {}))
         self._assemble(**state)
 
     def __repr__(self) -> str:

@@ -174,13 +174,18 @@ class Network(NetworkBase, Exports):
         ------
         ValueError, TypeError
             If an argument is wrong, or the data have the wrong shape, dtype or values; parameters, optimizer
-            state and history are then what they were before. If `resume` names a file that is damaged, comes
-            from another network, optimizer, number of samples or set of callbacks, or has no epoch left.
+            state and history are then what they were before (in a later epoch, to which only batches can
+            bring new data, they are as after an interruption). If `resume` names a file that is damaged,
+            comes from another network, optimizer, number of samples or set of callbacks, or has no epoch
+            left.
         OSError
             If the file that `resume` names cannot be read.
         DivergenceError
             If the loss becomes infinite or NaN; the parameters are then those of the last finite epoch, and
             the optimizer's state is dropped.
+        RuntimeError
+            If another thread is training the network, or a callback or loss function of a training of it
+            calls `fit`; nothing is changed.
         KeyboardInterrupt
             On Ctrl-C; the parameters are then those of the last step, and a `ModelCheckpoint` has written the
             last complete epoch.

@@ -84,6 +84,19 @@ def train(
     resume: str | os.PathLike[str] | None = None,
 ) -> History:
     """Run the epochs; what `fit`, `fit_many` and `fusednet.distributed` share."""
+    run.net._core.begin_training()  # refuses other threads, and a fit within this one
+    try:
+        return _run(run, epochs, make_bar, resume)
+    finally:
+        run.net._core.end_training()
+
+
+def _run(
+    run: Run,
+    epochs: int,
+    make_bar: Callable[[Run], AbstractContextManager[Progress]],
+    resume: str | os.PathLike[str] | None,
+) -> History:
     net, hooks, start = run.net, run.hooks, _State(run.net, run.optimizer)
     states = _begin(run, epochs, resume)
     try:
@@ -120,7 +133,8 @@ def _train(run: Run, start: _State, epochs: int, bar: Progress) -> None:
     finite = net.parameters.copy()  # those of the last epoch whose losses were all finite
     latest = np.empty_like(finite)
     advance = bar.advance if bar.shown else None
-    for epoch in range(run.epochs_done, epochs):
+    first = run.epochs_done
+    for epoch in range(first, epochs):
         optimizer.set_epoch(epoch)
         hooks.run("on_epoch_begin", net, epoch)
         if net.stop_training:
@@ -144,10 +158,8 @@ def _train(run: Run, start: _State, epochs: int, bar: Progress) -> None:
                 "usually help"
             ) from error
         except (TypeError, ValueError):  # about the data: as if fit had never been called
-            start.restore(net, optimizer)
-            raise
-        except RuntimeError:  # another thread is training: its parameters are not ours to restore
-            start.restore_bookkeeping(net)
+            if epoch == first:  # later it is about one batch, or code of the user's, and epochs would be lost
+                start.restore(net, optimizer)
             raise
         finite, latest = latest, finite
         net.history.append(logs)
@@ -175,9 +187,6 @@ class _State:
         net._core.set_optimizer_state(optimizer._core, self._optimizer_state)
         net._core.seed, net._core.dropout_step = self._seed, self._dropout_step
         net._set_standardization(self._standardization)
-        self.restore_bookkeeping(net)
-
-    def restore_bookkeeping(self, net: Network) -> None:
         net._rng.bit_generator.state = self._rng_state
         net.history = self._history
 

@@ -1,0 +1,123 @@
+"""A loss that is a Python function: what it may return, what it may raise, and who keeps it alive."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import fusednet as fn
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(30, 3))
+Y = np.stack([X.sum(axis=1), X[:, 0] ** 2], axis=1)
+
+
+def test_a_loss_of_ones_own():
+    def mse(y_pred, y_true):
+        assert y_pred.ndim == y_true.ndim == 2
+        r = y_pred - y_true
+        return float((r**2).mean()), 2 * r / r.size
+
+    nets = [fn.Network([3, 6, 2], loss=loss, dtype="float64", seed=0) for loss in ("mse", mse)]
+    histories = [net.fit(X, Y, epochs=3, batch_size=7, validation_data=(X, Y)) for net in nets]
+    np.testing.assert_allclose(histories[0].loss, histories[1].loss, rtol=1e-12)
+    np.testing.assert_allclose(histories[0].val_loss, histories[1].val_loss, rtol=1e-12)
+    assert nets[1].evaluate(X, Y) == pytest.approx(nets[0].evaluate(X, Y))
+    with pytest.raises(ValueError, match="sample_weight"):
+        nets[1].fit(X, Y, sample_weight=np.ones(30))
+
+
+def test_a_loss_of_ones_own_with_targets_of_its_own():
+    def outside(y_pred, interval):
+        below, above = np.minimum(y_pred - interval[:, :1], 0), np.maximum(y_pred - interval[:, 1:], 0)
+        return float((below**2 + above**2).mean()), 2 * (below + above) / len(y_pred)
+
+    net = fn.Network([3, 1], loss=outside, seed=0)
+    intervals = np.column_stack([Y[:, 0] - 0.1, Y[:, 0] + 0.1])
+    net.fit(X, intervals, epochs=200, optimizer=fn.SGD(0.1))
+    result = net.evaluate(X, intervals)
+    assert list(result) == ["loss"]
+    assert result["loss"] < 1e-3
+
+
+def test_errors_in_a_loss_of_ones_own_reach_the_caller():
+    def broken(y_pred, y_true):
+        raise ZeroDivisionError("mine")
+
+    net = fn.Network([3, 2], loss=broken)
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        net.fit(X, Y)
+    with pytest.raises(AttributeError, match="nonsense"):
+        fn.Network([3, 2], loss=lambda p, y: p.nonsense).train_step(X, Y, fn.SGD(0.1))
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "words"),
+    [
+        (lambda p: 1.0, TypeError, r"tuple \(value, gradient\).*float"),
+        (lambda p: (1.0, p, p), TypeError, r"tuple \(value, gradient\).*tuple"),
+        (lambda p: (None, p), TypeError, "number as value.*NoneType"),
+        (lambda p: ("1", p), TypeError, "number as value.*str"),
+        (lambda p: (1j, p), TypeError, "number as value.*complex"),
+        (lambda p: (10**400, p), TypeError, "number as value.*int"),
+        (lambda p: (np.ones(2), p), TypeError, "number as value.*ndarray"),
+        (lambda p: (1.0, "abc"), TypeError, "gradient.*dtype <U3"),
+        (lambda p: (1.0, p + 1j), TypeError, "gradient.*dtype complex"),
+        (lambda p: (1.0, [[1.0], [1.0, 2.0]]), ValueError, "inhomogeneous"),
+        (lambda p: (1.0, p[:-1]), ValueError, r"gradient of shape \(30, 2\).*\(29, 2\)"),
+        (lambda p: (1.0, p[:, 0]), ValueError, r"gradient of shape \(30, 2\).*\(30,\)"),
+        (lambda p: (1.0, p * np.inf), fn.DivergenceError, "gradient is not finite"),
+        (lambda p: (np.nan, p), fn.DivergenceError, "loss became nan"),
+    ],
+)
+def test_what_it_returns_is_checked(result, error, words):
+    net = fn.Network([3, 2], loss=lambda p, y: result(p), seed=0)
+    before = net.parameters.copy()
+    with pytest.raises(error, match=words):
+        net.train_step(X, Y, fn.SGD(0.1))
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+@pytest.mark.parametrize("value", [2, True, np.float32(2), np.array(2.0)], ids=repr)
+def test_values_may_be_any_number(value):
+    net = fn.Network([3, 2], loss=lambda p, y: (value, p.tolist()), seed=0)
+    assert net.train_step(X, Y, fn.SGD(0.1)) == value
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, KeyError])
+def test_what_it_raises_costs_no_epochs(error):
+    calls = []
+
+    def loss(prediction, target):
+        calls.append(0)
+        if len(calls) == 3:
+            raise error("mine")
+        return 0.5, prediction - target
+
+    net = fn.Network([3, 2], loss=loss, seed=0)
+    with pytest.raises(error, match="mine"):
+        net.fit(X, Y, epochs=9, batch_size=30)
+    assert net.history.loss == [0.5, 0.5]
+
+
+def test_a_network_and_its_loss_that_refer_to_each_other_are_collected():
+    class Agent:
+        def __init__(self):
+            self.net = fn.Network([3, 2], loss=self.loss, seed=0)
+
+        def loss(self, prediction, target):
+            return 0.0, prediction - target
+
+    agent = Agent()
+    agent.net.train_step(X, Y, fn.SGD(0.1))
+    remains = weakref.ref(agent), weakref.ref(agent.net)
+    del agent
+    gc.collect()
+    assert [reference() for reference in remains] == [None, None]
+
+
+def test_it_outlives_the_function_s_name():
+    net = fn.Network([3, 2], loss=lambda p, y: (0.25, p - y), seed=0)
+    gc.collect()
+    assert net.copy().train_step(X, Y, fn.SGD(0.1)) == 0.25
