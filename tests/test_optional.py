@@ -22,4 +22,6 @@ def test_what_to_install_is_said(module):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines = result.stdout.splitlines()
     assert len(lines) == len(CALLS[module])
-    assert all(line.endswith(f'pip install "fusednet[{EXTRAS.get(module, module)}]"') for line in lines)
+    extra = EXTRAS.get(module, module)
+    command = f'pip install "fusednet[{extra}]", or ".[{extra}]" in a clone'
+    assert all(line.endswith(command) for line in lines)

@@ -375,5 +375,6 @@ def test_import_costs():
     assert run(code).stdout.split() == ["False", "False"]
     result = run("import sys; sys.modules['sklearn'] = None\nimport fusednet.sklearn")
     assert (
-        'ImportError: fusednet.sklearn needs scikit-learn: pip install "fusednet[sklearn]"' in result.stderr
+        'ImportError: fusednet.sklearn needs scikit-learn: pip install "fusednet[sklearn]", or ".[sklearn]"'
+        in result.stderr
     )

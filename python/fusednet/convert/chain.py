@@ -147,4 +147,6 @@ def require(module: str, package: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f'this needs {package}: pip install "fusednet[{extra}]"') from error
+        raise ImportError(
+            f'this needs {package}: pip install "fusednet[{extra}]", or ".[{extra}]" in a clone'
+        ) from error

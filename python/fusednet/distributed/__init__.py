@@ -1,4 +1,4 @@
-"""One network trained by many processes, over MPI: needs ``pip install "fusednet[mpi]"``."""
+"""One network trained by many processes, over MPI: needs the extra ``mpi`` and an MPI library."""
 
 from fusednet.distributed.data_parallel import DataParallel
 

@@ -113,7 +113,8 @@ def _import_mpi() -> Any:
         RuntimeError,
     ) as error:  # RuntimeError: there is mpi4py, but no MPI that it could load
         raise ImportError(
-            f'fusednet.distributed needs mpi4py and an MPI library ({error}): pip install "fusednet[mpi]"'
+            f"fusednet.distributed needs mpi4py and an MPI library ({error}): "
+            'pip install "fusednet[mpi]", or ".[mpi]" in a clone'
         ) from error
     started = max(int(os.environ.get(name, 1)) for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"))
     if started > MPI.COMM_WORLD.Get_size():

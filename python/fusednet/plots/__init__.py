@@ -1,4 +1,4 @@
-"""Pictures, by matplotlib: ``pip install "fusednet[plot]"``.
+"""Pictures, by matplotlib, which the extra ``plot`` brings.
 
 `history` and `network` are also methods, ``history.plot()`` and ``net.plot()``. Each function draws into
 `ax`, or into a new figure, and returns the Axes.

@@ -13,5 +13,7 @@ def axes(ax: Axes | None, width: float = 6.4, height: float = 4.8) -> Axes:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError('plotting needs matplotlib: pip install "fusednet[plot]"') from error
+        raise ImportError(
+            'plotting needs matplotlib: pip install "fusednet[plot]", or ".[plot]" in a clone'
+        ) from error
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax

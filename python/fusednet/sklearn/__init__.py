@@ -12,7 +12,9 @@ MLPClassifier(hidden_layer_sizes=(64, 32), random_state=0)
 try:
     import sklearn as _sklearn  # noqa: F401
 except ImportError as error:
-    raise ImportError('fusednet.sklearn needs scikit-learn: pip install "fusednet[sklearn]"') from error
+    raise ImportError(
+        'fusednet.sklearn needs scikit-learn: pip install "fusednet[sklearn]", or ".[sklearn]" in a clone'
+    ) from error
 
 from fusednet.sklearn.classifier import MLPClassifier
 from fusednet.sklearn.ensemble import MLPEnsembleClassifier, MLPEnsembleRegressor
