@@ -113,7 +113,8 @@ def from_sklearn(estimator: Any, *, loss: Loss | None = None, seed: int | None =
         Of the dtype of ``coefs_``. A classifier of two classes has one sigmoid output, of more classes a
         softmax, for several labels a sigmoid each. `predict_classes` gives positions in
         ``estimator.classes_``. The penalty `alpha` is not taken over, since it counts differently:
-        scikit-learn divides it by the samples of each batch, so that ``net.l2 = alpha / batch_size`` is it.
+        scikit-learn divides it by the samples of each batch. ``net.l2 = alpha / batch_size`` is the same but
+        for a shorter last batch, where scikit-learn's penalty is larger.
 
     Raises
     ------
