@@ -150,6 +150,8 @@ class NetworkBase(Standardized):
         ------
         ValueError, TypeError
             If the data have the wrong shape, dtype or values.
+        DivergenceError
+            If the loss is infinite or NaN.
         """
         weights = None if sample_weight is None else as_array(sample_weight, "sample_weight")
         loss = self._core.loss_and_gradient(as_array(X), as_array(y, "y"), weights)
