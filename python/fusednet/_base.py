@@ -198,6 +198,11 @@ class NetworkBase(Standardized):
         """All parameters, flat: layer by layer the weights, then the bias.
 
         A writable view; setting it copies values in.
+
+        Raises
+        ------
+        ValueError
+            If what it is set to has another shape, or does not hold numbers.
         """
         return self._core.parameters
 
@@ -235,7 +240,15 @@ class NetworkBase(Standardized):
 
     @property
     def l2(self) -> float:
-        """The factor of the L2 term; settable."""
+        """The factor of the L2 term; settable.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is set to anything but a finite number that is at least 0.
+        RuntimeError
+            If it is set while another thread trains the network.
+        """
         return self._core.l2
 
     @l2.setter

@@ -184,7 +184,13 @@ class Dense:
 
     @property
     def weights(self) -> NDArray[Any]:
-        """W, of shape (in_features, out_features): a writable view. Setting it copies the values in."""
+        """W, of shape (in_features, out_features): a writable view. Setting it copies the values in.
+
+        Raises
+        ------
+        ValueError
+            If what it is set to has another shape, or does not hold numbers.
+        """
         return self._core.weights(0)
 
     @weights.setter
@@ -193,7 +199,13 @@ class Dense:
 
     @property
     def bias(self) -> NDArray[Any] | None:
-        """b, of shape (out_features,): a writable view; None without one. Setting it copies the values in."""
+        """b, of shape (out_features,): a writable view; None without one. Setting it copies the values in.
+
+        Raises
+        ------
+        ValueError
+            If it is set in a layer without one, or to what has another shape or does not hold numbers.
+        """
         return self._core.bias(0)
 
     @bias.setter
@@ -215,7 +227,13 @@ class Dense:
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes the parameters; settable. A network leaves a frozen gradient at zero."""
+        """Whether training changes the parameters; settable. A network leaves a frozen gradient at zero.
+
+        Raises
+        ------
+        RuntimeError
+            If it is set while another thread trains the network.
+        """
         return (self._network or self._core).get_trainable(self._index)
 
     @trainable.setter

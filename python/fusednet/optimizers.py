@@ -56,6 +56,12 @@ class Optimizer:
 
         Set it to a positive number or to a schedule, a callable of the epoch. Under a schedule it is that of
         the epoch which `fit` is in or ended with, and of epoch 0 before.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is set to a number that is not positive and finite, to something else, or to a schedule that
+            returns anything but a finite number that is at least 0.
         """
         return self._core.learning_rate
 
