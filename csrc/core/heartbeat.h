@@ -12,7 +12,8 @@ class Heartbeat {
 public:
     using Callback = std::function<void(std::size_t)>;
 
-    // `flops`: the work of one step. At 10 GFLOP/s or more, the clock is read once in 10 ms.
+    // `flops`: the work of one step. The clock is read once in 1e8 of them, which take 10 ms at 10 GFLOP/s; for steps
+    // below 1e5, once in 1,000 steps.
     Heartbeat(const Callback& callback, double flops)
         : callback_(callback), stride_(flops < 1e5 ? 1000 : 1 + static_cast<int>(1e8 / flops)) {}
 

@@ -207,7 +207,7 @@ FUSEDNET_INLINE Vec<double> interleave_low(Vec<double> a, Vec<double> b) { retur
 FUSEDNET_INLINE Vec<double> interleave_high(Vec<double> a, Vec<double> b) { return Vec<double>{a[1], b[1]}; }
 #endif
 
-// Whole vectors and a shorter last one over n elements: body(offset, load, store) is called once for each.
+// Whole vectors and a shorter last one over n elements: body(offset, access) is called once for each.
 template <class T>
 struct WholeAccess {
     FUSEDNET_INLINE Vec<T> load(const T* p) const { return FUSEDNET_SET::load(p); }
