@@ -215,8 +215,8 @@ class Network(NetworkBase, Exports):
             Inputs; one dimension is one sample, the quickest way to predict one.
         out : ndarray of shape (n, out_features) or (out_features,), optional
             Where to write the answer, instead of into a new array. Of the network's dtype, aligned, of any
-            strides that are multiples of the element size. It may be `X` itself or some of its columns, but
-            must not overlap it in another way. After an error its values are unspecified.
+            strides that are multiples of the element size. Where it overlaps `X`, that is copied first. After
+            an error its values are unspecified.
         logits : bool, default False
             Whether to leave out the activation of the last layer.
 
@@ -227,7 +227,7 @@ class Network(NetworkBase, Exports):
         Raises
         ------
         ValueError, TypeError
-            If `X` or `out` has the wrong shape or dtype, `out` is read-only or has other strides, or `X` is
+            If `X` or `out` has the wrong shape or dtype, `out` is read-only, misaligned or has other strides, or `X` is
             not finite.
         """
         if type(X) is not ndarray or X.dtype is not self._dtype:
