@@ -169,6 +169,8 @@ def test_text_labels_get_advice():
         ([1.0, np.nan, 1.0], ValueError, "finite"),
         ([1.0, np.inf, 1.0], ValueError, "finite"),
         ([0.0, 0.0, 0.0], ValueError, "zero"),
+        ([0.0, 1e-46, 1e-50], ValueError, "largest.*not 1e-46; only their ratios"),
+        ([1.0, 1e38, 1.0], ValueError, "largest.*not 1e\\+38; only their ratios"),
         (["a", "b", "c"], TypeError, "<U1"),
     ],
 )

@@ -227,8 +227,8 @@ class Network(NetworkBase, Exports):
         Raises
         ------
         ValueError, TypeError
-            If `X` or `out` has the wrong shape or dtype, `out` is read-only, misaligned or has other strides, or `X` is
-            not finite.
+            If `X` or `out` has the wrong shape or dtype, `out` is read-only, misaligned or has other strides,
+            or `X` is not finite.
         """
         if type(X) is not ndarray or X.dtype is not self._dtype:
             X = as_array(X)
