@@ -42,6 +42,7 @@ def classifier(**options):
         (lambda: fn.Network([3, 4, 2], activation=None), TypeError, "activation"),
         (lambda: fn.Network([3, 4, 2], loss="l1"), ValueError, "loss must be one of mse, .*'l1'"),
         (lambda: fn.Network([3, 4, 2], loss=3), ValueError, "loss must be one of"),
+        (lambda: fn.Network([3, 4, 2], loss=fn.losses.Huber), TypeError, r"Huber\(\), not the class Huber"),
         (
             lambda: fn.Network([3, 2], loss="cross_entropy"),
             ValueError,

@@ -87,6 +87,11 @@ def test_losses(loss):
     np.testing.assert_allclose(model.predict(X), net.predict(X)[:, 0], rtol=1e-9)
 
 
+def test_a_class_is_no_loss():
+    with pytest.raises(TypeError, match=r"Huber\(\), not the class Huber"):
+        MLPRegressor(loss=fn.losses.Huber).fit(X, Y)
+
+
 def test_a_quantile_is_one():
     model = MLPRegressor(fn.losses.Quantile(0.9), (), alpha=0, learning_rate_init=0.01, max_iter=500, tol=0)
     y = np.random.RandomState(0).rand(400)

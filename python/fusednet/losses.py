@@ -115,7 +115,11 @@ def resolve(loss: Loss) -> tuple[str | LossFunction, float]:
     ------
     ValueError
         If it is neither a known name, nor an object of this module, nor callable.
+    TypeError
+        If it is a class: calling one makes an object, not a loss and its gradient.
     """
+    if isinstance(loss, type):
+        raise TypeError(f"loss must be an object, such as {loss.__name__}(), not the class {loss.__name__}")
     if isinstance(loss, Huber):
         return "huber", float(loss.delta)
     if isinstance(loss, Quantile):
