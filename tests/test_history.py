@@ -47,6 +47,9 @@ def test_html(history):
         ["learning_rate", "0.1", "0.1", "0.1"],
     ]
     assert fn.History()._repr_html_() == "<div>History(no epochs)</div>"
+    nan = float("nan")
+    diverged = fn.History([nan], metrics={"<f>": [nan]}, learning_rate=[0.1])
+    assert ElementTree.fromstring(diverged._repr_html_()).text == repr(diverged)
 
 
 def test_the_best_is_a_number():

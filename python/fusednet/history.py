@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING
 
 from fusednet import _html
@@ -99,7 +100,7 @@ class History:
     def _repr_html_(self) -> str:
         best = self.best_epoch
         if best is None:
-            return f"<div>{self!r}</div>"
+            return f"<div>{escape(repr(self))}</div>"
         series = {
             "loss": self.loss,
             "val_loss": self.val_loss,
