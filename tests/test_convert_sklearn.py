@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, StandardScaler
 
 import fusednet as fn
+from fusednet.sklearn import MLPEnsembleClassifier
 
 from helpers import random_biases
 
@@ -234,6 +235,11 @@ def pipeline(*steps):
         (lambda: make_pipeline(StandardScaler(), MLPClassifier()), ValueError, "not fitted"),
         (lambda: RandomForestClassifier(), TypeError, "not RandomForestClassifier"),
         (lambda: None, TypeError, "not NoneType"),
+        (
+            lambda: MLPEnsembleClassifier(2, (3,), max_iter=1).fit(DIGITS, CLASSES),
+            TypeError,
+            "not MLPEnsembleClassifier",
+        ),
         (lambda: pipeline(MinMaxScaler()), ValueError, "'minmaxscaler', MinMaxScaler, is not supported"),
         (
             lambda: pipeline(StandardScaler(), PolynomialFeatures()),

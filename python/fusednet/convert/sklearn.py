@@ -28,7 +28,7 @@ def read(estimator: Any, loss: Loss | None, seed: int | None) -> Network:
     before: list[tuple[str, Any]] = []
     if hasattr(estimator, "steps"):
         *before, (_, estimator) = estimator.steps
-    if not (hasattr(estimator, "hidden_layer_sizes") and hasattr(estimator, "activation")):
+    if not all(hasattr(estimator, name) for name in ("hidden_layer_sizes", "activation", "loss")):
         raise TypeError(f"estimator must be an MLPClassifier or MLPRegressor, not {type(estimator).__name__}")
     if not hasattr(estimator, "coefs_"):
         raise ValueError(f"this {type(estimator).__name__} is not fitted; call fit first")
