@@ -5,6 +5,7 @@ import builtins
 import matplotlib
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 import fusednet as fn
 
@@ -242,6 +243,16 @@ def test_one_hot_labels_and_the_names_of_a_frame():
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("width / cm", "height / cm")
 
 
+def test_dollars_in_the_names_of_a_frame_are_no_formula():
+    pandas = pytest.importorskip("pandas")
+    net, X, y = classifier(3)
+    frame = pandas.DataFrame(X, columns=["US$ and A$ {", "x^2"])
+    ax = fn.plots.decision_regions(net, frame, y)
+    draw(ax)
+    plain = ax.figure.text(0, 0, "US$ and A$ {", parse_math=False, fontsize=ax.xaxis.label.get_fontsize())
+    assert ax.xaxis.label.get_window_extent().width == pytest.approx(plain.get_window_extent().width)
+
+
 def test_one_sample():
     net, X, y = classifier(3)
     draw(fn.plots.decision_regions(net, X[:1], y[:1]))
@@ -252,6 +263,8 @@ def test_one_sample():
     [
         (fn.Network([3, 2], output="softmax"), np.ones((2, 3)), [0, 1], ValueError, "2 inputs, not 3"),
         (fn.Network([2, 1]), np.ones((2, 2)), [0, 1], ValueError, "softmax"),
+        (fn.Network([2, 1], output="softmax"), np.ones((2, 2)), [0, 0], ValueError, "not a softmax of 1"),
+        (LogisticRegression(), np.ones((2, 2)), [0, 1], TypeError, "Network, not LogisticRegression"),
         (fn.Network([2, 3], output="sigmoid"), np.ones((2, 2)), [0, 1], ValueError, "3 sigmoid outputs"),
         (fn.Network([2, 2], output="softmax"), np.ones((2, 3)), [0, 1], ValueError, "X: expected"),
         (fn.Network([2, 2], output="softmax"), np.ones((2, 2)), [0], ValueError, r"not \(1,\)"),

@@ -9,12 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from fusednet import _metrics
 from fusednet._data import as_array
+from fusednet.network import Network
 from fusednet.plots._axes import axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from fusednet.network import Network
 
 _GRID = 400  # points a side
 _LEGEND = 20  # classes; more of them get a colour bar
@@ -46,14 +45,18 @@ def decision_regions(net: Network, X: Any, y: ArrayLike, ax: Axes | None = None)
     ImportError
         If matplotlib is not installed.
     ValueError, TypeError
-        If the network has other than two inputs or no classes, or the data have the wrong shape, dtype or
-        values.
+        If `net` is no network, or has other than two inputs or less than two classes; if the data have the
+        wrong shape, dtype or values.
     """
+    if not isinstance(net, Network):
+        raise TypeError(f"net must be a fusednet.Network, not {type(net).__name__}")
     layer = net.layers[-1]
     if net.layers[0].in_features != 2:
         raise ValueError(f"decision regions need a network of 2 inputs, not {net.layers[0].in_features}")
     if layer.activation == "sigmoid" and layer.out_features > 1:
         raise ValueError(f"the {layer.out_features} sigmoid outputs are not classes that exclude each other")
+    if layer.activation == "softmax" and layer.out_features == 1:
+        raise ValueError("decision regions need at least 2 classes, not a softmax of 1")
     points, targets = as_array(X), as_array(y, "y")
     predicted = _metrics.classes(np.atleast_2d(net.predict(points)), layer.activation)
     points = np.atleast_2d(points)
@@ -67,7 +70,8 @@ def decision_regions(net: Network, X: Any, y: ArrayLike, ax: Axes | None = None)
         _areas(net, extent, colors), extent=extent, origin="lower", aspect="auto", interpolation="nearest"
     )
     _scatter(ax, points, true, predicted != true, 0.75 * colors)
-    names = [str(name) for name in getattr(X, "columns", ["feature 0", "feature 1"])]
+    # Two dollar signs would begin and end a formula.
+    names = [str(name).replace("$", r"\$") for name in getattr(X, "columns", ["feature 0", "feature 1"])]
     ax.set_xlabel(names[0])
     ax.set_ylabel(names[1])
     ax.set_title(
