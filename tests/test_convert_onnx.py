@@ -65,6 +65,19 @@ def test_standardized_inputs(path, mean, bias, dtype):
     assert_served(net, path, X)
 
 
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1e-46), (0.0, 1e-42), (1e40, 1e40)])
+def test_scaling_that_float32_cannot_hold(path, mean, deviation):
+    X = np.column_stack([[-1.0, 1.0], [mean - deviation, mean + deviation]])
+    net = fn.Network([2, 3])
+    net.standardize(X)
+    with pytest.raises(ValueError, match=r"float32 cannot hold the scaling of feature 1, by the mean"):
+        net.to_onnx(path)
+    assert not path.exists()
+    wide = fn.Network([2, 3], dtype="float64", seed=0)
+    wide.standardize(X)
+    assert_served(wide, path, X)
+
+
 def test_digits(path):
     X, y = load_digits(return_X_y=True)
     X = X.astype("float32")

@@ -32,6 +32,9 @@ CONSTANTS = {
     "slope": 0.01,
     "quick": 1.702,
     "hundred": 100.0,
+    "ten_million": 1e7,
+    "huge": 1e30,
+    "subnormal": 1e-42,
     "nan": np.full((3, 2), np.nan),
 }
 INTEGERS = {
@@ -249,6 +252,10 @@ REFUSED = {
     "z = Gemm (x, W) y = LeakyRelu <alpha = 0.2> (z)": r"LeakyRelu\(alpha=0\.2\) \(node 'y'\)",
     "z = Gemm (x, W) y = Elu <alpha = 2.0> (z)": r"Elu\(alpha=2\.0\)",
     "z = Gemm (x, W) y = Clip (z, zero, hundred)": "operator Clip",
+    "z = Gemm (x, W) y = Clip (z, zero, ten_million)": "operator Clip",
+    "z = Gemm (x, W) s = Mul (z, huge) y = Mul (s, huge)": "operator Mul .*weights that float32 cannot hold",
+    "z = Gemm (x, W) y = Div (z, subnormal)": "operator Div .*weights that float32 cannot hold",
+    "y = Gemm <alpha = 3e38> (x, W)": "operator Gemm.*not finite",
     "z = Gemm (x, W) q = Mul (z, quick) s = Sigmoid (q) y = Mul (z, s)": "operator Mul",
     "z = Gemm (x, W) s = Sigmoid (z) t = Tanh (s) y = Gemm (t, V)": "operator Tanh.*behind sigmoid",
     "z = Gemm (x, W) y = Softmax <axis = 0> (z)": "operator Softmax",

@@ -222,6 +222,19 @@ def test_the_global_random_numbers_are_left_alone():
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
 
 
+def test_scaling_that_float32_cannot_hold():
+    net = fn.Network([10, 3])
+    net.standardize(DIABETES * 1e-42)
+    with pytest.raises(ValueError, match=r"scaling of the inputs.*weights that float32 cannot hold"):
+        net.to_sklearn()
+    estimator = regressor()[0]
+    estimator.coefs_ = [weights.astype("float32") for weights in estimator.coefs_]
+    estimator.intercepts_ = [bias.astype("float32") for bias in estimator.intercepts_]
+    estimator.target_scaling_ = types.SimpleNamespace(mean=np.zeros(1), scale=np.array([1e40]))
+    with pytest.raises(ValueError, match=r"scaling of the targets makes weights that float32 cannot hold"):
+        fn.from_sklearn(estimator)
+
+
 def pipeline(*steps):
     return make_pipeline(*steps, MLPRegressor(hidden_layer_sizes=(3,), max_iter=1)).fit(
         DIABETES[:50], PROGRESSION[:50]

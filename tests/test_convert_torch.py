@@ -281,3 +281,14 @@ def test_refusals(parts, message):
 def test_what_is_no_module():
     with pytest.raises(TypeError, match=r"torch\.nn\.Module, not int"):
         fn.from_torch(3)
+
+
+def test_scaling_that_float32_weights_cannot_hold():
+    X = data() * 1e-42
+    net = fn.Network([5, 3])
+    net.standardize(X)
+    with pytest.raises(ValueError, match=r"scaling of the inputs.*weights that float32 cannot hold"):
+        net.to_torch()
+    wide = fn.Network([5, 3], dtype="float64")
+    wide.standardize(X)
+    assert torch.isfinite(wide.to_torch()[0].weight).all()

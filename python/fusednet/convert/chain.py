@@ -89,6 +89,14 @@ class Chain:
             raise ValueError(f"{where} follows another dropout; a layer has one")
         self.layers[-1] = replace(self.layers[-1], dropout=rate)
 
+    def scale(self, where: str, scale: NDArray[np.float64], shift: NDArray[np.float64]) -> None:
+        """Let scale·z + shift follow the last layer's z."""
+        last = self.layers[-1]
+        weights = last.weights.astype(np.float64)
+        bias = np.zeros(weights.shape[1]) if last.bias is None else last.bias.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.layers[-1] = _rounded(where, last, weights * scale, bias * scale + shift)
+
     def network(self, loss: Loss | None, seed: int | None) -> Network:
         """Return the network; the loss is by default the one that goes with the output."""
         if not self.layers:
@@ -128,10 +136,19 @@ def fold(layer: Layer, mean: NDArray[np.float64], deviation: NDArray[np.float64]
 
     W becomes W / deviation, b becomes b − (mean / deviation)·W, computed in float64 and rounded once.
     """
-    weights = layer.weights.astype(np.float64) / deviation[:, None]
-    bias = (0.0 if layer.bias is None else layer.bias.astype(np.float64)) - mean @ weights
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights = layer.weights.astype(np.float64) / deviation[:, None]
+        bias = (0.0 if layer.bias is None else layer.bias.astype(np.float64)) - mean @ weights
+        return _rounded("the scaling of the inputs, put into the first layer,", layer, weights, bias)
+
+
+def _rounded(where: str, layer: Layer, weights: NDArray[np.float64], bias: NDArray[np.float64]) -> Layer:
+    """Return a layer with other parameters, in its dtype; ValueError where that cannot hold them."""
     dtype = layer.weights.dtype
-    return replace(layer, weights=weights.astype(dtype), bias=bias.astype(dtype))
+    weights, bias = weights.astype(dtype), bias.astype(dtype)
+    if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+        raise ValueError(f"{where} makes weights that {dtype} cannot hold")
+    return replace(layer, weights=weights, bias=bias)
 
 
 def folded_layers(net: Network) -> list[Layer]:

@@ -36,6 +36,8 @@ class Exports:
             If onnx is not installed.
         OSError
             If the file cannot be written.
+        ValueError
+            If the network's dtype cannot hold what `standardize` learnt.
 
         See Also
         --------
@@ -66,6 +68,8 @@ class Exports:
         ------
         ImportError
             If PyTorch is not installed.
+        ValueError
+            If the weights' dtype cannot hold them with the scaling folded in.
 
         See Also
         --------
@@ -97,7 +101,7 @@ class Exports:
         ------
         ValueError
             If scikit-learn has no such network: its hidden layers have one activation of identity, sigmoid,
-            tanh and relu; or if `classes` do not fit.
+            tanh and relu; or if `classes` do not fit; and as `to_torch`.
         ImportError
             If scikit-learn is not installed.
 

@@ -116,6 +116,15 @@ def _model(net: Network) -> Any:
     value = "input"
     if chain.standardization is not None:
         mean, deviation = chain.standardization
+        limits = np.finfo(net.dtype)
+        low, high = float(limits.tiny), float(limits.max)
+        held = (abs(mean) <= high) & (abs(deviation) >= low) & (abs(deviation) <= high)
+        if not held.all():
+            column = int(held.argmin())
+            raise ValueError(
+                f"{net.dtype} cannot hold the scaling of feature {column}, by the mean {mean[column]:g} and "
+                f"the deviation {deviation[column]:g}"
+            )
         # What the network's dtype holds of the mean is subtracted exactly; the rest goes into the bias.
         rounded = mean.astype(net.dtype).astype(np.float64)
         if (rest := (mean - rounded) / deviation).any():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,13 +74,10 @@ def _scale_output(chain: Chain, estimator: Any) -> None:
     scaling = getattr(estimator, "target_scaling_", None)
     if scaling is None:
         return
-    last = chain.layers[-1]
-    if last.activation != "identity" or last.bias is None:
-        raise ValueError(f"scaled targets need the output identity, not {last.activation}")
-    weights, bias = last.weights * scaling.scale, last.bias * scaling.scale + scaling.mean
-    chain.layers[-1] = replace(
-        last, weights=weights.astype(last.weights.dtype), bias=bias.astype(last.bias.dtype)
-    )
+    output = chain.layers[-1].activation
+    if output != "identity":
+        raise ValueError(f"scaled targets need the output identity, not {output}")
+    chain.scale("the scaling of the targets", scaling.scale, scaling.mean)
 
 
 def write(net: Network, classes: ArrayLike | None = None) -> Any:
