@@ -13,6 +13,7 @@ from helpers import OUTPUTS, random_biases
 
 torch = pytest.importorskip("torch", reason="converts PyTorch's modules, which is not installed")
 nn = torch.nn
+prune = pytest.importorskip("torch.nn.utils.prune")
 torch.set_num_threads(1)
 
 MODULES = {
@@ -216,6 +217,21 @@ def test_the_loss_goes_with_the_output_unless_given():
         loss(loss="cross_entropy")
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize(
+    "wrap", [nn.utils.weight_norm, lambda part: prune.l1_unstructured(part, "weight", 3)]
+)
+def test_weights_that_hooks_compute(wrap):
+    """They are what the next forward makes of the parameters, not what the last one did."""
+    module = nn.Sequential(wrap(nn.Linear(5, 3)), nn.Tanh())
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter *= 2
+    net = fn.from_torch(module)
+    assert net.layers[0].trainable
+    np.testing.assert_allclose(net.predict(data()), outputs(module, data()), rtol=1e-5, atol=1e-6)
+
+
 class Doubled(nn.Linear):
     def forward(self, x):
         return 2 * super().forward(x)
@@ -234,6 +250,31 @@ def nan_weights():
     module = nn.Linear(3, 2)
     nn.init.constant_(module.weight, float("nan"))
     return module
+
+
+def double(module, inputs, output):
+    return 2 * output
+
+
+def hooked(module):
+    module.register_forward_hook(double)
+    return module
+
+
+def pre_hooked(module):
+    module.register_forward_pre_hook(lambda module, inputs: 2 * inputs[0])
+    return module
+
+
+def patched(module):
+    module.forward = lambda x: x
+    return module
+
+
+def tied():
+    first, last = nn.Linear(3, 3), nn.Linear(3, 3)
+    last.weight = first.weight
+    return [first, nn.Tanh(), last]
 
 
 SHARED = nn.Linear(3, 3)
@@ -267,7 +308,16 @@ SHARED = nn.Linear(3, 3)
         ([nn.LazyLinear(3)], "no weights yet"),
         ([nn.Linear(3, 2).half()], "torch.float16.*float32 and float64"),
         ([nn.Linear(3, 3), nn.Linear(3, 2).double()], "expected float32, received float64"),
-        ([SHARED, nn.Tanh(), SHARED], "layer 2, Linear.*occurs twice"),
+        ([SHARED, nn.Tanh(), SHARED], "layer 2, Linear.*shares parameters"),
+        (tied(), "layer 2, Linear.*shares parameters"),
+        ([hooked(nn.Linear(3, 2))], "layer 0, Linear.*has the forward hook <function double"),
+        ([nn.Linear(3, 2), pre_hooked(nn.Tanh())], r"layer 1, Tanh\(\) has the forward hook"),
+        (
+            [nn.Linear(3, 2), hooked(nn.Sequential(nn.Tanh()))],
+            r"layer 1, Sequential\(\) has the forward hook",
+        ),
+        ([patched(nn.Linear(3, 2))], "layer 0, Linear.*a forward of its own"),
+        ([patched(nn.Sequential(nn.Linear(3, 2)))], r"layer 0, Sequential\(\) has a forward of its own"),
         ([nan_weights()], "not finite"),
         ([nn.Linear(3, 2), nn.Dropout(1.0), nn.Linear(2, 1)], r"dropout must lie in \[0, 1\)"),
         ([], "no dense layer"),
@@ -276,6 +326,11 @@ SHARED = nn.Linear(3, 3)
 def test_refusals(parts, message):
     with pytest.raises(ValueError, match=message):
         fn.from_torch(nn.Sequential(*parts))
+
+
+def test_hooks_of_the_whole():
+    with pytest.raises(ValueError, match=r"^Sequential\(\) has the forward hook"):
+        fn.from_torch(hooked(nn.Sequential(nn.Linear(3, 2))))
 
 
 def test_what_is_no_module():

@@ -138,8 +138,9 @@ def from_torch(module: Any, *, loss: Loss | None = None, seed: int | None = None
     module : torch.nn.Module
         A ``Sequential``, nested ones too, of ``Linear``; the activations of `Dense` with its parameters
         (``GELU()`` by erf, ``ELU(1.0)``, ``LeakyReLU(0.01)`` …); ``Identity``; ``Flatten()``, of which the
-        network takes the result; ``Dropout`` behind hidden layers. Of any device, in float32 or float64.
-        Layers none of whose parameters requires a gradient are not trainable.
+        network takes the result; ``Dropout`` behind hidden layers. Of any device, in float32 or float64,
+        without forward hooks but those of ``weight_norm`` and ``prune``. Layers none of whose parameters
+        requires a gradient are not trainable.
     loss : str, object of `fusednet.losses`, or callable, optional
         By default "cross_entropy" for a softmax output, "binary_cross_entropy" for a sigmoid one, else "mse".
         A classifier that ends in logits needs its softmax to train on here:

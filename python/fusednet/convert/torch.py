@@ -17,6 +17,11 @@ __all__ = ["Exp", "read", "write"]
 
 torch = require("torch", "PyTorch", "torch")
 nn: Any = torch.nn
+# By these hooks PyTorch computes a weight from other parameters, before each forward.
+_WEIGHT_HOOKS = (
+    require("torch.nn.utils.weight_norm", "PyTorch", "torch").WeightNorm,
+    require("torch.nn.utils.prune", "PyTorch", "torch").BasePruningMethod,
+)
 
 
 class Exp(nn.Module):  # type: ignore[misc]  # PyTorch is untyped here: it is optional
@@ -46,15 +51,13 @@ def read(module: Any, loss: Loss | None, seed: int | None) -> Network:
     """Make a network of a model: see `fusednet.from_torch`."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, not {type(module).__name__}")
-    chain, seen = Chain(), set()
-    for name, part in _parts(module):
-        where = f"{f'layer {name}, ' if name else ''}{type(part).__name__}({part.extra_repr()})"
+    chain = Chain()
+    seen: set[Any] = set()
+    for where, part in _parts(module):
         if _is(part, nn.Linear):
-            if isinstance(part.weight, nn.parameter.UninitializedParameter):
-                raise ValueError(f"{where} has no weights yet; call the module once")
-            if part in seen:
-                raise ValueError(f"{where} occurs twice; layers that share their weights are not supported")
-            seen.add(part)
+            if not seen.isdisjoint(part.parameters()):
+                raise ValueError(f"{where} shares parameters with a layer before it, which is not supported")
+            seen.update(part.parameters())
             parameters = [part.weight] if part.bias is None else [part.weight, part.bias]
             weights, *bias = [_array(where, p) for p in parameters]
             trainable = any(p.requires_grad for p in parameters)
@@ -70,12 +73,26 @@ def read(module: Any, loss: Loss | None, seed: int | None) -> Network:
 
 
 def _parts(module: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Run through the modules that are no ``Sequential``, with their places in the whole."""
+    """Run through the modules that are no ``Sequential``, with what errors call them."""
+    where = f"{f'layer {name}, ' if name else ''}{type(module).__name__}({module.extra_repr()})"
+    _check(where, module)
     if not _is(module, nn.Sequential):
-        yield name, module
+        yield where, module
         return
     for index, child in enumerate(module):
         yield from _parts(child, f"{name}.{index}" if name else str(index))
+
+
+def _check(where: str, module: Any) -> None:
+    """Refuse a module without weights, and one that computes something else than its class."""
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in module.parameters(recurse=False)):
+        raise ValueError(f"{where} has no weights yet; call the module once")
+    if "forward" in vars(module):
+        raise ValueError(f"{where} has a forward of its own, which is not supported")
+    for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values()):
+        if not isinstance(hook, _WEIGHT_HOOKS):
+            raise ValueError(f"{where} has the forward hook {hook!r}, which is not supported")
+        hook(module, ())  # as before each forward: the weight may be older than what it is made of
 
 
 def _is(module: Any, kind: Any) -> bool:
