@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 
 import fusednet as fn
 
-from helpers import REFERENCE
+from helpers import OUTPUTS, REFERENCE
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 4)).astype("float32")
@@ -19,6 +19,7 @@ class Layer:
         self.name, self.trainable = f"the_{type(self).__name__.lower()}", trainable
         self._weights = [np.asarray(w) for w in weights]
         self._config = config
+        vars(self).update(config)
 
     def get_config(self):
         return self._config
@@ -28,7 +29,7 @@ class Layer:
 
 
 def kind(name):
-    return type(name, (Layer,), {})
+    return type(name, (Layer,), {"__module__": "keras.src.layers", "call": None})
 
 
 InputLayer, Dense, Activation, Dropout, Flatten = map(
@@ -38,37 +39,32 @@ ReLU, LeakyReLU, ELU, Softmax, PReLU = map(kind, ("ReLU", "LeakyReLU", "ELU", "S
 Normalization, BatchNormalization = map(kind, ("Normalization", "BatchNormalization"))
 
 
-class Sequential:
-    name = "sequential"
-
+class Sequential(kind("Sequential")):
     def __init__(self, *layers):
-        self.layers = list(layers)
+        super().__init__(layers=list(layers))
 
 
-def dense(inputs, outputs, activation="linear", dtype="float32", bias=True, **options):
-    weights = [RNG.normal(size=(inputs, outputs)).astype(dtype)]
-    if bias:
-        weights.append(RNG.normal(size=outputs).astype(dtype))
-    return Dense(*weights, activation=activation, **options)
+def dense(inputs, outputs, activation=REFERENCE["identity"], dtype="float32", bias=True, **options):
+    kernel = RNG.normal(size=(inputs, outputs)).astype(dtype)
+    bias = RNG.normal(size=outputs).astype(dtype) if bias else None
+    return Dense(kernel=kernel, bias=bias, activation=activation, **options)
+
+
+def doubled(z):
+    return 2 * z
+
+
+doubled.__name__ = "tanh"  # what Keras puts into a configuration, and no more
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    ("theirs", "ours"),
-    [
-        ("linear", "identity"),
-        ("sigmoid", "sigmoid"),
-        ("relu", "relu"),
-        ("swish", "silu"),
-        ("exponential", "exp"),
-        ("softmax", "softmax"),
-    ],
-)
-def test_values_and_names(theirs, ours, dtype):
-    first, last = dense(4, 6, "tanh", dtype, trainable=False), dense(6, 3, theirs, dtype, bias=False)
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_values_and_activations(name, dtype):
+    first = dense(4, 6, np.tanh, dtype, trainable=False)
+    last = dense(6, 3, REFERENCE[name], dtype, bias=False)
     net = fn.from_keras(Sequential(InputLayer(), first, Dropout(rate=0.25), Sequential(last)))
-    hidden = np.tanh(X @ first.get_weights()[0] + first.get_weights()[1])
-    expected = REFERENCE[ours](hidden @ last.get_weights()[0])
+    assert [layer.activation for layer in net.layers] == ["tanh", name]
+    expected = REFERENCE[name](np.tanh(X @ first.kernel + first.bias) @ last.kernel)
     np.testing.assert_allclose(net.predict(X), expected, rtol=1e-5, atol=1e-6)
     assert net.dtype == dtype
     assert net.dropout == (0.25,)
@@ -78,7 +74,7 @@ def test_values_and_names(theirs, ours, dtype):
 @pytest.mark.parametrize(
     ("layer", "ours"),
     [
-        (Activation(activation="gelu"), "gelu"),
+        (Activation(activation=REFERENCE["gelu"]), "gelu"),
         (ReLU(max_value=None, negative_slope=0.0, threshold=0.0), "relu"),
         (ReLU(max_value=None, negative_slope=0.01, threshold=0.0), "leaky_relu"),
         (LeakyReLU(negative_slope=0.01), "leaky_relu"),
@@ -90,16 +86,24 @@ def test_layers_of_activations(layer, ours):
     assert fn.from_keras(Sequential(Flatten(), dense(4, 3), layer)).layers[0].activation == ours
 
 
+def test_subclasses_without_a_call_of_their_own():
+    own = type("Own", (Dense,), {})(kernel=np.ones((4, 3)), bias=None, activation=REFERENCE["relu"])
+    assert fn.from_keras(type("Model", (Sequential,), {})(own)).layers[0].activation == "relu"
+
+
 def test_normalization_is_standardization():
     mean, variance = np.arange(4.0), np.array([4.0, 1.0, 0.25, 0.0])
     linear = dense(4, 3, dtype="float64")
-    expected = (X - mean) / [2.0, 1.0, 0.5, 1e-7] @ linear.get_weights()[0] + linear.get_weights()[1]
+    expected = (X - mean) / [2.0, 1.0, 0.5, 1e-7] @ linear.kernel + linear.bias
     for layer in (
         Normalization(mean, variance, 7, invert=False, mean=None, variance=None),
         Normalization(invert=False, mean=list(mean), variance=list(variance)),
     ):
         net = fn.from_keras(Sequential(layer, linear))
         np.testing.assert_allclose(net.predict(X), expected, rtol=1e-6)
+
+
+SHARED = dense(4, 4)
 
 
 @pytest.mark.parametrize(
@@ -110,16 +114,24 @@ def test_normalization_is_standardization():
             "layer 'the_batchnormalization', BatchNormalization.*not supported",
         ),
         ([dense(4, 3), PReLU()], "PReLU.*not supported"),
-        ([dense(4, 3, "leaky_relu")], r"'leaky_relu'.*LeakyReLU\(0\.01\)"),
-        ([dense(4, 3, {"class_name": "function"})], "activation {'class_name'"),
+        ([dense(4, 3, doubled)], r"the activation <function doubled.*LeakyReLU\(0\.01\)"),
+        ([dense(4, 3, lambda z: np.tanh(z).astype("float16"))], "activation <function <lambda>"),
+        ([dense(4, 3, lambda z: z.unknown())], "activation <function <lambda>"),
+        ([dense(4, 3, LeakyReLU(negative_slope=0.01))], "the activation <.*LeakyReLU object"),
+        ([SHARED, Sequential(SHARED)], "layer 'the_dense', Dense occurs twice"),
+        ([dense(4, 3), Activation(activation=doubled, call=None)], "Activation has a call of its own"),
+        ([type("Dense", (Layer,), {"call": None})()], "layer 'the_dense', Dense has a call of its own"),
+        ([type("Scaled", (Dense,), {"call": None})()], "Scaled has a call of its own"),
+        ([type("Scaled", (Sequential,), {"call": None})()], "Scaled has a call of its own"),
         ([dense(4, 3), LeakyReLU(negative_slope=0.3)], r"LeakyReLU\(negative_slope=0\.3\) is not supported"),
         ([dense(4, 3), ReLU(max_value=6.0, negative_slope=0.0, threshold=0.0)], "max_value=6.0"),
+        ([dense(4, 3), ReLU(max_value=0.0, negative_slope=0.0, threshold=0.0)], "max_value=0.0"),
         ([dense(4, 3), ELU(alpha=0.5)], "alpha=0.5"),
         ([dense(4, 3), Softmax(axis=0)], "axis=0"),
         ([dense(4, 3), Normalization(mean=[0.0] * 3, variance=[1.0] * 3)], "Normalization.*not supported"),
         ([Normalization(mean=None, variance=None), dense(4, 3)], "not adapted"),
         ([Normalization(mean=[0.0] * 4, variance=[1.0] * 4, invert=True), dense(4, 3)], "invert=True"),
-        ([Dense(activation="relu")], "no weights yet"),
+        ([Dense(activation=REFERENCE["relu"])], "no weights yet"),
         ([dense(4, 3, dtype="float16")], "expected float32 or float64, received float16"),
         ([dense(4, 3), dense(4, 3)], "takes 4 inputs, but what comes before it has 3 outputs"),
         ([Dropout(rate=0.1), dense(4, 3)], "drops inputs"),
@@ -131,9 +143,18 @@ def test_refusals(layers, message):
         fn.from_keras(Sequential(*layers))
 
 
-def test_other_models():
-    with pytest.raises(TypeError, match=r"keras\.Sequential, not Functional"):
-        fn.from_keras(kind("Functional")())
+@pytest.mark.parametrize(
+    "model",
+    [
+        3,
+        kind("Functional")(),
+        type("Sequential", (Layer,), {"call": None})(),
+        type("Doubled", (Sequential,), {"call": None})(),
+    ],
+)
+def test_other_models(model):
+    with pytest.raises(TypeError, match=rf"keras\.Sequential.*not {type(model).__name__}"):
+        fn.from_keras(model)
 
 
 @pytest.fixture
@@ -152,6 +173,37 @@ def test_keras(keras, activation):
     model = keras.Sequential(
         [keras.Input((4,)), layers.Dense(6, "tanh"), layers.Dropout(0.1), layers.Dense(3, activation)]
     )
+    net = fn.from_keras(model)
+    np.testing.assert_allclose(net.predict(X), model.predict(X, verbose=0), rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_keras_names_alike(keras):
+    layers, ops = keras.layers, keras.ops
+
+    def read(*parts):
+        return fn.from_keras(keras.Sequential([keras.Input((4,)), *parts]))
+
+    class Doubled(layers.Dense):
+        def call(self, inputs):
+            return 2 * super().call(inputs)
+
+    assert read(layers.Dense(3, "swish")).layers[0].activation == "silu"
+    assert read(layers.Dense(3, ops.tanh)).layers[0].activation == "tanh"
+    for part in (
+        layers.Dense(3, doubled), layers.Dense(3, ops.gelu), layers.Dense(3, "leaky_relu"), Doubled(3),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"layer '.*has (the activation <function|a call of its own)"):
+            read(part)
+    with pytest.raises(ValueError, match=r"max_value=0\.0"):
+        read(layers.Dense(3), layers.ReLU(max_value=0.0))
+
+
+@pytest.mark.filterwarnings("default")
+def test_lora(keras):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.layers[0].enable_lora(2)
+    model.layers[0].lora_kernel_b.assign(RNG.normal(size=(2, 3)))
     net = fn.from_keras(model)
     np.testing.assert_allclose(net.predict(X), model.predict(X, verbose=0), rtol=2e-5, atol=1e-6)
 

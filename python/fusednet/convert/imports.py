@@ -21,10 +21,11 @@ def from_keras(model: Any, *, loss: Loss | None = None, seed: int | None = None)
     Parameters
     ----------
     model : keras.Sequential
-        Nested ones too, of ``Dense``; ``Activation`` and the layers ``ReLU``, ``LeakyReLU``, ``ELU`` and
-        ``Softmax``, with the parameters of `Dense`; ``Dropout`` behind hidden layers; ``Flatten``, of which
-        the network takes the result; at first a ``Normalization``, which becomes what `Network.standardize`
-        would have learnt. Regularizers and constraints are not taken over.
+        Nested ones too, of ``Dense``, whose activation is a function that computes one of fusednet's;
+        ``Activation``, likewise, and the layers ``ReLU``, ``LeakyReLU``, ``ELU`` and ``Softmax``, with
+        fusednet's parameters; ``Dropout`` behind hidden layers; ``Flatten``, of which the network takes the
+        result; at first a ``Normalization``, which becomes what `Network.standardize` would have learnt.
+        Subclasses must leave ``call`` alone. Regularizers and constraints are not taken over.
     loss : str, object of `fusednet.losses`, or callable, optional
         By default "cross_entropy" for a softmax output, "binary_cross_entropy" for a sigmoid one, else "mse".
     seed : int, optional

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fusednet.convert import probes
 from fusednet.convert.chain import Chain
+from fusednet.layers import ACTIVATIONS
 
 if TYPE_CHECKING:
     from fusednet._standardization import Standardization
@@ -16,71 +19,80 @@ if TYPE_CHECKING:
 
 __all__ = ["read"]
 
-# Names that Keras' activation functions have in a configuration; its leaky_relu has another slope, 0.2.
-_FUNCTIONS = {
-    "linear": "identity",
-    "sigmoid": "sigmoid",
-    "tanh": "tanh",
-    "relu": "relu",
-    "elu": "elu",
-    "gelu": "gelu",
-    "silu": "silu",
-    "swish": "silu",
-    "softplus": "softplus",
-    "exponential": "exp",
-    "softmax": "softmax",
-}
+_PACKAGES = ("keras", "tf_keras")
 
 
 def read(model: Any, loss: Loss | None, seed: int | None) -> Network:
     """Make a network of a model: see `fusednet.from_keras`."""
-    if not _is_sequential(model):
-        raise TypeError(f"model must be a keras.Sequential, not {type(model).__name__}")
+    if _kind(model) != "Sequential":
+        raise TypeError(
+            f"model must be a keras.Sequential without a call of its own, not {type(model).__name__}"
+        )
     chain = Chain()
+    seen: set[Any] = set()
     for layer in _layers(model):
-        kind, config = type(layer).__name__, layer.get_config()
-        where = f"layer {layer.name!r}, {kind}"
+        kind = _kind(layer)
+        where = f"layer {layer.name!r}, {type(layer).__name__}"
+        if not kind:
+            raise ValueError(f"{where} has a call of its own, which is not supported")
         if kind == "Dense":
-            if not layer.get_weights():
+            if layer in seen:
+                raise ValueError(f"{where} occurs twice; layers that share their weights are not supported")
+            seen.add(layer)
+            if getattr(layer, "kernel", None) is None:
                 raise ValueError(f"{where} has no weights yet; build the model or call it once")
-            weights, *bias = layer.get_weights()
-            chain.dense(where, weights, bias[0] if bias else None, bool(layer.trainable))
-            _activate(chain, where, config["activation"])
+            bias = None if layer.bias is None else _array(layer.bias)
+            chain.dense(where, _array(layer.kernel), bias, bool(layer.trainable))
+            _activate(chain, where, layer.activation)
         elif kind == "Activation":
-            _activate(chain, where, config["activation"])
+            _activate(chain, where, layer.activation)
         elif kind == "Dropout":
-            chain.drop(where, config["rate"])
+            chain.drop(where, layer.rate)
         elif kind == "Normalization" and not chain.layers and chain.standardization is None:
-            chain.standardization = _standardization(where, layer, config)
+            chain.standardization = _standardization(where, layer)
         elif kind not in ("InputLayer", "Flatten"):
-            chain.activate(where, _layer_activation(where, kind, config))
+            chain.activate(where, _layer_activation(where, kind, layer.get_config()))
     return chain.network(loss, seed)
 
 
-def _is_sequential(model: Any) -> bool:
-    return any(kind.__name__ == "Sequential" for kind in type(model).__mro__) and hasattr(model, "layers")
+def _kind(layer: Any) -> str:
+    """Return the name of Keras' class whose ``call`` a layer has; nothing where that is a user's."""
+    kind = next((kind for kind in type(layer).__mro__ if "call" in vars(kind)), object)
+    own = "call" in getattr(layer, "__dict__", ()) or kind.__module__.partition(".")[0] not in _PACKAGES
+    return "" if own else kind.__name__
 
 
 def _layers(model: Any) -> Iterator[Any]:
     for layer in model.layers:
-        if _is_sequential(layer):
+        if _kind(layer) == "Sequential":
             yield from _layers(layer)
         else:
             yield layer
 
 
+def _array(tensor: Any) -> NDArray[Any]:
+    """Return a variable of Keras, or a tensor of its backend, as an array."""
+    if hasattr(tensor, "detach"):  # PyTorch's, which may record gradients or be on another device
+        tensor = tensor.detach().cpu()
+    return np.asarray(tensor)
+
+
 def _activate(chain: Chain, where: str, function: Any) -> None:
-    if not isinstance(function, str) or function not in _FUNCTIONS:
+    width = chain.layers[-1].weights.shape[1] if chain.layers else 1
+    activation = None
+    if not hasattr(function, "get_config"):  # not a layer, which may do something else in training
+        activation = probes.activation(lambda z: _array(function(z)), width, np.dtype(np.float32))
+    if activation is None:
         raise ValueError(
-            f"{where} has the activation {function!r}; fusednet reads {', '.join(_FUNCTIONS)}, and "
-            "LeakyReLU(0.01)"
+            f"{where} has the activation {function!r}; fusednet reads functions that compute, of NumPy "
+            f"arrays, one of {', '.join(ACTIVATIONS)}, and LeakyReLU(0.01)"
         )
-    chain.activate(where, _FUNCTIONS[function])
+    chain.activate(where, activation)
 
 
 def _layer_activation(where: str, kind: str, config: dict[str, Any]) -> str:
     slope = config.get("negative_slope")
-    plain = not config.get("max_value") and not config.get("threshold")
+    plain = config.get("max_value") is None and not config.get("threshold")
     if kind == "ReLU" and plain and slope == 0:
         return "relu"
     if (
@@ -102,7 +114,8 @@ def _layer_activation(where: str, kind: str, config: dict[str, Any]) -> str:
     )
 
 
-def _standardization(where: str, layer: Any, config: dict[str, Any]) -> Standardization:
+def _standardization(where: str, layer: Any) -> Standardization:
+    config = layer.get_config()
     if config.get("invert"):
         raise ValueError(f"{where}(invert=True) is not supported")
     weights = layer.get_weights()
