@@ -256,6 +256,7 @@ def test_metrics_of_labels_see_probabilities():
         ({"epochs": 0}, ValueError, "epochs must be at least 1, not 0"),
         ({"epochs": 1.5}, TypeError, "epochs must be an integer"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, not 0"),
+        ({"batch_size": 2**64}, ValueError, "batch_size must be at most 9223372036854775807, not 18446"),
         ({"batch_size": "all"}, TypeError, "batch_size"),
         ({"optimizer": "adam"}, TypeError, "fn.SGD"),
         ({"optimizer": fn.Adam}, TypeError, "fn.SGD"),

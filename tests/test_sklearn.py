@@ -96,6 +96,7 @@ def test_errors_are_theirs(name, wrong):
     ("parameters", "message"),
     [
         ({"activation": "swish"}, "'activation' parameter of MLPRegressor"),
+        ({"activation": []}, "one entry for each of the 2 hidden layers, not 0"),
         ({"activation": ["relu"]}, "one entry for each of the 2 hidden layers, not 1"),
         ({"activation": ["relu", "softmax"]}, "activation must be one of"),
         ({"activation": ["relu", 3]}, "activation must be one of"),
@@ -158,6 +159,13 @@ def test_one_row_one_column_one_class():
         assert model.predict(data).tolist() == ["only"]
         a = small(theirs.MLPClassifier).fit(data, ["only"])
         np.testing.assert_allclose(model.predict_proba(data), a.predict_proba(data), rtol=1e-5)
+
+
+def test_a_list_of_no_activations():
+    model = small(MLPClassifier, hidden_layer_sizes=(), activation=[]).fit(X, LABELS)
+    assert same(model, small(MLPClassifier, hidden_layer_sizes=()).fit(X, LABELS))
+    with pytest.raises(ValueError, match="one entry for each of the 0 hidden layers, not 1"):
+        model.set_params(activation=["relu"]).fit(X, LABELS)
 
 
 class TestAuthoritativeArrays:

@@ -13,8 +13,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fusednet import callbacks, distributed, functional, initializers, losses, plots, schedules
-from fusednet._core import DivergenceError, build_info, get_num_threads, set_num_threads
+from fusednet import (
+    _core,
+    _validation,
+    callbacks,
+    distributed,
+    functional,
+    initializers,
+    losses,
+    plots,
+    schedules,
+)
+from fusednet._core import DivergenceError, build_info, get_num_threads
 from fusednet.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from fusednet.convert.imports import from_keras, from_onnx, from_sklearn, from_torch
 from fusednet.history import History
@@ -63,6 +73,24 @@ __all__ = [
     "schedules",
     "set_num_threads",
 ]
+
+
+def set_num_threads(threads: int | None) -> None:
+    """Set the most threads that a training step or prediction uses.
+
+    Parameters
+    ----------
+    threads : int or None
+        From 1 to 1024. None returns to automatic: the environment variable ``FUSEDNET_NUM_THREADS``, else the
+        processors that affinity and cgroup quota allow.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `threads` is outside that range, or neither an integer nor None.
+    """
+    _core.set_num_threads(None if threads is None else _validation.integer("threads", threads, maximum=1024))
+
 
 # The modules of names that are imported at their first use, as that takes time.
 _LAZY = {"Ensemble": "ensemble", "fit_many": "many", "load": "serialization"}

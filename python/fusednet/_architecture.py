@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from fusednet import _html
-from fusednet._validation import integer, real
-from fusednet.layers import Dense, dtype_name
+from fusednet._validation import choice, integer, real
+from fusednet.layers import ACTIVATIONS, Dense, dtype_name
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
     from fusednet._base import NetworkBase
     from fusednet.initializers import Initializer
+
+_HIDDEN = tuple(name for name in ACTIVATIONS if name != "softmax")
 
 
 def build_layers(
@@ -27,6 +29,8 @@ def build_layers(
     rng: Generator,
 ) -> list[Dense]:
     """Return the layers of a network: those given, or new ones of these widths."""
+    if not isinstance(widths, Iterable):
+        raise TypeError(f"widths must be a list, as in [4, 16, 1], not {widths!r}")
     given = list(widths)
     if given and all(isinstance(layer, Dense) for layer in given):
         layers = [layer for layer in given if isinstance(layer, Dense)]
@@ -35,7 +39,7 @@ def build_layers(
     sizes = [integer("a width", width) for width in given]
     if len(sizes) < 2:
         raise ValueError(f"widths must name the input and at least one layer, as in [4, 16, 1], not {given}")
-    activations = [*per_hidden_layer("activation", activation, len(sizes) - 2), output]
+    activations = [*_hidden_activations(activation, len(sizes) - 2), output]
     return [
         Dense(*shape, name, initializer=initializer, dtype=dtype, seed=rng)
         for shape, name in zip(pairwise(sizes), activations, strict=True)
@@ -51,7 +55,7 @@ def _check_options(
         raise ValueError(f"the layers have the dtype {layers[0].dtype}; make them with dtype={dtype!r}")
     if output not in ("identity", functions[-1]):
         raise ValueError(f"the last layer has the activation {functions[-1]!r}; make it with {output!r}")
-    if activation != "relu" and per_hidden_layer("activation", activation, len(layers) - 1) != functions[:-1]:
+    if activation != "relu" and _hidden_activations(activation, len(layers) - 1) != functions[:-1]:
         raise ValueError(f"the hidden layers have the activations {functions[:-1]}, not {activation!r}")
     if initializer != "auto":
         raise ValueError("initializer is for layers made from widths; give it to each Dense")
@@ -75,10 +79,15 @@ def check_layers(layers: Sequence[Dense]) -> None:
             raise ValueError(f'"softmax" is for the output alone, not for layer {index}')
 
 
-def per_hidden_layer(name: str, value: Any, count: int) -> list[Any]:
-    """Return a list with one entry for each hidden layer, from such a list or one entry for all."""
+def per_hidden_layer(
+    name: str, value: Any, count: int, check: Callable[[Any], Any] = lambda entry: entry
+) -> list[Any]:
+    """Return a list with one entry for each hidden layer, from such a list or one entry for all.
+
+    Entries are as `check` returns them, which sees one for all even where there is no hidden layer.
+    """
     if isinstance(value, (str, numbers.Real)):
-        return [value] * count
+        return [check(value)] * count
     try:
         values = list(value)
     except TypeError:
@@ -87,12 +96,16 @@ def per_hidden_layer(name: str, value: Any, count: int) -> list[Any]:
         raise ValueError(
             f"{name} must have one entry for each of the {count} hidden layers, not {len(values)}"
         )
-    return values
+    return [check(entry) for entry in values]
+
+
+def _hidden_activations(activation: str | Sequence[str], count: int) -> list[str]:
+    return per_hidden_layer("activation", activation, count, lambda name: choice("activation", name, _HIDDEN))
 
 
 def dropout_rates(dropout: float | Sequence[float], count: int) -> list[float]:
     """Return the dropout rate of each of `count` hidden layers."""
-    return [real("dropout", rate, "[0, 1)") for rate in per_hidden_layer("dropout", dropout, count)]
+    return per_hidden_layer("dropout", dropout, count, lambda rate: real("dropout", rate, "[0, 1)"))
 
 
 def loss_name(net: NetworkBase) -> str:

@@ -8,14 +8,16 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def integer(name: str, value: Any, minimum: int = 1) -> int:
-    """Return `value` as an int that is at least `minimum`."""
+def integer(name: str, value: Any, minimum: int = 1, maximum: int = 2**63 - 1) -> int:
+    """Return `value` as an int from `minimum` to `maximum`, by default the most that the core can take."""
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, not {value!r}") from None
     if number < minimum:
         raise ValueError(f"{name} must be at least {minimum}, not {number}")
+    if number > maximum:
+        raise ValueError(f"{name} must be at most {maximum}, not {number}")
     return number
 
 
@@ -23,7 +25,10 @@ def real(name: str, value: Any, interval: str) -> float:
     """Return `value` as a float that lies in `interval`, written as in mathematics: "[0, 1)", "(0, inf)"."""
     if not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, not {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must lie in {interval}, not beyond the range of float64") from None
     low, high = map(float, interval[1:-1].split(","))
     above = number > low if interval[0] == "(" else number >= low
     below = number < high if interval[-1] == ")" else number <= high

@@ -152,8 +152,8 @@ class BaseMLP(BaseEstimator, ABC):
         self.n_layers_ = len(units)
         self.out_activation_ = self._output_activation()
         hidden = hidden_activations(self.activation, len(units) - 2)
-        # The output's initial range goes by the activation before it.
-        deciding = [*hidden, *(hidden[-1:] or hidden_activations(self.activation, 1))]
+        # The output's initial range goes by the activation before it, or by the name that no layer has.
+        deciding = [*hidden, *(hidden[-1:] or hidden_activations(self.activation or "relu", 1))]
         self.coefs_, self.intercepts_ = [], []
         for (fan_in, fan_out), activation in zip(pairwise(units), deciding, strict=True):
             factor = 2.0 if activation == "sigmoid" else 6.0
