@@ -206,6 +206,14 @@ def test_arguments_are_checked(arguments, words):
         fn.EarlyStopping(**arguments)
 
 
+@pytest.mark.parametrize(
+    "make", [fn.EarlyStopping, fn.ReduceLROnPlateau, lambda m: fn.ModelCheckpoint("x", m)]
+)
+def test_a_monitor_is_a_name(make):
+    with pytest.raises(TypeError, match="monitor must be the name of a value, such as 'val_loss', not 3"):
+        make(3)
+
+
 def test_stop_before_an_epoch():
     class Stop(fn.Callback):
         def on_epoch_begin(self, net, epoch):
@@ -235,6 +243,31 @@ def test_callbacks_learn_of_an_exception(hook):
         network().fit(X, Y, epochs=1, callbacks=[learns, fails])
     assert learns.calls[-1] == "KeyboardInterrupt('mine')"
     assert learns.calls.count("KeyboardInterrupt('mine')") == 1
+
+
+@pytest.mark.parametrize("of_data", [False, True])
+def test_an_error_in_on_exception_hides_nothing(tmp_path, of_data):
+    class Fails(Recorder):
+        def on_epoch_end(self, net, epoch, logs):
+            if epoch == 2:
+                raise KeyboardInterrupt("mine")
+
+        def on_exception(self, net, error):
+            raise ZeroDivisionError("another")
+
+    class Learns(fn.Callback):
+        def on_exception(self, net, error):
+            self.error = error
+
+    learns, checkpoint = Learns(), fn.ModelCheckpoint(tmp_path / "{epoch}", every=10)
+    y = np.full(40, np.nan) if of_data else Y
+    with pytest.raises(ValueError if of_data else KeyboardInterrupt, match=r"finite|mine") as caught:
+        network().fit(X, y, callbacks=[Fails(), checkpoint, learns])
+    assert learns.error is caught.value
+    [note] = caught.value.__notes__
+    assert "Fails.on_exception" in note
+    assert "raised ZeroDivisionError('another')" in note
+    assert [path.name for path in tmp_path.iterdir()] == ([] if of_data else ["1"])
 
 
 def test_callbacks_learn_of_wrong_data():

@@ -121,9 +121,19 @@ def test_other_columns_are_an_error(path, checkpoint):
         fit([More(), fn.CSVLogger(path)])
 
 
-@pytest.mark.parametrize("separator", ["", ",,", None, 3])
-def test_a_separator_is_one_character(path, separator):
-    with pytest.raises(ValueError, match="separator must be one character"):
+@pytest.mark.parametrize("separator", [",", ";", ":", "|", "\t", " "])
+def test_a_resumed_training_reads_every_separator(tmp_path, path, separator):
+    metrics = {f"a{separator}b": lambda y, p: -1e-20}
+    fit([fn.CSVLogger(path, separator), fn.ModelCheckpoint(tmp_path / "run")], 2, metrics=metrics)
+    history = fit([fn.CSVLogger(path, separator)], 4, metrics=metrics, resume=tmp_path / "run")
+    table = read(path, delimiter=separator)
+    assert table["epoch"] == [0, 1, 2, 3]
+    assert table["loss"] == history.loss
+
+
+@pytest.mark.parametrize("separator", ["", ",,", None, 3, "\n", "\r", "e", "0", ".", "-", '"'])
+def test_other_separators(path, separator):
+    with pytest.raises(ValueError, match=r"separator must be one of ',' ';' .*, not "):
         fn.CSVLogger(path, separator)
 
 

@@ -27,9 +27,17 @@ class Hooks:
         }
 
     def run(self, hook: str, *arguments: Any) -> None:
-        """Call one method of all callbacks, in their order."""
+        """Call one method of all callbacks, in their order.
+
+        What one raises in `on_exception` becomes a note on the exception that it was told of.
+        """
         for method in self._methods[hook]:
-            method(*arguments)
+            try:
+                method(*arguments)
+            except Exception as error:
+                if hook != "on_exception":
+                    raise
+                arguments[-1].add_note(f"{method!r} raised {error!r}")
 
     def states(self) -> list[tuple[str, dict[str, Any]]]:
         """Return class and state of those callbacks that have a state to keep."""

@@ -53,7 +53,10 @@ class Callback:
         """Run after the last epoch, whether training was stopped early or not."""
 
     def on_exception(self, net: Network, error: BaseException) -> None:
-        """Run when an exception, such as the KeyboardInterrupt of Ctrl-C, ends `fit`, before it goes on."""
+        """Run when an exception, such as the KeyboardInterrupt of Ctrl-C, ends `fit`, before it goes on.
+
+        What this raises becomes a note on that exception.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the callback must remember for a training to be resumed.
@@ -77,6 +80,8 @@ class Monitor(Callback):
     """
 
     def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor must be the name of a value, such as 'val_loss', not {monitor!r}")
         self.monitor = monitor
         self.mode = choice("mode", mode, ("min", "max"))
         self.min_delta = real("min_delta", min_delta, "[0, inf)")

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CSVLogger"]
 
+_SEPARATORS = (",", ";", ":", "|", "\t", " ")  # none of which a number or a line's end has
+
 
 class CSVLogger(Callback):
     """Write the values of each epoch as a row of a CSV file, to be watched while training goes on.
@@ -26,20 +28,21 @@ class CSVLogger(Callback):
     path : str or path-like
         The file.
     separator : str, default ","
-        What stands between the values, one character.
+        What stands between the values: a comma, semicolon, colon, vertical bar, tab or space.
 
     Raises
     ------
     ValueError, TypeError
-        If `separator` is not one character; in `fit`, if the columns of the file to append to, or of the
+        If `separator` is another one; in `fit`, if the columns of the file to append to, or of the
         earlier epochs, are others.
     OSError
         In `fit`, if the file cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike[str], separator: str = ",") -> None:
-        if not isinstance(separator, str) or len(separator) != 1:
-            raise ValueError(f"separator must be one character, not {separator!r}")
+        if separator not in _SEPARATORS:
+            known = " ".join(map(repr, _SEPARATORS))
+            raise ValueError(f"separator must be one of {known}, not {separator!r}")
         self.path = os.fspath(path)
         self.separator = separator
         self._header: str | None = None
