@@ -64,6 +64,17 @@ def test_what_the_producer_raises_reaches_the_caller(bad):
     assert threading.active_count() == threads
 
 
+@pytest.mark.parametrize("kind", [list, iter])
+def test_a_stop_iteration_inside_a_batch_is_not_the_end(kind):
+    class Bad:
+        def __array__(self, dtype=None, copy=None):
+            raise StopIteration("the file ends early")
+
+    with pytest.raises(RuntimeError, match="StopIteration") as caught:
+        network().fit(kind([BATCHES[0], (Bad(), BATCHES[1][1]), BATCHES[2]]), epochs=1)
+    assert repr(caught.value.__cause__) == "StopIteration('the file ends early')"
+
+
 class Closed:
     """Counts its batches, and notes when it is closed."""
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_END = StopIteration()
 _PATIENCE = 5.0  # seconds that a caller who wants to leave waits for the item in preparation
 
 
@@ -22,7 +23,8 @@ class Prefetch(Generic[_T]):
     """Runs through `items` in a thread, and calls `prepare` on each there, one ahead of who takes them.
 
     What `items` or `prepare` raise reaches the taker in the place of the item. Once the context is left, the
-    thread is at its end, and `items`, if it is a generator, closed.
+    thread is at its end, and `items`, if it is a generator, closed; or both will be, once an item is there
+    whose preparation took more than `_PATIENCE` from then.
     """
 
     def __init__(self, items: Iterable[Any], prepare: Callable[[Any], _T]) -> None:
@@ -41,10 +43,10 @@ class Prefetch(Generic[_T]):
         while True:
             item, error = self._ready.get()
             self._taken.release()
-            if isinstance(error, StopIteration):
+            if error is _END:
                 return
             if error is not None:
-                raise error
+                raise error  # a StopIteration becomes a RuntimeError, as in any generator
             yield item  # type: ignore[misc]  # None only beside an error
 
     def __exit__(
@@ -55,7 +57,7 @@ class Prefetch(Generic[_T]):
         self._thread.join(_PATIENCE)
 
     def _run(self) -> None:
-        end: BaseException = StopIteration()
+        end: BaseException = _END
         try:
             try:
                 for item in self._items:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from numpy.typing import NDArray
-
 from fusednet import _core as core
 from fusednet._data import as_array, as_weights, sample_count
 from fusednet._mapped import MappedRows, is_large_map
@@ -77,7 +75,9 @@ class Batches:
         done = 0
         batches = self._batches() if callable(self._batches) else self._batches
         ready = isinstance(batches, (list, tuple))  # they are all there: nothing to prepare ahead
-        with nullcontext(map(_batch, batches)) if ready else Prefetch(batches, _own_batch) as prepared:
+        # Not by map, which would take a StopIteration of a batch for the end.
+        source = nullcontext(_batch(batch) for batch in batches) if ready else Prefetch(batches, _own_batch)
+        with source as prepared:
             for X, y, weights in prepared:
                 self._last = X, y, weights
                 samples = sample_count(X)
