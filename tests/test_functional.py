@@ -227,6 +227,9 @@ def test_a_column_goes_with_a_row_of_targets():
         (lambda: F.cross_entropy_loss([[0.5, 0.5]], [2], from_logits=True), ValueError, "0 to 1"),
         (lambda: F.cross_entropy_loss([[0.5, 0.5]], [1.0]), TypeError, "integer"),
         (lambda: F.cross_entropy_loss([[0.5, 0.5]], [1, 0]), ValueError, "\\(1, 2\\).*\\(2,\\)"),
+        (lambda: F.cross_entropy_loss(np.ones((0, 2)), np.ones(0, int)), ValueError, "no samples"),
+        (lambda: F.cross_entropy_loss(np.ones((0, 2)), np.ones((0, 2))), ValueError, "no samples"),
+        (lambda: F.cross_entropy_loss([], [], from_logits=True), ValueError, "no samples"),
         (lambda: F.cross_entropy_loss(np.ones((1, 2, 2)) / 2, [1]), ValueError, "\\(1, 2, 2\\)"),
     ],
 )

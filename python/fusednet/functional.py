@@ -159,7 +159,8 @@ def binary_cross_entropy_loss(y_pred: ArrayLike, y_true: ArrayLike, *, from_logi
     Raises
     ------
     ValueError, TypeError
-        If the shapes differ, a probability or target is not in [0, 1], or they do not hold real numbers.
+        If the shapes differ, there are no samples, a probability or target is not in [0, 1], or they do not
+        hold real numbers.
     """
     if from_logits:
         return _loss("binary_cross_entropy", y_pred, y_true)
@@ -189,8 +190,8 @@ def cross_entropy_loss(y_pred: ArrayLike, y_true: ArrayLike, *, from_logits: boo
     Raises
     ------
     ValueError, TypeError
-        If the shapes do not go together, a label is out of range, a probability is not in [0, 1], or they do
-        not hold real numbers.
+        If the shapes do not go together, there are no samples, a label is out of range, a probability is not
+        in [0, 1], or they do not hold real numbers.
     """
     rows = np.atleast_2d(_floating("y_pred", y_pred) if from_logits else _probabilities("y_pred", y_pred))
     target = np.atleast_1d(numeric(y_true, "y_true"))
@@ -200,6 +201,7 @@ def cross_entropy_loss(y_pred: ArrayLike, y_true: ArrayLike, *, from_logits: boo
         raise ValueError(
             f"y_pred of shape {np.shape(y_pred)} and y_true of shape {np.shape(y_true)} do not match"
         )
+    _check_samples(rows, target)
     if from_logits:
         return core.loss("cross_entropy", rows, target)[0]
     y = _one_hot(target, rows.shape[1]) if target.ndim == 1 else _probabilities("y_true", target)
@@ -232,10 +234,14 @@ def _probabilities(name: str, data: ArrayLike) -> NDArray[Any]:
     return array
 
 
-def _pair(prediction: NDArray[Any], target: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return both as samples × outputs of one dtype; (n,) goes with (n, 1)."""
+def _check_samples(prediction: NDArray[Any], target: NDArray[Any]) -> None:
     if prediction.size == 0 or target.size == 0:
         raise ValueError(f"no samples: the shapes are {prediction.shape} and {target.shape}")
+
+
+def _pair(prediction: NDArray[Any], target: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return both as samples × outputs of one dtype; (n,) goes with (n, 1)."""
+    _check_samples(prediction, target)
     rows = prediction.reshape(len(prediction) if prediction.ndim else 1, -1)
     expected = target.reshape(len(target) if target.ndim else 1, -1)
     if rows.shape != expected.shape:
