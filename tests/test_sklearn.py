@@ -309,6 +309,16 @@ def test_strides_and_dtypes():
     np.testing.assert_allclose(expected.predict(half), expected.predict(half.astype(float)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [">f8", ">i4", np.longdouble], ids=str)
+def test_targets_of_any_dtype(dtype):
+    y = np.round(Y).astype(dtype)
+    expected = small(MLPRegressor).fit(X, np.round(Y), validation_data=(X, np.round(Y)))
+    model = small(MLPRegressor).fit(X, y, validation_data=(X, y))
+    assert same(expected, model)
+    assert model.validation_curve_ == expected.validation_curve_
+    assert same(expected.partial_fit(X, np.round(Y)), model.partial_fit(X, y))
+
+
 def test_pandas_in_a_pipeline():
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
     pipeline = make_pipeline(StandardScaler(), small(MLPRegressor, early_stopping=True))

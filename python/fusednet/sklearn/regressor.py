@@ -12,6 +12,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fusednet._data import numeric
 from fusednet.callbacks import Callback
 from fusednet.losses import Loss
 from fusednet.sklearn import _params
@@ -155,6 +156,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             dtype=(np.float64, np.float32),
             reset=reset,
         )
+        y = numeric(y, "y")
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _learn_scaling(self, X: Any, y: Any, sample_weight: NDArray[Any] | None) -> None:
