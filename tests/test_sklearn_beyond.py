@@ -234,6 +234,22 @@ def test_partial_fit_with_early_stopping(multilabel):
         model.partial_fit(data, y)
 
 
+@pytest.mark.parametrize("first", ["partial_fit", "fit"])
+def test_partial_fit_restores_the_best_at_every_stop(first):
+    given = X[VALIDATION], Y[VALIDATION]
+    model = small(MLPRegressor, early_stopping=True, max_iter=300, learning_rate_init=0.05)
+    getattr(model, first)(X[TRAIN], Y[TRAIN], validation_data=given)
+    while not model.stopped_early_:
+        model.partial_fit(X[TRAIN], Y[TRAIN], validation_data=given)
+    best = max(model.validation_scores_)
+    model._optimizer.learning_rate_init = 10.0  # from here on the score only falls
+    for _ in range(3):
+        model.partial_fit(X[TRAIN], Y[TRAIN], validation_data=given)
+        assert model.stopped_early_
+        assert model.validation_scores_[-1] < best == max(model.validation_scores_)
+        assert model.score(*given) == pytest.approx(best, rel=1e-12)
+
+
 def test_partial_fit_learns_the_labels_of_a_multilabel_target():
     data, y = make_multilabel_classification(n_samples=60, random_state=0)
     model = small(MLPClassifier).partial_fit(data, y).partial_fit(data, y)

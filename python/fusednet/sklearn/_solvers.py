@@ -143,6 +143,9 @@ def fit_stochastic(
     optimizer: StochasticOptimizer = estimator._optimizer
     optimizer.bind(network)
     run = _Run(estimator, network, watched)
+    # The best ones have been put back. A warm start forgets them as it trains, as scikit-learn's does.
+    if incremental and estimator.early_stopping and estimator._best_parameters is None:
+        estimator._best_parameters = network.parameters.copy()
     try:
         run.hooks.run("on_train_begin", network)
         stopped = _epochs(run, samples, incremental)
