@@ -1,5 +1,6 @@
 """What `fusednet.sklearn` has beyond scikit-learn, against scikit-learn, fusednet or NumPy by hand."""
 
+import io
 import pickle
 
 import numpy as np
@@ -22,6 +23,11 @@ X, LABELS = load_iris(return_X_y=True)
 Y = X[:, 3].copy()
 X = X[:, :3].copy()
 TRAIN, VALIDATION = np.arange(150) % 3 > 0, np.arange(150) % 3 == 0
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
 def small(cls, **parameters):
@@ -305,6 +311,21 @@ def test_progress(capsys, monkeypatch):
     assert "8/8" in capsys.readouterr().err
     small(MLPRegressor).fit(X, Y)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_what_verbose_prints_stands_above_the_bar(monkeypatch, solver):
+    screen = Terminal()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setattr("sys.stderr", screen)
+    parameters = {"verbose": True, "tol": 10.0, "n_iter_no_change": 1, "learning_rate": "adaptive"}
+    small(MLPRegressor, solver=solver, progress=True, early_stopping=True, **parameters).fit(X, Y)
+    *lines, bar, rest = [line.split("\r")[-1] for line in screen.getvalue().split("\n")]
+    said = ["Iteration ", "Validation score: ", "Validation score did not improve"]
+    starts = [next((start for start in said if line.startswith(start)), line) for line in lines]
+    assert set(starts) == set(said)
+    assert bar.startswith("epoch ")
+    assert rest == ""
 
 
 @pytest.mark.parametrize("weights", [None, np.linspace(0.1, 2, 150)])

@@ -88,6 +88,13 @@ class ProgressBar:
         if perf_counter() >= self._due:
             self._draw(self._epoch, self._samples)
 
+    def write(self, text: str) -> None:
+        """Print a line, above the bar where there is one."""
+        if self._bar is None:
+            print(text)
+        else:
+            self._bar.write(text)
+
     def _title(self) -> str:
         return f"epoch {self._epoch}/{self._epochs}"
 

@@ -7,6 +7,7 @@ and given to the next network that it is bound to.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,10 +47,9 @@ class StochasticOptimizer:
     def iteration_ends(self, time_step: int) -> None:
         """Note the end of an epoch, `time_step` samples having been seen."""
 
-    def trigger_stopping(self, message: str, verbose: bool) -> bool:
+    def trigger_stopping(self, message: str, write: Callable[[str], object]) -> bool:
         """Say whether to stop now that the training does not get on."""
-        if verbose:
-            print(f"{message} Stopping.")
+        write(f"{message} Stopping.")
         return True
 
     def _parts(self, name: str) -> list[NDArray[Any]]:
@@ -130,15 +130,14 @@ class SGDOptimizer(StochasticOptimizer):
         if self.lr_schedule == "invscaling":
             self.learning_rate = float(self.learning_rate_init) / (time_step + 1) ** self.power_t
 
-    def trigger_stopping(self, message: str, verbose: bool) -> bool:
+    def trigger_stopping(self, message: str, write: Callable[[str], object]) -> bool:
         """Divide an adaptive learning rate by 5 for as long as it is not tiny; else stop."""
         if self.lr_schedule != "adaptive":
-            return super().trigger_stopping(message, verbose)
+            return super().trigger_stopping(message, write)
         if self.learning_rate <= 1e-6:
-            return super().trigger_stopping(f"{message} Learning rate too small.", verbose)
+            return super().trigger_stopping(f"{message} Learning rate too small.", write)
         self.learning_rate /= 5.0
-        if verbose:
-            print(f"{message} Setting learning rate to {self.learning_rate:f}")
+        write(f"{message} Setting learning rate to {self.learning_rate:f}")
         return False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -168,6 +169,11 @@ def _epochs(run: _Run, samples: Samples, incremental: bool) -> bool:
     wanted = estimator.progress and not incremental
     with ProgressBar(estimator.max_iter, 0, len(samples), wanted) as bar:
         advance = bar.advance if bar.shown else None
+
+        def say(text: str) -> None:
+            if estimator.verbose:
+                bar.write(text)
+
         try:
             estimator.n_iter_ = 0
             while not stopped:
@@ -179,11 +185,11 @@ def _epochs(run: _Run, samples: Samples, incremental: bool) -> bool:
                 loss = samples.train_epoch(network._core, optimizer._core, batch_size, permutation, advance)
                 estimator.n_iter_ += 1
                 estimator.t_ += len(samples)
-                logs = run.record(loss, optimizer)
+                logs = run.record(loss, optimizer, say)
                 bar.end_epoch(len(samples), logs)
                 optimizer.iteration_ends(estimator.t_)
                 if estimator._no_improvement_count > estimator.n_iter_no_change:
-                    stopped = optimizer.trigger_stopping(run.stopping_message(), estimator.verbose)
+                    stopped = optimizer.trigger_stopping(run.stopping_message(), say)
                     if not stopped:
                         estimator._no_improvement_count = 0
                 run.hooks.run("on_epoch_end", network, estimator.n_iter_ - 1, logs)
@@ -229,13 +235,14 @@ class _Run:
         if estimator.validation_curve_ is None:
             estimator.validation_curve_ = []
 
-    def record(self, loss: float, optimizer: StochasticOptimizer) -> dict[str, float]:
-        """Write an epoch down, print it where wanted, and see whether it was an improvement."""
+    def record(
+        self, loss: float, optimizer: StochasticOptimizer, say: Callable[[str], object]
+    ) -> dict[str, float]:
+        """Write an epoch down, say how it went, and see whether it was an improvement."""
         e = self.estimator
         e.loss_ = loss
         e.loss_curve_.append(loss)
-        if e.verbose:
-            print(f"Iteration {e.n_iter_}, loss = {loss:.8f}")
+        say(f"Iteration {e.n_iter_}, loss = {loss:.8f}")
         logs = {"loss": loss, "learning_rate": optimizer._core.learning_rate}
         score = None
         if self._watched is not None:
@@ -244,8 +251,7 @@ class _Run:
             logs["val_score"] = score
             e.validation_scores_.append(score)
             e.validation_curve_.append(logs["val_loss"])
-            if e.verbose:
-                print(f"Validation score: {score:f}")
+            say(f"Validation score: {score:f}")
         self._compare(loss, score)
         self.network.history.append(logs)
         return logs
