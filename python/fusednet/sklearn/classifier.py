@@ -264,6 +264,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         ndarray of shape (n_samples,), or (n_samples, n_classes) of 0 and 1 for multilabel targets
+
+        Raises
+        ------
+        NotFittedError
+            Before any `fit`.
+        ValueError, TypeError
+            If X is not as `fit` takes it, or has other features than there.
         """
         check_is_fitted(self)
         return self._labels(self._forward(X))
@@ -280,6 +287,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         -------
         ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            As `predict`.
         """
         check_is_fitted(self)
         outputs = self._forward(X)
@@ -297,6 +309,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         -------
         ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; −∞ with a warning where a probability is zero.
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            As `predict`.
         """
         probabilities = self.predict_proba(X)
         return np.asarray(np.log(probabilities, out=probabilities))

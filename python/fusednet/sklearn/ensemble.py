@@ -244,6 +244,13 @@ class MLPEnsembleRegressor(RegressorMixin, _BaseEnsemble):
         mean : ndarray of shape (n_samples,), or (n_samples, n_outputs)
         std : ndarray of the same shape
             Only if `return_std`.
+
+        Raises
+        ------
+        NotFittedError
+            Before any `fit`.
+        ValueError, TypeError
+            If X is not as `fit` takes it, or has other features than there.
         """
         inputs = self._inputs(X)
         mean, std = self.ensemble_.predict(inputs, return_std=True)
@@ -319,6 +326,13 @@ class MLPEnsembleClassifier(ClassifierMixin, _BaseEnsemble):
         -------
         ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
+
+        Raises
+        ------
+        NotFittedError
+            Before any `fit`.
+        ValueError, TypeError
+            If X is not as `fit` takes it, or has other features than there.
         """
         inputs = self._inputs(X)
         return self.ensemble_.predict(inputs)
@@ -334,6 +348,11 @@ class MLPEnsembleClassifier(ClassifierMixin, _BaseEnsemble):
         Returns
         -------
         ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        NotFittedError, ValueError, TypeError
+            As `predict_proba`.
         """
         best = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[best])

@@ -197,6 +197,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Returns
         -------
         ndarray of shape (n_samples,), or (n_samples, n_outputs) for several outputs
+
+        Raises
+        ------
+        NotFittedError
+            Before any `fit`.
+        ValueError, TypeError
+            If X is not as `fit` takes it, or has other features than there.
         """
         check_is_fitted(self)
         return self._predict(X, check_input=True)
