@@ -112,10 +112,8 @@ input_scaling_, target_scaling_ : object or None
 """
 
 
-def document(cls: _Class) -> _Class:
+def document(cls: _Class, parameters: str = _PARAMETERS, attributes: str = _ATTRIBUTES) -> _Class:
     """Fill in the shared parts of a class's docstring."""
-    text = inspect.cleandoc(cls.__doc__ or "")
-    cls.__doc__ = text.replace("{parameters}", _PARAMETERS.strip()).replace(
-        "{attributes}", _ATTRIBUTES.strip()
-    )
+    text = inspect.cleandoc(cls.__doc__ or "").replace("{parameters}", parameters.strip())
+    cls.__doc__ = text.replace("{attributes}", attributes.strip())
     return cls

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
+from functools import partial
 from numbers import Integral
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fusednet.ensemble import Ensemble
 from fusednet.network import Network
 from fusednet.optimizers import Adam
+from fusednet.sklearn._docs import document
 from fusednet.sklearn._params import REGRESSOR, hidden_activations
 from fusednet.sklearn._samples import Scaling
 
 __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor"]
-
-_Class = TypeVar("_Class", bound=type)
 
 _PARAMETERS = """
 n_estimators : int, default 10
@@ -66,12 +65,7 @@ feature_names_in_ : ndarray of str
     Their names, where X had any.
 """
 
-
-def _document(cls: _Class) -> _Class:
-    text = inspect.cleandoc(cls.__doc__ or "")
-    text = text.replace("{parameters}", _PARAMETERS.strip())
-    cls.__doc__ = text.replace("{attributes}", _ATTRIBUTES.strip())
-    return cls
+_document = partial(document, parameters=_PARAMETERS, attributes=_ATTRIBUTES)
 
 
 class _BaseEnsemble(BaseEstimator):
