@@ -18,6 +18,8 @@ import numpy as np
 
 import fusednet as fn
 
+from .machine import processor
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "distributed.json"
 WIDTHS, BATCH, STEPS = [784, 512, 512, 10], 512, 20  # the case; steps an epoch
@@ -116,7 +118,9 @@ def main():
 
     mpiexec = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     environment = {**os.environ, "FUSEDNET_NUM_THREADS": "1"}
-    result = {"widths": WIDTHS, "ranks": {}}
+    build = fn.build_info()
+    about = {"processor": processor(), "compiler": build["compiler"], "kernels": build["active_kernel_set"]}
+    result = {"about": about, "widths": WIDTHS, "ranks": {}}
     for ranks in range(1, len(arguments.cores) + 1):
         command = [mpiexec, "-n", str(ranks), sys.executable, "-m", "benchmarks.distributed", "--rank"]
         command += ["--rounds", str(arguments.rounds), "--cores", *map(str, arguments.cores)]

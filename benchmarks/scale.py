@@ -156,7 +156,9 @@ def main():
     here, checks = check_table(model, measured)
     compute, total = 1e3 * model.ready(LOCAL)[-1], sum(model.sizes)
     text = (Path(__file__).parent / "scale.md.in").read_text()
+    about = measured["about"]
     values = {
+        "machine": f"{about['processor']}, kernels: {about['kernels']}, compiled by {about['compiler']}",
         "widths": "-".join(map(str, measured["widths"])),
         "megabytes": f"{total / 1e6:.2f}",
         "compute": f"{compute:.2f}",
