@@ -73,7 +73,9 @@ bool copy_parameters(const PyNetwork& self, py::array& out) {
 py::array forward(const PyNetwork& self, const py::array& X, bool training) {
     return self.visit([&](auto& net) {
         using T = ElementOf<decltype(net)>;
-        const InputMatrix x = net.as_inputs(as_rows(X, net.inputs(), true, "X"));
+        InputMatrix x = as_rows(X, net.inputs(), true, "X");
+        const auto standardization = net.standardization();
+        x.standardization = standardization.get();
         py::array out = new_matrix<T>(x.rows, net.outputs(), X.ndim() == 1);
         auto* to = static_cast<T*>(out.mutable_data());
         const ReleaseFor release(flops(net, x.rows));
@@ -126,15 +128,17 @@ py::array as_output(const py::object& out, std::size_t rows, std::size_t columns
 py::array predict(const PyNetwork& self, const py::array& X, const py::object& out, bool logits) {
     return self.visit([&](auto& net) {
         using T = ElementOf<decltype(net)>;
-        InputMatrix x = net.as_inputs(as_rows(X, net.inputs(), true, "X"));
+        InputMatrix x = as_rows(X, net.inputs(), true, "X");
         const bool flat = X.ndim() == 1;
         py::array result =
             out.is_none() ? new_matrix<T>(x.rows, net.outputs(), flat) : as_output<T>(out, x.rows, net.outputs(), flat);
-        py::array own;
+        py::object own;
         if (!out.is_none() && may_overlap(X, result)) {  // rows are written before the last are read
-            own = py::array(X.attr("copy")());
-            x = net.as_inputs(as_rows(own, net.inputs(), true, "X"));
+            own = X.attr("copy")();
+            x = as_rows(own, net.inputs(), true, "X");
         }
+        const auto standardization = net.standardization();
+        x.standardization = standardization.get();
         constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
         const std::ptrdiff_t row_stride = flat ? 0 : result.strides(0), column_stride = result.strides(flat ? 0 : 1);
         check(row_stride % size == 0 && column_stride % size == 0,

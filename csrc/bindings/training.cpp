@@ -10,7 +10,9 @@ namespace {
 template <class T>
 Samples samples_for(const Network<T>& net, const py::array& X, const py::array& y, const py::object& weight) {
     Samples s;
-    s.x = net.as_inputs(as_rows(X, net.inputs(), false, "X"));
+    s.x = as_rows(X, net.inputs(), false, "X");
+    s.standardization = net.standardization();
+    s.x.standardization = s.standardization.get();
     s.y = as_matrix(y, "y");
     if (s.y.rows != s.x.rows) {
         fail("y: expected ", s.x.rows, " rows as X has, received shape ", shape_text(y));

@@ -23,7 +23,7 @@ struct InputMatrix {
     DType dtype = DType::float32;
     std::size_t rows = 0, columns = 0;
     std::ptrdiff_t row_stride = 0, column_stride = 0;  // bytes
-    std::shared_ptr<const Standardization> standardization = nullptr;
+    const Standardization* standardization = nullptr;
 
     bool empty() const { return data == nullptr; }
 };
@@ -31,9 +31,10 @@ struct InputMatrix {
 // Inputs, targets and optional weights of one call, as wide as the network expects them.
 struct Samples {
     InputMatrix x;
-    InputMatrix y;        // (n, targets), or (n, 1) integers where `labels`
-    InputMatrix weight;   // (n, 1), or empty
-    bool labels = false;  // y holds class indices
+    InputMatrix y;                                           // (n, targets), or (n, 1) integers where `labels`
+    InputMatrix weight;                                      // (n, 1), or empty
+    bool labels = false;                                     // y holds class indices
+    std::shared_ptr<const Standardization> standardization;  // whom x refers to
 };
 
 template <class T>

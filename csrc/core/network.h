@@ -73,12 +73,11 @@ public:
     void set_dropout_step(std::uint64_t step) { dropout_step_ = step; }
     void set_trainable(std::size_t layer, bool trainable) { layers_[layer].trainable = trainable; }
 
-    // How inputs that pass through `as_inputs` are read from then on; by nullptr as they are. Each prediction keeps to
-    // what it began with.
+    // How inputs are to be read from then on; by nullptr as they are. Callers keep what they read by: another may be
+    // set meanwhile.
     void standardize(std::shared_ptr<const Standardization>);
-    InputMatrix as_inputs(InputMatrix x) const {
-        if (standardized_) x.standardization = std::atomic_load(&standardization_);
-        return x;
+    std::shared_ptr<const Standardization> standardization() const {
+        return standardized_ ? std::atomic_load(&standardization_) : nullptr;
     }
 
     // Held while settings or optimizer states are changed from outside.

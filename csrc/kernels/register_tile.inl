@@ -116,7 +116,7 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
                                            size_t ldx, const T* dz, size_t lddz, T* panel, Prefetch<T>* ahead) {
     typename Columns::Vector acc[rows][Columns::vectors] = {};
     multiply_add<true, packing, far, rows, Columns, T>(x, ldx, dz, lddz, g.m, panel, ahead, acc);
-    const Vec<T> factor = broadcast(g.factor), decay = broadcast(g.decay);
+    const Vec<T> factor = broadcast(g.factor);
     const auto finish = [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
         const T* w = g.w + offset;
         T* out = g.out + offset;
@@ -136,13 +136,14 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
             }
         }
     };
-    if (g.update) {
+    if (g.decay != T(0)) {
+        const Vec<T> decay = broadcast(g.decay), kept = broadcast(T(g.update ? 1 : 0));
         finish([=](Vec<T> sum, auto weight) {
             const Vec<T> w = weight();
-            return fma(fma(w, decay, sum), factor, w);
+            return fma(fma(w, decay, sum), factor, w * kept);
         });
-    } else if (g.decay != T(0)) {
-        finish([=](Vec<T> sum, auto weight) { return fma(weight(), decay, sum) * factor; });
+    } else if (g.update) {
+        finish([=](Vec<T> sum, auto weight) { return fma(sum, factor, weight()); });
     } else {
         finish([=](Vec<T> sum, auto) { return sum * factor; });
     }

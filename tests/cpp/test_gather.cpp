@@ -47,7 +47,7 @@ void check_all_strides(DType dtype) {
     CAPTURE(std::string(dtype_name(dtype)));
     constexpr std::size_t rows = 5, columns = 3;
     const std::vector<double> mean = {1.0, -2.5, 0.1}, inverse = {0.5, 3.0, 1e3};
-    const auto standardization = std::make_shared<const Standardization>(Standardization{mean, inverse});
+    const Standardization standardization = {mean, inverse};
     constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(S));
     struct Strides {
         std::ptrdiff_t row, column;
@@ -70,7 +70,7 @@ void check_all_strides(DType dtype) {
             gather_rows(source.matrix, selection, out.data(), out.ld(), "X");
             CHECK(out.untouched());
             InputMatrix standardized = source.matrix;
-            standardized.standardization = standardization;
+            standardized.standardization = &standardization;
             Matrix<T> scaled = output<T>(selection.count, columns, 2);
             gather_rows(standardized, selection, scaled.data(), scaled.ld(), "X");
             CHECK(scaled.untouched());
