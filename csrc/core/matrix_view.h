@@ -34,7 +34,7 @@ struct Samples {
     InputMatrix y;                                           // (n, targets), or (n, 1) integers where `labels`
     InputMatrix weight;                                      // (n, 1), or empty
     bool labels = false;                                     // y holds class indices
-    std::shared_ptr<const Standardization> standardization;  // whom x refers to
+    std::shared_ptr<const Standardization> standardization = nullptr;  // that x refers to
 };
 
 template <class T>

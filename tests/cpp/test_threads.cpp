@@ -185,3 +185,56 @@ TEST_CASE("a child works in parallel again, and its parent goes on") {
     held.reset();
     CHECK(works());
 }
+
+TEST_CASE("one thread at a time is let in") {
+    Occupancy occupancy;
+    std::size_t in = 0;  // not atomic: for the sanitizer to see
+    std::atomic<std::size_t> refused{0};
+    constexpr std::size_t tries = 2000;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t) {
+        threads.emplace_back([&] {
+            for (std::size_t i = 0; i < tries; ++i) {
+                try {
+                    const Busy busy(occupancy);
+                    ++in;
+                } catch (const std::runtime_error&) {
+                    ++refused;
+                }
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(in > 0);
+    CHECK(in + refused == 3 * tries);
+}
+
+TEST_CASE("a training lets in the steps of its own thread, and a child forgets it") {
+    Occupancy occupancy;
+    const auto free = [&] {
+        try {
+            const Busy busy(occupancy);
+            return true;
+        } catch (const std::runtime_error&) {
+            return false;
+        }
+    };
+    const auto free_for_others = [&] {
+        bool result = false;
+        std::thread([&] { result = free(); }).join();
+        return result;
+    };
+    occupancy.begin_training();
+    CHECK(free());
+    CHECK(free());
+    CHECK_FALSE(free_for_others());
+    CHECK_THROWS_AS(occupancy.begin_training(), std::runtime_error);
+    CHECK(in_child([&] { return free_for_others() && free(); }));
+    {
+        const Busy busy(occupancy);
+        CHECK_FALSE(free());
+    }
+    CHECK_FALSE(free_for_others());
+    occupancy.end_training();
+    CHECK(free_for_others());
+}
