@@ -308,6 +308,9 @@ def test_parameters_are_a_view():
     for bad in (np.zeros(7), np.zeros((8, 1)), 0.0):
         with pytest.raises(ValueError, match=r"parameters must have the shape \(8,\)"):
             net.parameters = bad
+    for strange in ([None] * 8, ["1"] * 8, np.ones(8) * 1j):
+        with pytest.raises(TypeError, match=r"parameters.*real numbers"):
+            net.parameters = strange
 
 
 def test_forward_in_training_drops_out():

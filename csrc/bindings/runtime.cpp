@@ -32,15 +32,6 @@ py::dict build_info() {
     return info;
 }
 
-// A negative number must meet our error, not pybind11's.
-void set_threads(std::optional<long long> threads) {
-    if (threads && *threads < 1) {
-        throw std::invalid_argument(
-            text("num_threads: expected a whole number from 1 to 1024, or None for automatic; received ", *threads));
-    }
-    set_num_threads(threads ? std::optional<std::size_t>(static_cast<std::size_t>(*threads)) : std::nullopt);
-}
-
 }  // namespace
 
 void register_runtime(py::module_& m) {
@@ -61,12 +52,8 @@ void register_runtime(py::module_& m) {
         "build_info", &build_info,
         "Return the version, the compiler, the kernel sets of this build (``kernel_sets``), those that this processor "
         "can run (``available_kernel_sets``) and the one in use (``active_kernel_set``), as a dict.");
-    m.def(
-        "set_num_threads", &set_threads, py::arg("threads"),
-        "Set the most threads that a training step or prediction uses.\n\n"
-        "Parameters\n----------\nthreads : int or None\n    From 1 to 1024. None returns to automatic: the environment "
-        "variable\n    ``FUSEDNET_NUM_THREADS``, else the processors that affinity and cgroup quota allow.\n\n"
-        "Raises\n------\nValueError\n    If `threads` is outside that range.");
+    m.def("set_num_threads", &set_num_threads, py::arg("threads"),
+          "Set the most threads that a training step or prediction uses; by None to automatic.");
     m.def(
         "set_parallel_threshold",
         [](std::optional<double> flops) { set_parallel_threshold(flops.value_or(default_parallel_threshold)); },

@@ -18,11 +18,6 @@ constexpr const char* names[] = {"mse",     "half_mse", "mae", "huber", "cross_e
 
 Loss loss_from_name(const std::string& name) { return enum_from_name<Loss>("loss", names, name); }
 
-const char* loss_name(Loss loss) {
-    if (loss == Loss::custom) return "custom";
-    return names[static_cast<int>(loss == Loss::log_poisson ? Loss::poisson : loss)];
-}
-
 LossFactors scikit_learn_factors(Loss loss, std::size_t outputs) {
     const auto k = static_cast<double>(outputs);
     if (loss == Loss::half_mse) return {1 / k, 1};

@@ -12,7 +12,6 @@
 namespace fusednet {
 
 Loss loss_from_name(const std::string&);  // throws std::invalid_argument listing the known names
-const char* loss_name(Loss);
 
 // Losses that work on logits: the training forward leaves the output activation out.
 constexpr bool takes_logits(Loss loss) {

@@ -180,6 +180,8 @@ class NetworkBase(Standardized):
             If the data have the wrong shape, dtype or values.
         DivergenceError
             If the loss is infinite or NaN; the parameters are left as they were.
+        RuntimeError
+            If another thread trains the network; so do `forward`, `backward` and `loss_and_gradient`.
         """
         if type(X) is not ndarray or X.dtype is not self._dtype:
             X = as_array(X)
@@ -201,8 +203,8 @@ class NetworkBase(Standardized):
 
         Raises
         ------
-        ValueError
-            If what it is set to has another shape, or does not hold numbers.
+        ValueError, TypeError
+            If what it is set to has another shape, or does not hold real numbers.
         """
         return self._core.parameters
 

@@ -55,11 +55,10 @@ def added_attributes(instance: object, own: set[str]) -> dict[str, Any]:
 
 
 def assign(target: NDArray[Any], values: ArrayLike, name: str) -> None:
-    """Copy `values` into a view of the core's buffers; ValueError where the shapes differ."""
-    array = np.asarray(values)
-    if array.shape != target.shape:
-        raise ValueError(f"{name} must have the shape {target.shape}, not {array.shape}")
-    target[...] = array
+    """Copy `values` into a view of the core's buffers; they must be real numbers of the same shape."""
+    if (shape := np.shape(values)) != target.shape:
+        raise ValueError(f"{name} must have the shape {target.shape}, not {shape}")
+    target[...] = as_array(values, name)
 
 
 class Dense:
@@ -188,8 +187,8 @@ class Dense:
 
         Raises
         ------
-        ValueError
-            If what it is set to has another shape, or does not hold numbers.
+        ValueError, TypeError
+            If what it is set to has another shape, or does not hold real numbers.
         """
         return self._core.weights(0)
 
@@ -203,8 +202,8 @@ class Dense:
 
         Raises
         ------
-        ValueError
-            If it is set in a layer without one, or to what has another shape or does not hold numbers.
+        ValueError, TypeError
+            If it is set in a layer without one, or to what has another shape or does not hold real numbers.
         """
         return self._core.bias(0)
 

@@ -55,7 +55,7 @@ TEST_CASE("every loss and hidden activation") {
                             Loss::binary_cross_entropy, Loss::poisson, Loss::quantile}) {
         for (const Activation hidden : hidden_activations) {
             for (const std::size_t outputs : Sizes{1, 3}) {
-                CAPTURE(std::string(loss_name(loss)));
+                CAPTURE(static_cast<int>(loss));
                 CAPTURE(static_cast<int>(hidden));
                 CAPTURE(outputs);
                 NetworkConfig config = network_config({3, 5, 4, outputs}, hidden, natural_output(loss), loss);
@@ -179,7 +179,7 @@ TEST_CASE("scikit-learn's conventions") {
     constexpr double l2 = 0.4;
     for (const Loss loss :
          {Loss::half_mse, Loss::mse, Loss::binary_cross_entropy, Loss::cross_entropy, Loss::poisson}) {
-        CAPTURE(std::string(loss_name(loss)));
+        CAPTURE(static_cast<int>(loss));
         NetworkConfig config = network_config({4, 5, outputs}, Activation::tanh, natural_output(loss), loss);
         Net plain(config);
         config.l2 = l2;
