@@ -31,9 +31,9 @@ struct InputMatrix {
 // Inputs, targets and optional weights of one call, as wide as the network expects them.
 struct Samples {
     InputMatrix x;
-    InputMatrix y;                                           // (n, targets), or (n, 1) integers where `labels`
-    InputMatrix weight;                                      // (n, 1), or empty
-    bool labels = false;                                     // y holds class indices
+    InputMatrix y;        // (n, targets), or (n, 1) integers where `labels`
+    InputMatrix weight;   // (n, 1), or empty
+    bool labels = false;  // y holds class indices
     std::shared_ptr<const Standardization> standardization = nullptr;  // that x refers to
 };
 
