@@ -223,11 +223,11 @@ def test_the_loss_goes_with_the_output_unless_given():
 )
 def test_weights_that_hooks_compute(wrap):
     """They are what the next forward makes of the parameters, not what the last one did."""
-    module = nn.Sequential(wrap(nn.Linear(5, 3)), nn.Tanh())
+    module = nn.Sequential(wrap(nn.Linear(5, 3, bias=False)), nn.Tanh())
     with torch.no_grad():
         for parameter in module.parameters():
             parameter *= 2
-    net = fn.from_torch(module)
+        net = fn.from_torch(module)
     assert net.layers[0].trainable
     np.testing.assert_allclose(net.predict(data()), outputs(module, data()), rtol=1e-5, atol=1e-6)
 

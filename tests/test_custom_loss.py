@@ -79,6 +79,16 @@ def test_what_it_returns_is_checked(result, error, words):
     np.testing.assert_array_equal(net.parameters, before)
 
 
+def test_errors_of_what_it_returns_reach_the_caller():
+    class Lost:
+        def __float__(self):
+            raise RuntimeError("device lost")
+
+    net = fn.Network([3, 2], loss=lambda p, y: (Lost(), p), seed=0)
+    with pytest.raises(RuntimeError, match="device lost"):
+        net.train_step(X, Y, fn.SGD(0.1))
+
+
 @pytest.mark.parametrize("value", [2, True, np.float32(2), np.array(2.0)], ids=repr)
 def test_values_may_be_any_number(value):
     net = fn.Network([3, 2], loss=lambda p, y: (value, p.tolist()), seed=0)

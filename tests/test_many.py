@@ -255,6 +255,19 @@ def test_one_that_diverges_on_rows_of_its_own(threads, monkeypatch):
     assert "from the end of epoch 1" in str(results[0])
 
 
+def test_one_that_diverges_keeps_what_its_callbacks_raised(threads):
+    class Full(fn.Callback):
+        def on_exception(self, net, error):
+            raise OSError("disk full")
+
+    threads(2)
+    with pytest.warns(RuntimeWarning, match="2 of 2 networks diverged"):
+        results = fn.fit_many(small(2), X, Y, optimizer=fn.SGD(1e30), callbacks=[Full()])
+    for result in results:
+        assert "disk full" in "".join(result.__notes__)
+        assert isinstance(result.__cause__, fn.DivergenceError)
+
+
 class Fail(fn.Callback):
     def on_epoch_end(self, net, epoch, logs):
         if epoch == 2:

@@ -368,6 +368,20 @@ def test_subclasses_stay_and_keep_their_attributes(duplicate):
     assert again.seen is not net.seen
 
 
+@pytest.mark.parametrize(
+    "duplicate", [fn.Network.copy, copy.copy, lambda net: pickle.loads(pickle.dumps(net))]
+)
+def test_copies_refer_to_themselves_as_their_originals_do(duplicate):
+    net = fn.Network([3, 4, 2], seed=0)
+    net.first = net.layers[0]
+    net.layers[1].network = net
+    again = duplicate(net)
+    assert again.first is again.layers[0] is not net.first
+    assert again.layers[1].network is again
+    again.fit(X, Y, epochs=1)
+    np.testing.assert_array_equal(again.first.weights, again.parameters[:12].reshape(3, 4))
+
+
 def test_copy_from():
     a, b = fn.Network([3, 4, 2], dtype="float64", seed=0), fn.Network([3, 4, 2], dtype="float64", seed=1)
     expected = 0.1 * b.parameters + 0.9 * a.parameters

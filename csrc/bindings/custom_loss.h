@@ -17,25 +17,24 @@ py::array_t<T> copy_of(const MatrixView<const T>& m) {
 }
 
 inline double loss_value(const py::handle& value) {
-    const double number = PyFloat_AsDouble(value.ptr());
-    if (number == -1.0 && PyErr_Occurred() != nullptr) {
-        PyErr_Clear();
-        fail<TypeError>("loss function: expected a number as value, received ",
-                        std::string(py::str(py::type::of(value))));
-    }
-    return number;
+    const double number = unless_finalizing([&] { return PyFloat_AsDouble(value.ptr()); });
+    if (number != -1.0 || PyErr_Occurred() == nullptr) return number;
+    py::error_already_set error;
+    if (!error.matches(PyExc_TypeError) && !error.matches(PyExc_OverflowError)) throw error;
+    fail<TypeError>("loss function: expected a number as value, received ", std::string(py::str(py::type::of(value))));
 }
 
 // Copies the gradient that the function gave.
 template <class T>
 void take_gradient(const py::handle& given, const MatrixView<T>& gradient) {
-    const py::array a(py::reinterpret_borrow<py::object>(given));
+    const auto object = py::reinterpret_borrow<py::object>(given);
+    const py::array a = unless_finalizing([&] { return py::array(object); });
     const InputMatrix m = as_matrix(a, "loss function's gradient");
     if (a.ndim() != 2 || m.rows != gradient.rows || m.columns != gradient.columns) {
         fail("loss function: expected a gradient of shape (", gradient.rows, ", ", gradient.columns,
              ") as y_pred's, received ", shape_text(a));
     }
-    const Contiguous<T> values(a);
+    const Contiguous<T> values = unless_finalizing([&] { return Contiguous<T>(a); });
     T excess = 0;
     for (std::size_t i = 0; i < gradient.rows; ++i) {
         for (std::size_t j = 0; j < gradient.columns; ++j) {

@@ -16,6 +16,8 @@ namespace fusednet {
 
 namespace py = pybind11;
 
+// For a call of Python's or NumPy's that may give the GIL up on its way: the body holds no Python object of its own,
+// which unwinding would let go of without the GIL.
 template <class Body>
 auto unless_finalizing(Body body) {
 #if defined(__GLIBCXX__)

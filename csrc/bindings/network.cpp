@@ -73,9 +73,7 @@ bool copy_parameters(const PyNetwork& self, py::array& out) {
 py::array forward(const PyNetwork& self, const py::array& X, bool training) {
     return self.visit([&](auto& net) {
         using T = ElementOf<decltype(net)>;
-        InputMatrix x = as_rows(X, net.inputs(), true, "X");
-        const auto standardization = net.standardization();
-        x.standardization = standardization.get();
+        const InputMatrix x = as_rows(X, net.inputs(), true, "X");
         py::array out = new_matrix<T>(x.rows, net.outputs(), X.ndim() == 1);
         auto* to = static_cast<T*>(out.mutable_data());
         const ReleaseFor release(flops(net, x.rows));

@@ -186,11 +186,16 @@ void register_training(py::module_& m, py::class_<PyNetwork>& network) {
             return order;
         },
         arg("rows"), arg("seed"));
+    py::class_<Training>(m, "Training", "The claim of a thread that trains a network from `begin` to `end`.")
+        .def(py::init([](const PyNetwork& n) {
+                 return n.visit([](auto& net) { return std::make_unique<Training>(net.occupancy()); });
+             }),
+             arg("network"))
+        .def("begin", &Training::begin)
+        .def("end", &Training::end);
     network.def("check_samples", &check_samples, arg("X"), arg("y"))
         .def("loss", &loss, arg("X"), arg("y"), arg("sample_weight") = py::none())
         .def("loss_and_gradient", &loss_and_gradient, arg("X"), arg("y"), arg("sample_weight") = py::none())
-        .def("begin_training", [](const PyNetwork& n) { n.visit([](auto& net) { net.occupancy().begin_training(); }); })
-        .def("end_training", [](const PyNetwork& n) { n.visit([](auto& net) { net.occupancy().end_training(); }); })
         .def("train_step", &train_step, arg("X"), arg("y"), arg("optimizer"), arg("sample_weight") = py::none())
         .def("part_gradient", &part_gradient, arg("X"), arg("y"), arg("order"), arg("sample_weight") = py::none(),
              py::kw_only(), arg("share") = 1.0, arg("first_row") = 0, arg("after_layer") = py::none())

@@ -3,52 +3,44 @@
 
 #include <atomic>
 #include <cstdint>
-#include <thread>
+#include <memory>
+#include <utility>
 
 namespace fusednet {
 
-extern std::atomic<std::uint32_t> forks;  // that led to this process
+// A number that no other thread has, nor had one of a process that this one was forked from.
+std::uint64_t this_thread();
 
 // Which thread a network, its layers included, is in use by: for a step, or for a training of many steps.
 class Occupancy {
-public:
-    Occupancy();
-
-    // By the calling thread: steps of its own alone are let in until the end. Throws std::runtime_error where the
-    // network is in use already.
-    void begin_training();
-    void end_training() { leave(); }
-
 private:
     friend class Busy;
-    [[noreturn]] static void refuse();
-    void forget_parent() {
-        if (process_.load(std::memory_order_relaxed) != forks.load(std::memory_order_relaxed)) let_go();
-    }
-    void let_go();
-    void claim(std::thread::id thread) {
-        std::thread::id none;
-        if (!thread_.compare_exchange_strong(none, thread, std::memory_order_acquire)) refuse();
-    }
-    void leave() { thread_.store(std::thread::id(), std::memory_order_release); }
+    friend class Training;
+    [[noreturn]] static void refuse(bool own);
 
-    std::atomic<std::thread::id> thread_{std::thread::id()};  // none
-    std::atomic<std::uint32_t> process_;                      // by its number of forks
-    bool stepping_ = false;                                   // the thread is within a step
+    // A thread that a fork left behind in the parent has nothing here.
+    void claim(std::uint64_t thread) {
+        std::uint64_t owner = owner_.load(std::memory_order_relaxed);
+        const bool free = owner == 0 || owner >> 32 != thread >> 32;
+        if (!free || !owner_.compare_exchange_strong(owner, thread, std::memory_order_acquire)) refuse(owner == thread);
+    }
+    void leave() { owner_.store(0, std::memory_order_release); }
+
+    std::atomic<std::uint64_t> owner_{0};
+    bool stepping_ = false;  // the owner is within a step
 };
 
-// Held for a step, or while settings or optimizer states are changed. Throws std::runtime_error where the network
-// is in use by another thread, or by this one's step.
+// Held for a step, or while settings or optimizer states are changed. Throws std::runtime_error where the network is in
+// use by another thread, or by this one's step.
 class Busy {
 public:
     explicit Busy(Occupancy& occupancy) : occupancy_(occupancy) {
-        occupancy.forget_parent();
-        const std::thread::id thread = std::this_thread::get_id();
-        training_ = occupancy.thread_.load(std::memory_order_relaxed) == thread;
+        const std::uint64_t thread = this_thread();
+        training_ = occupancy.owner_.load(std::memory_order_relaxed) == thread;
         if (!training_) {
             occupancy.claim(thread);
         } else if (occupancy.stepping_) {
-            Occupancy::refuse();
+            Occupancy::refuse(true);
         }
         occupancy.stepping_ = true;
     }
@@ -62,6 +54,29 @@ public:
 private:
     Occupancy& occupancy_;
     bool training_;  // of this thread, around the step
+};
+
+// Many steps: from begin to end, those of the thread that began are let in, and no others.
+class Training {
+public:
+    explicit Training(std::shared_ptr<Occupancy> occupancy) : occupancy_(std::move(occupancy)) {}
+    ~Training() { end(); }
+    Training(const Training&) = delete;
+    Training& operator=(const Training&) = delete;
+
+    void begin() {  // throws std::runtime_error where the network is in use
+        occupancy_->claim(this_thread());
+        occupancy_->stepping_ = false;
+        begun_ = true;
+    }
+    void end() {
+        if (begun_) occupancy_->leave();
+        begun_ = false;
+    }
+
+private:
+    std::shared_ptr<Occupancy> occupancy_;
+    bool begun_ = false;
 };
 
 }  // namespace fusednet

@@ -248,8 +248,9 @@ void Network<T>::standardize(std::shared_ptr<const Standardization> standardizat
 }
 
 template <class T>
-void Network<T>::forward(const InputMatrix& x, bool training, T* out) {
+void Network<T>::forward(InputMatrix x, bool training, T* out) {
     const Busy busy(*occupancy_);
+    x.standardization = standardization_.get();
     const Team team = team_for(step_flops(x.rows));
     reserve(x.rows, outputs(), team);
     gather_rows(x, {nullptr, 0, x.rows}, workspace_.input, workspace_.ld_input, "X");

@@ -82,10 +82,10 @@ public:
 
     // Held while settings or optimizer states are changed from outside.
     Busy claim() { return Busy(*occupancy_); }
-    Occupancy& occupancy() { return *occupancy_; }
+    const std::shared_ptr<Occupancy>& occupancy() const { return occupancy_; }
 
-    // Keeps what `backward` needs. out: (rows, outputs), contiguous.
-    void forward(const InputMatrix& x, bool training, T* out);
+    // Keeps what `backward` needs. Standardizes x. out: (rows, outputs), contiguous.
+    void forward(InputMatrix x, bool training, T* out);
     // From dL/dy, as wide as the last forward's output: fills the gradient; dx: (rows, inputs), contiguous.
     void backward(const InputMatrix& dy, T* dx);
 

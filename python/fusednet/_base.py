@@ -303,7 +303,7 @@ class NetworkBase(Standardized):
     def __getstate__(self) -> dict[str, Any]:
         return {
             "attributes": added_attributes(self, _OWN),
-            "layers": [layer.copy() for layer in self.layers],
+            "layers": list(self.layers),
             "loss": self.loss,
             "l2": self.l2,
             "dropout": self.dropout,

@@ -214,7 +214,11 @@ class _Job:
         try:
             return training.train(self._run, self.epochs, lambda run: nullcontext(self))
         except DivergenceError as error:
-            return DivergenceError(f"network {self.index}: {error}")
+            named = DivergenceError(f"network {self.index}: {error}")
+            named.__cause__ = error
+            for note in getattr(error, "__notes__", ()):
+                named.add_note(note)
+            return named
         except Exception as error:
             error.add_note(f"This is about network {self.index}.")
             raise

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusednet._core import DivergenceError
+from fusednet._core import DivergenceError, Training
 from fusednet._hooks import Hooks
 from fusednet._progress import Progress, ProgressBar
 from fusednet._scores import Metrics, Scores
@@ -84,11 +84,12 @@ def train(
     resume: str | os.PathLike[str] | None = None,
 ) -> History:
     """Run the epochs; what `fit`, `fit_many` and `fusednet.distributed` share."""
-    run.net._core.begin_training()  # refuses other threads, and a fit within this one
+    claim = Training(run.net._core)
     try:
+        claim.begin()  # refuses where another thread trains, or this one in a fit around this one
         return _run(run, epochs, make_bar, resume)
     finally:
-        run.net._core.end_training()
+        claim.end()
 
 
 def _run(

@@ -210,7 +210,8 @@ TEST_CASE("one thread at a time is let in") {
 }
 
 TEST_CASE("a training lets in the steps of its own thread, and a child forgets it") {
-    Occupancy occupancy;
+    const auto shared = std::make_shared<Occupancy>();
+    Occupancy& occupancy = *shared;
     const auto free = [&] {
         try {
             const Busy busy(occupancy);
@@ -224,17 +225,28 @@ TEST_CASE("a training lets in the steps of its own thread, and a child forgets i
         std::thread([&] { result = free(); }).join();
         return result;
     };
-    occupancy.begin_training();
+    {
+        Training never_begun(shared), training(shared);
+        training.begin();
+        training.end();
+        CHECK(free_for_others());
+        training.begin();
+        CHECK_THROWS_AS(never_begun.begin(), std::runtime_error);
+        never_begun.end();
+        CHECK_FALSE(free_for_others());
+    }
+    CHECK(free_for_others());
+    Training training(shared);
+    training.begin();
     CHECK(free());
     CHECK(free());
     CHECK_FALSE(free_for_others());
-    CHECK_THROWS_AS(occupancy.begin_training(), std::runtime_error);
     CHECK(in_child([&] { return free_for_others() && free(); }));
     {
         const Busy busy(occupancy);
         CHECK_FALSE(free());
     }
     CHECK_FALSE(free_for_others());
-    occupancy.end_training();
+    training.end();
     CHECK(free_for_others());
 }

@@ -60,7 +60,7 @@ def read(module: Any, loss: Loss | None, seed: int | None) -> Network:
             seen.update(part.parameters())
             parameters = [part.weight] if part.bias is None else [part.weight, part.bias]
             weights, *bias = [_array(where, p) for p in parameters]
-            trainable = any(p.requires_grad for p in parameters)
+            trainable = any(p.requires_grad for p in part.parameters())
             chain.dense(where, np.ascontiguousarray(weights.T), bias[0] if bias else None, trainable)
         elif _is(part, nn.Dropout):
             chain.drop(where, part.p)
