@@ -66,6 +66,26 @@ def uneven():
     assert np.isclose(training.metrics["ratio"][0], ratio["ratio"](Y, net.predict(X)), rtol=1e-12)
 
 
+def validation_in_parts():
+    """Of no rows but with weights on rank 0, of weights that are all zero on rank 1."""
+    rows, net = dealt(), classifier(dtype="float64", seed=1)
+    held = [np.arange(0), np.arange(10), np.arange(10, 20)][RANK]
+    weights = np.where(RANK == 1, 0.0, WEIGHT[held]).astype(np.float16)
+    data = {"validation_data": (X[held], LABELS[held], weights)}
+    history = fit(net, X[rows], LABELS[rows], epochs=1, **data)
+    last, own = np.arange(10, 20), np.float16(WEIGHT[10:20])
+    expected = net.evaluate(X[last], LABELS[last], np.float64(own))["loss"]
+    assert np.isclose(history.val_loss[0], expected, rtol=1e-6)
+
+
+def callbacks_of_the_root_alone():
+    rows, net = dealt(), classifier(seed=0)
+    stop = [fn.EarlyStopping("loss", patience=3, min_delta=9.0), fn.ReduceLROnPlateau("loss", patience=1)]
+    history = fit(net, X[rows], LABELS[rows], epochs=9, callbacks=stop if RANK == 0 else [])
+    assert history.epochs == 4
+    check_everywhere((net.parameters.tobytes(), tuple(history.learning_rate)))
+
+
 def callbacks():
     class Slower(fn.Callback):
         calls = 0
@@ -190,6 +210,14 @@ def fails_elsewhere():
 
 def trains_otherwise():
     fit(fn.Network([7, 2]), X, Y, epochs=2 + (RANK == 1))
+
+
+def schedules_otherwise():
+    fit(fn.Network([7, 2]), X, Y, optimizer=fn.SGD(0.1 if RANK == 0 else fn.schedules.inverse_scaling(0.1)))
+
+
+def validates_on_nothing():
+    fit(fn.Network([7, 2]), X, Y, validation_data=(X[:0], Y[:0]))
 
 
 def uses_too_small_batches():

@@ -44,7 +44,10 @@ def test_the_result_is_that_of_one_process(ranks):
 
 @pytest.mark.parametrize(
     ("ranks", "case"),
-    [(3, "uneven"), (2, "callbacks"), (2, "frozen_and_custom"), (2, "local_sgd"), (3, "divergence")],
+    [
+        *((3, "uneven"), (2, "callbacks"), (2, "frozen_and_custom"), (2, "local_sgd"), (3, "divergence")),
+        *((3, "validation_in_parts"), (2, "callbacks_of_the_root_alone")),
+    ],
 )
 def test_ranks_agree(ranks, case):
     check(ranks, case)
@@ -67,6 +70,11 @@ def test_a_training_is_resumed_to_the_same_bits(tmp_path):
             "trains_otherwise",
             "ValueError: all ranks must train alike, but epochs is 2 on rank 0 and 3 on rank 1",
         ),
+        (
+            "schedules_otherwise",
+            "ValueError: all ranks must train alike, but learning_rate is 0.1 on rank 0 and",
+        ),
+        ("validates_on_nothing", "ValueError: there is nothing to validate on: validation X has no rows"),
         ("uses_too_small_batches", "ValueError: 2 ranks cannot share a batch_size of 1"),
     ],
 )

@@ -209,6 +209,20 @@ def test_save_and_load(tmp_path, threads):
     np.testing.assert_array_equal(ensemble.predict(X), loaded.predict(X))
 
 
+@pytest.mark.parametrize("noise", [1.5, [1.5, 2], np.float32([1.5, 2])], ids=repr)
+def test_noise_may_be_set(tmp_path, noise):
+    ensemble = fn.Ensemble([fn.Network([3, 2], seed=seed) for seed in range(3)])
+    spread = ensemble.predict(np.ones((4, 3)), return_std=True)[1]
+    ensemble.noise = noise
+    ensemble.save(tmp_path / "noisy")
+    for each in (ensemble, fn.Ensemble.load(tmp_path / "noisy")):
+        std = each.predict(np.ones((4, 3)), return_std=True)[1]
+        np.testing.assert_allclose(std, np.sqrt(np.float64(spread) ** 2 + np.square(noise)), rtol=1e-6)
+    for wrong in (-1.0, np.nan, np.ones(3), np.ones((1, 2))):
+        with pytest.raises(ValueError, match="noise must be a number, or 2, one for each output"):
+            ensemble.noise = wrong
+
+
 def test_without_noise_there_is_none_in_the_file(tmp_path):
     ensemble = fn.Ensemble(networks())
     ensemble.save(tmp_path / "file")

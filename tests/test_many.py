@@ -163,6 +163,27 @@ def test_callbacks_of_each_network(threads):
     assert all(each.best_epoch is not None for each in stopping)
 
 
+class Meet(fn.Callback):
+    def __init__(self, barrier):
+        self.barrier = barrier
+
+    def on_epoch_end(self, net, epoch, logs):
+        self.barrier.wait(WAIT)
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "words"),
+    [
+        (5, "must be a list of callbacks, or a list for each network, not 5"),
+        ([[], fn.EarlyStopping()], "or a list for each network: .*EarlyStopping.* is none"),
+        ([Meet(threading.Lock())], "cannot be copied for each network .*give each network a list of its own"),
+    ],
+)
+def test_callbacks_are_checked(callbacks, words):
+    with pytest.raises(TypeError, match=words):
+        fn.fit_many(small(2), X, Y, callbacks=callbacks)
+
+
 def test_momentum_goes_on(threads):
     """An optimizer that is shared is the one that the networks know from before."""
     networks, alone = small(3), small(3)
@@ -177,14 +198,6 @@ def test_momentum_goes_on(threads):
             net.fit(X, Y, epochs=2, optimizer=own)
     alone[0].fit(X, Y, epochs=1, optimizer=alone[0].optimizer)
     assert_same(networks, alone)
-
-
-class Meet(fn.Callback):
-    def __init__(self, barrier):
-        self.barrier = barrier
-
-    def on_epoch_end(self, net, epoch, logs):
-        self.barrier.wait(WAIT)
 
 
 def test_networks_train_at_the_same_time(threads):

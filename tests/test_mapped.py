@@ -110,6 +110,16 @@ def test_wrong_data_is_told_of(save, X, y, error, message):
         fn.Network([6, 1]).fit(save(X), save(y))
 
 
+@pytest.mark.parametrize(
+    "train",
+    [lambda net, X, y: fn.fit_many([net], X, y), lambda net, X, y: fn.Ensemble([net]).fit(X, y)],
+    ids=["fit_many", "Ensemble"],
+)
+def test_many_networks_do_not_convert_a_map_either(save, train):
+    with pytest.raises(TypeError, match=r"dtype >f4, .* converted as a whole"):
+        train(fn.Network([6, 1]), save(np.ones((N, 6), dtype=">f4")), np.ones(N))
+
+
 def test_metrics_and_divergence(save):
     X = RNG.normal(size=(N, 6)).astype(np.float32)
     net = fn.Network([6, 1], seed=0)

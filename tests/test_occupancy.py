@@ -147,8 +147,9 @@ def test_the_child_of_a_fork_does_not_wait_for_the_parents_threads():
         "own.fit(X, y, epochs=10**6, batch_size=8, progress=False)",
         "array.fit(X, y, epochs=10**6, batch_size=8, progress=False)",
         "number.fit(X, y, epochs=10**6, batch_size=8, progress=False)",
+        "fn.fit_many([net, own], X, y, epochs=10**6)",
     ],
-    ids=["fit", "predict", "a loss of Python", "a slow gradient", "a slow value"],
+    ids=["fit", "predict", "a loss of Python", "a slow gradient", "a slow value", "fit_many"],
 )
 def test_the_interpreter_ends_while_daemon_threads_compute(work):
     code = f"""

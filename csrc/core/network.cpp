@@ -189,7 +189,8 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
     }
     forward_layers(m, dropout, takes_logits(config_.loss), team, part);
     const double value = loss_gradient(samples, m, weight, team) + penalty(weight);
-    check<DivergenceError>(config_.scikit_learn || std::isfinite(value), "the loss became ", value);
+    check<DivergenceError>(config_.scikit_learn || std::isfinite(value), "the loss became ",
+                           std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value);  // of either sign
     const bool fused = optimizer != nullptr && optimizer->fusible();
     backward_layers(workspace_.dz[0], m, fused ? optimizer : nullptr, penalty_factor(weight), false, nullptr, team,
                     part);

@@ -72,6 +72,8 @@ def as_weights(data: Any, samples: int, name: str = "sample_weight") -> NDArray[
     if data is None:
         return None
     weights = as_array(data, name)
+    if weights.dtype == np.float16:  # their sum may be large
+        weights = weights.astype(np.float32)
     if weights.shape != (samples,):
         raise ValueError(f"{name} must have the shape ({samples},), one weight a sample, not {weights.shape}")
     if not np.isfinite(weights).all() or (weights < 0).any():
@@ -83,7 +85,7 @@ def as_weights(data: Any, samples: int, name: str = "sample_weight") -> NDArray[
         raise ValueError(
             f"the largest {name} must be between 1e-30 and 1e30, not {largest}; only their ratios count"
         )
-    return weights.astype(np.float32) if weights.dtype == np.float16 else weights  # their sum may be large
+    return weights
 
 
 def _convert(array: NDArray[Any], name: str) -> NDArray[Any]:

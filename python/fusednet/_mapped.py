@@ -30,6 +30,15 @@ def is_large_map(X: Any) -> bool:
     return _file_of(X) is not None and X.ndim == 2 and X.nbytes > CHUNK and abs(X.strides[0]) >= X[0].nbytes
 
 
+def check_map(X: Any) -> None:
+    """Raise TypeError where `X` is a large map that would have to be converted as a whole."""
+    if is_large_map(X) and not is_readable(X):
+        raise TypeError(
+            f"X is a memory map of dtype {X.dtype}, which would have to be converted as a whole: expected"
+            " native integers or floats of up to 64 bits; or give fit batches of it, converted"
+        )
+
+
 class MappedRows:
     """A memory-mapped X and its targets, trained on in place, chunk by chunk.
 
@@ -40,11 +49,7 @@ class MappedRows:
     """
 
     def __init__(self, X: Any, y: Any, sample_weight: Any, batch_size: int, shuffle: bool) -> None:
-        if not is_readable(X):
-            raise TypeError(
-                f"X is a memory map of dtype {X.dtype}, which would have to be converted as a whole: expected"
-                " native integers or floats of up to 64 bits; or give fit batches of it, converted"
-            )
+        check_map(X)
         self.X, self.y = as_array(X), as_array(y, "y")
         self.samples = len(X)
         self.sample_weight = as_weights(sample_weight, self.samples)

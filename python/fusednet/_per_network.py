@@ -54,8 +54,15 @@ def optimizers(optimizer: Any, count: int) -> list[Optimizer]:
 
 def callbacks(callbacks: Iterable[Any], count: int) -> list[list[Any]]:
     """Return the callbacks of each network, which no other network has."""
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(
+            f"callbacks must be a list of callbacks, or a list for each network, not {callbacks!r}"
+        )
     sets: list[Any] = list(callbacks)
     if any(isinstance(each, (list, tuple)) for each in sets):
+        for each in sets:
+            if not isinstance(each, (list, tuple)):
+                raise TypeError(f"callbacks must be one list, or a list for each network: {each!r} is none")
         sets = [list(each) for each in one_each("callbacks", sets, count)]
     else:
         sets = [sets] * count
@@ -68,8 +75,17 @@ def callbacks(callbacks: Iterable[Any], count: int) -> list[list[Any]]:
     copies = []
     for each in sets:
         memo: dict[int, Any] = {}  # callbacks that know each other still do
-        copies.append([one if uses[id(one)] == 1 else copy.deepcopy(one, memo) for one in each])
+        copies.append([one if uses[id(one)] == 1 else _copied(one, memo) for one in each])
     return copies
+
+
+def _copied(callback: Any, memo: dict[int, Any]) -> Any:
+    try:
+        return copy.deepcopy(callback, memo)
+    except TypeError as error:
+        raise TypeError(
+            f"{callback!r} cannot be copied for each network ({error}): give each network a list of its own"
+        ) from error
 
 
 def selections(rows: Any, count: int, samples: int) -> list[NDArray[np.int64] | None]:

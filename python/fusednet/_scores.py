@@ -28,7 +28,7 @@ class Scores:
                 raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
             X, y = as_array(validation_data[0], "validation X"), as_array(validation_data[1], "validation y")
             weights = validation_data[2] if len(validation_data) == 3 else None
-            self._validation = X, y, as_weights(weights, sample_count(X), "validation sample_weight")
+            self._validation = X, y, self._weights(weights, sample_count(X), "validation sample_weight")
             self._scored, prefix = (X, y), "val_"
         elif not isinstance(source, Batches):
             self._scored = source.X, source.y
@@ -42,6 +42,8 @@ class Scores:
                 raise ValueError(f"a metric cannot have the name {name!r}, which fit uses itself")
             if not callable(function):
                 raise TypeError(f"the metric {name!r} must be a callable f(y_true, y_pred), not {function!r}")
+
+    _weights = staticmethod(as_weights)
 
     @property
     def names(self) -> list[str]:

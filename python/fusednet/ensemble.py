@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fusednet import _metrics, _per_network, many
 from fusednet._core import DivergenceError
 from fusednet._data import as_array, as_weights, sample_count
+from fusednet._mapped import check_map
 from fusednet._moments import Moments
 from fusednet.history import History
 
@@ -54,6 +55,7 @@ class Ensemble:
     networks : tuple of Network
     noise : ndarray of shape (out_features,) or None
         The standard deviation of what `fit` found to be noise in each output; None where it has not looked.
+        May be set: to one number for all outputs, or one for each.
 
     Raises
     ------
@@ -88,7 +90,26 @@ class Ensemble:
                         f"{trait(nets[0])!r} and networks[{index}] {trait(net)!r}"
                     )
         self.networks = tuple(nets)
-        self.noise: NDArray[np.float64] | None = None
+        self._noise: NDArray[np.float64] | None = None
+
+    @property
+    def noise(self) -> NDArray[np.float64] | None:
+        """The standard deviation of the noise in each output; see above."""
+        return self._noise
+
+    @noise.setter
+    def noise(self, values: ArrayLike | None) -> None:
+        if values is None:
+            self._noise = None
+            return
+        outputs = self.networks[0].layers[-1].out_features
+        noise = np.array(values, np.float64)
+        if noise.shape not in ((), (outputs,)) or not np.isfinite(noise).all() or (noise < 0).any():
+            raise ValueError(
+                f"noise must be a number, or {outputs}, one for each output, finite and not negative; not "
+                f"{values!r}"
+            )
+        self._noise = np.full(outputs, noise)
 
     def fit(
         self,
@@ -134,6 +155,7 @@ class Ensemble:
            1996.
         """
         self._check_twins()
+        check_map(X)
         inputs, targets = as_array(X), as_array(y, "y")
         samples = sample_count(inputs)
         rows = [_bootstrap(net, samples) for net in self.networks] if bootstrap and samples else None

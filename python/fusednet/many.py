@@ -6,8 +6,8 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from fusednet import _per_network, training
 from fusednet._core import DivergenceError
 from fusednet._data import as_array
 from fusednet._hooks import Hooks
+from fusednet._mapped import check_map
 from fusednet._progress import open_bar
 from fusednet._scores import Scores
 from fusednet._sources import Rows, Source, make_source
@@ -152,6 +153,7 @@ def train_all(
     count = len(nets)
     if y is None:
         raise TypeError("fit_many needs y beside X")
+    check_map(X)
     X, y = as_array(X), as_array(y, "y")
     each_epochs = [integer("epochs", value) for value in _per_network.one_each("epochs", epochs, count)]
     sizes = [integer("batch_size", value) for value in _per_network.one_each("batch_size", batch_size, count)]
@@ -244,31 +246,51 @@ def _run(jobs: list[_Job], stop: threading.Event, progress: bool) -> list[Result
     """Run all jobs, the longest first, so that none is left to run on alone at the end."""
     queue = deque(sorted(jobs, key=lambda job: -job.cost))
     results: dict[int, Result] = {}
+    workers = min(len(jobs), core.get_num_threads())
+    outcomes: SimpleQueue[BaseException | None] = SimpleQueue()  # of the workers
 
     def work() -> None:
-        while True:
-            try:
-                job = queue.popleft()
-            except IndexError:
-                return
-            results[job.index] = job()
-
-    workers = min(len(jobs), core.get_num_threads())
-    bar = open_bar(progress, f"0/{len(jobs)} networks", sum(job.epochs for job in jobs))
-    with ThreadPoolExecutor(workers, "fit_many", core.use_one_thread if workers > 1 else None) as executor:
+        if workers > 1:
+            core.use_one_thread()
         try:
-            pending = {executor.submit(work) for _ in range(workers)}
-            while pending:
-                done, pending = wait(pending, _INTERVAL, FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
-                _draw(bar, jobs, len(results))
-            return [results[index] for index in range(len(jobs))]
-        finally:
-            queue.clear()
-            stop.set()
-            if bar is not None:
-                bar.close()
+            while True:
+                try:
+                    job = queue.popleft()
+                except IndexError:
+                    break
+                results[job.index] = job()
+        except BaseException as error:
+            outcomes.put(error)
+        else:
+            outcomes.put(None)
+
+    bar = open_bar(progress, f"0/{len(jobs)} networks", sum(job.epochs for job in jobs))
+    # Not of an executor, for whose threads the interpreter waits at its end.
+    threads = [threading.Thread(target=work, name=f"fit_many_{i}", daemon=True) for i in range(workers)]
+    started = []
+    try:
+        for thread in threads:
+            thread.start()
+            started.append(thread)
+        working = workers
+        while working:
+            try:
+                error = outcomes.get(timeout=_INTERVAL)
+            except Empty:
+                pass
+            else:
+                working -= 1
+                if error is not None:
+                    raise error
+            _draw(bar, jobs, len(results))
+        return [results[index] for index in range(len(jobs))]
+    finally:
+        queue.clear()
+        stop.set()
+        for thread in started:
+            thread.join()
+        if bar is not None:
+            bar.close()
 
 
 def _draw(bar: Any, jobs: list[_Job], done: int) -> None:

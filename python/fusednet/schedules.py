@@ -204,7 +204,7 @@ class inverse_scaling:
 
     def __call__(self, epoch: int) -> float:
         """Return the learning rate of `epoch`."""
-        return float(self.initial / (epoch + 1) ** self.power)
+        return float(self.initial * (epoch + 1.0) ** -self.power)  # which underflows, and cannot overflow
 
 
 def _half_cosine(start: float, end: float, share: float) -> float:

@@ -23,6 +23,20 @@ if TYPE_CHECKING:
 _CHANGING = ("on_epoch_begin", "on_epoch_end", "on_train_end")  # hooks after which the ranks agree again
 
 
+def _part_weights(data: Any, samples: int, name: str = "sample_weight") -> NDArray[Any] | None:
+    """Return the weights of this rank's rows; there may be none, and they may be all zero."""
+    if data is None or not samples:
+        return None
+    weights = as_array(data, name)
+    if weights.shape == (samples,) and not weights.any():
+        return np.zeros(samples)
+    return as_weights(weights, samples, name)
+
+
+def _weight(X: NDArray[Any], sample_weight: NDArray[Any] | None) -> float:
+    return float(len(X) if sample_weight is None else sample_weight.sum())
+
+
 class SharedRows(Rows):
     """The rows of this rank, of which it takes its part of each batch."""
 
@@ -38,12 +52,9 @@ class SharedRows(Rows):
     ) -> None:
         super().__init__(X, y, None, batch_size, shuffle)
         self._ranks, self._sync_every, self._local = ranks, sync_every, self.samples
-        if sample_weight is not None and self._local:
-            self.sample_weight = as_array(sample_weight, "sample_weight")
-            if self.sample_weight.any():  # all zero is fine on one rank
-                as_weights(self.sample_weight, self._local)
+        self.sample_weight = _part_weights(sample_weight, self._local)
         self.samples = int(ranks.total(self._local))  # of all ranks
-        if not ranks.total(self._weight()):
+        if not ranks.total(_weight(self.X, self.sample_weight)):
             what = "X has no rows" if self.samples == 0 else "sample_weight is all zero"
             raise ValueError(f"there is nothing to train on: {what} on every rank")
         self._part = batch_size // ranks.size + (ranks.rank < batch_size % ranks.size)
@@ -73,9 +84,6 @@ class SharedRows(Rows):
         """Return the loss over the rows of all ranks."""
         return _shared_loss(self._ranks, net, self.X, self.y, self.sample_weight)
 
-    def _weight(self) -> float:
-        return float(self._local if self.sample_weight is None else self.sample_weight.sum())
-
     def _plan(self, net: Network, progress: Progress | None) -> Plan:
         order = np.arange(self._local)
         if self._shuffle:  # net._rng stays the same on all ranks
@@ -101,6 +109,13 @@ class SharedScores(Scores):
     ) -> None:
         super().__init__(source, validation_data, metrics)
         self._ranks = ranks
+        if self._validation is not None:
+            X, _, weights = self._validation
+            if not ranks.total(_weight(X, weights)):
+                what = "sample_weight is all zero" if ranks.total(len(X)) else "validation X has no rows"
+                raise ValueError(f"there is nothing to validate on: {what} on every rank")
+
+    _weights = staticmethod(_part_weights)
 
     def compute(self, net: Network) -> dict[str, float]:
         """Return the values for the network as it is."""
@@ -128,6 +143,8 @@ class RootHooks(Hooks):
     def __init__(self, callbacks: Iterable[Any], optimizer: Optimizer, ranks: Ranks) -> None:
         super().__init__(callbacks)  # checked everywhere
         self._optimizer, self._ranks = optimizer, ranks
+        # Of rank 0, as it alone calls them: others may have been given none.
+        self._changing = ranks.comm.bcast([hook for hook in _CHANGING if self._methods[hook]])
 
     def run(self, hook: str, *arguments: Any) -> None:
         """Call the methods of the callbacks, and pass on what they changed; at the beginning, everything."""
@@ -136,7 +153,7 @@ class RootHooks(Hooks):
             super().run(hook, *arguments)
         if hook == "on_train_begin":
             self._share_state(net)
-        elif hook in _CHANGING and self._methods[hook]:
+        elif hook in self._changing:
             self._share_changes(net)
 
     def _share_state(self, net: Network) -> None:
@@ -166,7 +183,7 @@ def _shared_loss(
     ranks: Ranks, net: Network, X: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None
 ) -> float:
     """Return the loss over the rows of all ranks; NaN where it is not finite on one."""
-    loss, weight = 0.0, float(len(X) if sample_weight is None else sample_weight.sum())
+    loss, weight = 0.0, _weight(X, sample_weight)
     if weight:
         try:
             loss = net._core.loss(X, y, sample_weight)

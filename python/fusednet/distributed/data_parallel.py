@@ -196,7 +196,10 @@ class DataParallel:
                     "l2": self.net.l2,
                     "dropout": self.net.dropout,
                     "optimizer": type(optimizer).__name__,
-                    **{k: v for k, v in optimizer._hyperparameters.items() if not callable(v)},
+                    **{
+                        name: getattr(value, "__qualname__", repr(value)) if callable(value) else value
+                        for name, value in optimizer._hyperparameters.items()
+                    },
                     "epochs": epochs,
                     "batch_size": batch_size,
                     "shuffle": shuffle,

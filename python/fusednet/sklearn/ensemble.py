@@ -68,6 +68,14 @@ feature_names_in_ : ndarray of str
 _document = partial(document, parameters=_PARAMETERS, attributes=_ATTRIBUTES)
 
 
+def _distinct_seeds(random: np.random.RandomState, count: int) -> NDArray[Any]:
+    """Draw a seed for each network; two alike, which chance may bring, would make twins."""
+    while True:
+        seeds = random.randint(2**31 - 1, size=count)
+        if np.unique(seeds).size == count:
+            return seeds
+
+
 class _BaseEnsemble(BaseEstimator):
     _shared = (
         "hidden_layer_sizes",
@@ -132,7 +140,7 @@ class _BaseEnsemble(BaseEstimator):
                 seed=int(seed),
                 **options,
             )
-            for seed in random.randint(2**31 - 1, size=self.n_estimators)
+            for seed in _distinct_seeds(random, self.n_estimators)
         ]
         if self.standardize:
             for net in networks:
