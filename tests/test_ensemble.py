@@ -218,7 +218,9 @@ def test_noise_may_be_set(tmp_path, noise):
     for each in (ensemble, fn.Ensemble.load(tmp_path / "noisy")):
         std = each.predict(np.ones((4, 3)), return_std=True)[1]
         np.testing.assert_allclose(std, np.sqrt(np.float64(spread) ** 2 + np.square(noise)), rtol=1e-6)
-    for wrong in (-1.0, np.nan, np.ones(3), np.ones((1, 2))):
+    with pytest.raises(ValueError, match="read-only"):
+        ensemble.noise[0] = -1
+    for wrong in (-1.0, np.nan, ["1", "2"], np.ones(3), np.ones((1, 2))):
         with pytest.raises(ValueError, match="noise must be a number, or 2, one for each output"):
             ensemble.noise = wrong
 

@@ -1,6 +1,7 @@
 """`fit_many` against `fit` of each network alone; what goes wrong in one; Ctrl-C."""
 
 import copy
+import gc
 import io
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -278,7 +280,21 @@ def test_one_that_diverges_keeps_what_its_callbacks_raised(threads):
         results = fn.fit_many(small(2), X, Y, optimizer=fn.SGD(1e30), callbacks=[Full()])
     for result in results:
         assert "disk full" in "".join(result.__notes__)
-        assert isinstance(result.__cause__, fn.DivergenceError)
+
+
+def test_results_keep_nothing_else_alive(threads):
+    threads(2)
+    networks = small(2)
+    remains = [weakref.ref(net) for net in networks]
+    gc.disable()
+    try:
+        with pytest.warns(RuntimeWarning, match="2 of 2 networks diverged"):
+            results = fn.fit_many(networks, X, Y, optimizer=fn.SGD(1e30))
+        del networks
+        assert [reference() for reference in remains] == [None, None]
+    finally:
+        gc.enable()
+    assert all(isinstance(result, fn.DivergenceError) for result in results)
 
 
 class Fail(fn.Callback):

@@ -378,6 +378,9 @@ def test_copies_refer_to_themselves_as_their_originals_do(duplicate):
     again = duplicate(net)
     assert again.first is again.layers[0] is not net.first
     assert again.layers[1].network is again
+    layer = duplicate(net.layers[1])
+    assert layer.network.layers[1] is layer is not net.layers[1]
+    np.testing.assert_array_equal(layer.weights, net.layers[1].weights)
     again.fit(X, Y, epochs=1)
     np.testing.assert_array_equal(again.first.weights, again.parameters[:12].reshape(3, 4))
 

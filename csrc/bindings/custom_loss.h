@@ -20,7 +20,7 @@ inline double loss_value(const py::handle& value) {
     const double number = unless_finalizing([&] { return PyFloat_AsDouble(value.ptr()); });
     if (number != -1.0 || PyErr_Occurred() == nullptr) return number;
     py::error_already_set error;
-    if (!error.matches(PyExc_TypeError) && !error.matches(PyExc_OverflowError)) throw error;
+    if (!error.matches(PyExc_TypeError)) throw error;
     fail<TypeError>("loss function: expected a number as value, received ", std::string(py::str(py::type::of(value))));
 }
 

@@ -126,7 +126,7 @@ double train_epoch(const PyNetwork& self, const py::array& X, const py::array& y
         const ReleaseGil release;
         return net.train_epoch(s, optimizer, batch_size, index, count, [&](std::size_t rows_done) {
             const AcquireGil gil;
-            if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+            if (unless_finalizing(PyErr_CheckSignals) != 0) throw py::error_already_set();
             if (!progress.is_none()) call_python(progress, py::make_tuple(rows_done));
         });
     });

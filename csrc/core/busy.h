@@ -65,18 +65,19 @@ public:
     Training& operator=(const Training&) = delete;
 
     void begin() {  // throws std::runtime_error where the network is in use
-        occupancy_->claim(this_thread());
+        const std::uint64_t thread = this_thread();
+        occupancy_->claim(thread);
         occupancy_->stepping_ = false;
-        begun_ = true;
+        owner_ = thread;
     }
-    void end() {
-        if (begun_) occupancy_->leave();
-        begun_ = false;
+    void end() {  // of the claim that this one made: in a child of a fork it may be another's by now
+        if (owner_ != 0) occupancy_->owner_.compare_exchange_strong(owner_, 0, std::memory_order_release);
+        owner_ = 0;
     }
 
 private:
     std::shared_ptr<Occupancy> occupancy_;
-    bool begun_ = false;
+    std::uint64_t owner_ = 0;  // the thread that began
 };
 
 }  // namespace fusednet

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fusednet import losses, serialization
 from fusednet.layers import Dense
+from fusednet.optimizers import schedule_name
 
 if TYPE_CHECKING:
     from typing import Self
@@ -126,11 +127,7 @@ def _settings(run: Run) -> dict[str, Any]:
     """Return what a training has to share with the one that it continues, by name."""
     net, optimizer = run.net, run.optimizer
     loss, parameter = losses.resolve(net.loss)
-    schedule, rate = optimizer.schedule, "a number"
-    if dataclasses.is_dataclass(schedule):
-        rate = repr(schedule)
-    elif schedule is not None:
-        rate = getattr(schedule, "__qualname__", type(schedule).__qualname__)
+    rate = "a number" if optimizer.schedule is None else schedule_name(optimizer.schedule)
     hyperparameters = {
         f"optimizer's {name}": float(value) if isinstance(value, numbers.Real) else value
         for name, value in optimizer._hyperparameters.items()

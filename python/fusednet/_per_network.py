@@ -82,7 +82,7 @@ def callbacks(callbacks: Iterable[Any], count: int) -> list[list[Any]]:
 def _copied(callback: Any, memo: dict[int, Any]) -> Any:
     try:
         return copy.deepcopy(callback, memo)
-    except TypeError as error:
+    except Exception as error:
         raise TypeError(
             f"{callback!r} cannot be copied for each network ({error}): give each network a list of its own"
         ) from error

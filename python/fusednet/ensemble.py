@@ -103,13 +103,15 @@ class Ensemble:
             self._noise = None
             return
         outputs = self.networks[0].layers[-1].out_features
-        noise = np.array(values, np.float64)
-        if noise.shape not in ((), (outputs,)) or not np.isfinite(noise).all() or (noise < 0).any():
+        noise = np.asarray(values)
+        fits = noise.dtype.kind in "iuf" and noise.shape in ((), (outputs,))
+        if not fits or not np.isfinite(noise).all() or (noise < 0).any():
             raise ValueError(
                 f"noise must be a number, or {outputs}, one for each output, finite and not negative; not "
                 f"{values!r}"
             )
-        self._noise = np.full(outputs, noise)
+        self._noise = np.full(outputs, noise, np.float64)
+        self._noise.setflags(write=False)
 
     def fit(
         self,

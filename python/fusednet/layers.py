@@ -54,6 +54,13 @@ def added_attributes(instance: object, own: set[str]) -> dict[str, Any]:
     return {name: value for name, value in vars(instance).items() if name not in own}
 
 
+def made(kind: type[Dense], values: dict[str, Any]) -> Any:
+    """Return a layer with these values; what copying, unpickling and loading come down to."""
+    layer = kind.__new__(kind)
+    layer._assemble(**values)
+    return layer
+
+
 def assign(target: NDArray[Any], values: ArrayLike, name: str) -> None:
     """Copy `values` into a view of the core's buffers; they must be real numbers of the same shape."""
     if (shape := np.shape(values)) != target.shape:
@@ -268,19 +275,18 @@ class Dense:
         """Return a layer with the same values that belongs to no network."""
         return copy.deepcopy(self)
 
-    def __getstate__(self) -> dict[str, Any]:
+    __copy__ = copy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The attributes come last: they may lead back to this layer.
         bias = self.bias
-        return {
-            "attributes": added_attributes(self, _OWN),
+        values = {
             "weights": self.weights.copy(),
             "bias": None if bias is None else bias.copy(),
             "activation": self.activation,
             "trainable": self.trainable,
         }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state.pop("attributes", {}))
-        self._assemble(**state)
+        return made, (type(self), values), added_attributes(self, _OWN) or None
 
     def __repr__(self) -> str:
         bias = "" if self.bias is not None else ", bias=False"

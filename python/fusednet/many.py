@@ -7,7 +7,6 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -217,7 +216,6 @@ class _Job:
             return training.train(self._run, self.epochs, lambda run: nullcontext(self))
         except DivergenceError as error:
             named = DivergenceError(f"network {self.index}: {error}")
-            named.__cause__ = error
             for note in getattr(error, "__notes__", ()):
                 named.add_note(note)
             return named
@@ -246,51 +244,58 @@ def _run(jobs: list[_Job], stop: threading.Event, progress: bool) -> list[Result
     """Run all jobs, the longest first, so that none is left to run on alone at the end."""
     queue = deque(sorted(jobs, key=lambda job: -job.cost))
     results: dict[int, Result] = {}
+    errors: list[BaseException] = []
+    running: set[_Job] = set()
+    changed = threading.Condition()  # the queue, what is running, and the errors
     workers = min(len(jobs), core.get_num_threads())
-    outcomes: SimpleQueue[BaseException | None] = SimpleQueue()  # of the workers
 
     def work() -> None:
-        if workers > 1:
-            core.use_one_thread()
         try:
+            if workers > 1:
+                core.use_one_thread()
             while True:
-                try:
+                with changed:
+                    if not queue:
+                        return
                     job = queue.popleft()
-                except IndexError:
-                    break
-                results[job.index] = job()
+                    running.add(job)
+                try:
+                    results[job.index] = job()
+                finally:
+                    with changed:
+                        running.remove(job)
+                        changed.notify()
         except BaseException as error:
-            outcomes.put(error)
-        else:
-            outcomes.put(None)
+            with changed:
+                errors.append(error)
+                changed.notify()
 
     bar = open_bar(progress, f"0/{len(jobs)} networks", sum(job.epochs for job in jobs))
     # Not of an executor, for whose threads the interpreter waits at its end.
     threads = [threading.Thread(target=work, name=f"fit_many_{i}", daemon=True) for i in range(workers)]
-    started = []
     try:
         for thread in threads:
             thread.start()
-            started.append(thread)
-        working = workers
-        while working:
-            try:
-                error = outcomes.get(timeout=_INTERVAL)
-            except Empty:
-                pass
-            else:
-                working -= 1
-                if error is not None:
-                    raise error
-            _draw(bar, jobs, len(results))
+        with changed:
+            while not errors and (queue or running):
+                changed.wait(_INTERVAL)
+                _draw(bar, jobs, len(results))
+                if queue and not any(thread.is_alive() for thread in threads):
+                    raise RuntimeError("the threads of fit_many ended before their work")
+        if errors:
+            raise errors[0]
         return [results[index] for index in range(len(jobs))]
     finally:
-        queue.clear()
-        stop.set()
-        for thread in started:
-            thread.join()
-        if bar is not None:
-            bar.close()
+        try:
+            with changed:
+                queue.clear()  # a thread that comes up late finds nothing to do
+                stop.set()
+                while running:
+                    changed.wait(_INTERVAL)
+        finally:
+            errors.clear()
+            if bar is not None:
+                bar.close()
 
 
 def _draw(bar: Any, jobs: list[_Job], done: int) -> None:

@@ -12,6 +12,7 @@ scaled by min(1, c / ‖g‖₂).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
 LearningRate: TypeAlias = float | Callable[[int], float]
+
+
+def schedule_name(schedule: Callable[[int], float]) -> str:
+    """Return what a checkpoint, or another rank, can compare of a schedule."""
+    if is_dataclass(schedule):
+        return repr(schedule)
+    return str(getattr(schedule, "__qualname__", type(schedule).__qualname__))
 
 
 class Optimizer:

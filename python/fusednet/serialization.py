@@ -23,7 +23,7 @@ from safetensors.numpy import save as format_tensors
 
 from fusednet import losses
 from fusednet.history import History
-from fusednet.layers import Dense
+from fusednet.layers import Dense, made
 from fusednet.network import Network
 
 if TYPE_CHECKING:
@@ -164,8 +164,7 @@ def network(config: dict[str, Any], tensors: dict[str, NDArray[Any]], loss: Loss
     layers = []
     for index, layer in enumerate(config["layers"]):
         values = {"weights": tensors[f"layers.{index}.weights"], "bias": tensors.get(f"layers.{index}.bias")}
-        layers.append(Dense.__new__(Dense))
-        layers[-1].__setstate__({**values, **layer})
+        layers.append(made(Dense, {**values, **layer}))
     rng = np.random.Generator(np.random.PCG64())
     rng.bit_generator.state = config["rng"]
     state = {name: config[name] for name in ("l2", "dropout", "dropout_seed", "dropout_step")}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusednet.layers import DTYPES, Dense
+from fusednet.layers import DTYPES, Dense, made
 from fusednet.network import Network
 
 if TYPE_CHECKING:
@@ -106,15 +106,8 @@ class Chain:
             raise ValueError("the model drops outputs; fusednet has dropout behind hidden layers alone")
         layers = []
         for layer in self.layers:
-            layers.append(Dense.__new__(Dense))
-            layers[-1].__setstate__(
-                {
-                    "weights": layer.weights,
-                    "bias": layer.bias,
-                    "activation": layer.activation,
-                    "trainable": layer.trainable,
-                }
-            )
+            values = {name: getattr(layer, name) for name in ("weights", "bias", "activation", "trainable")}
+            layers.append(made(Dense, values))
         if loss is None:
             loss = _LOSSES.get(last.activation, "mse")
         net = Network(layers, loss=loss, dropout=[layer.dropout for layer in hidden], seed=seed)

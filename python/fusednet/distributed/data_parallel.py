@@ -13,6 +13,8 @@ from fusednet._core import DivergenceError
 from fusednet._validation import integer
 from fusednet.distributed._ranks import Ranks
 from fusednet.distributed._training import RootHooks, SharedRows, SharedScores
+from fusednet.layers import Dense
+from fusednet.optimizers import schedule_name
 
 if TYPE_CHECKING:
     import os
@@ -189,7 +191,7 @@ class DataParallel:
                 raise ValueError(f"{self._ranks.size} ranks cannot share a batch_size of {batch_size}")
             self._ranks.check_agreed(
                 {
-                    "layers": ", ".join(map(repr, self.net.layers)),
+                    "layers": ", ".join(map(Dense.__repr__, self.net.layers)),
                     "trainable": [layer.trainable for layer in self.net.layers],
                     "dtype": self.net.dtype.name,
                     "loss": "a callable" if callable(self.net.loss) else repr(self.net.loss),
@@ -197,7 +199,7 @@ class DataParallel:
                     "dropout": self.net.dropout,
                     "optimizer": type(optimizer).__name__,
                     **{
-                        name: getattr(value, "__qualname__", repr(value)) if callable(value) else value
+                        name: schedule_name(value) if callable(value) else value
                         for name, value in optimizer._hyperparameters.items()
                     },
                     "epochs": epochs,
