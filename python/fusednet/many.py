@@ -250,25 +250,23 @@ def _run(jobs: list[_Job], stop: threading.Event, progress: bool) -> list[Result
     workers = min(len(jobs), core.get_num_threads())
 
     def work() -> None:
-        try:
-            if workers > 1:
-                core.use_one_thread()
-            while True:
-                with changed:
-                    if not queue:
-                        return
-                    job = queue.popleft()
-                    running.add(job)
-                try:
-                    results[job.index] = job()
-                finally:
-                    with changed:
-                        running.remove(job)
-                        changed.notify()
-        except BaseException as error:
+        if workers > 1:
+            core.use_one_thread()
+        while not errors:
             with changed:
+                if not queue:
+                    return
+                job = queue.popleft()
+                running.add(job)
+            try:
+                results[job.index] = job()
+            except BaseException as error:
                 errors.append(error)
-                changed.notify()
+            finally:
+                with changed:
+                    running.remove(job)
+                    if errors or not (running or queue):
+                        changed.notify()
 
     bar = open_bar(progress, f"0/{len(jobs)} networks", sum(job.epochs for job in jobs))
     # Not of an executor, for whose threads the interpreter waits at its end.
@@ -284,6 +282,7 @@ def _run(jobs: list[_Job], stop: threading.Event, progress: bool) -> list[Result
                     raise RuntimeError("the threads of fit_many ended before their work")
         if errors:
             raise errors[0]
+        _draw(bar, jobs, len(results))
         return [results[index] for index in range(len(jobs))]
     finally:
         try:
