@@ -108,7 +108,6 @@ def test_errors_are_theirs(name, wrong):
         ({"callbacks": [fn.EarlyStopping()], "solver": "lbfgs"}, "callbacks needs a stochastic solver"),
         ({"progress": True, "solver": "lbfgs"}, "progress=True needs a stochastic solver"),
     ],
-    ids=str,
 )
 def test_errors_beyond(parameters, message):
     with pytest.raises(ValueError, match=message):

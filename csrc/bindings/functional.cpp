@@ -53,8 +53,8 @@ py::array activation_gradient(const std::string& name, const py::array& z) {
     });
 }
 
-py::tuple loss(const std::string& name, const py::array& prediction, const py::array& target, double parameter,
-               const py::object& sample_weight) {
+py::tuple loss_value_and_gradient(const std::string& name, const py::array& prediction, const py::array& target,
+                                  double parameter, const py::object& sample_weight) {
     const Loss which = loss_from_name(name);
     return with_float_type(prediction, [&](auto tag) -> py::tuple {
         using T = decltype(tag);
@@ -98,8 +98,8 @@ py::tuple loss(const std::string& name, const py::array& prediction, const py::a
 void register_functional(py::module_& m) {
     m.def("activation", &activation, py::arg("name"), py::arg("z"), "f(z), elementwise (softmax: over the last axis).");
     m.def("activation_gradient", &activation_gradient, py::arg("name"), py::arg("z"), "f'(z), elementwise.");
-    m.def("loss", &loss, py::arg("name"), py::arg("prediction"), py::arg("target"), py::arg("parameter") = 1.0,
-          py::arg("sample_weight") = py::none(),
+    m.def("loss", &loss_value_and_gradient, py::arg("name"), py::arg("prediction"), py::arg("target"),
+          py::arg("parameter") = 1.0, py::arg("sample_weight") = py::none(),
           "Value and gradient of a loss; cross_entropy and binary_cross_entropy take logits.");
 }
 

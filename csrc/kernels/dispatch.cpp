@@ -7,40 +7,42 @@
 
 namespace fusednet {
 
+#define FUSEDNET_DECLARE_KERNELS(set)                \
+    namespace set {                                  \
+    extern const KernelTable<float> float_kernels;   \
+    extern const KernelTable<double> double_kernels; \
+    }
 #if defined(__aarch64__)
-namespace neon {
-extern const KernelSet kernel_set;
-}
+FUSEDNET_DECLARE_KERNELS(neon)
 #else
-namespace baseline {
-extern const KernelSet kernel_set;
-}
+FUSEDNET_DECLARE_KERNELS(baseline)
 #if defined(__x86_64__)
-namespace avx2 {
-extern const KernelSet kernel_set;
-}
-namespace avx512 {
-extern const KernelSet kernel_set;
-}
+FUSEDNET_DECLARE_KERNELS(avx2)
+FUSEDNET_DECLARE_KERNELS(avx512)
 #endif
 #endif
 
 namespace {
 
 struct Candidate {
-    const KernelSet* set;
+    KernelSet set;
     bool available;
 };
 
-std::vector<Candidate> candidates() {
-    [[maybe_unused]] const CpuFeatures cpu = detect_cpu_features();
+const auto& candidates() {
+    [[maybe_unused]] static const CpuFeatures cpu = detect_cpu_features();
+    static const Candidate all[] = {
 #if defined(__aarch64__)
-    return {{&neon::kernel_set, cpu.neon}};
-#elif defined(__x86_64__)
-    return {{&baseline::kernel_set, true}, {&avx2::kernel_set, cpu.avx2}, {&avx512::kernel_set, cpu.avx512}};
+        {{"neon", neon::float_kernels, neon::double_kernels}, cpu.neon},
 #else
-    return {{&baseline::kernel_set, true}};
+        {{"baseline", baseline::float_kernels, baseline::double_kernels}, true},
+#if defined(__x86_64__)
+        {{"avx2", avx2::float_kernels, avx2::double_kernels}, cpu.avx2},
+        {{"avx512", avx512::float_kernels, avx512::double_kernels}, cpu.avx512},
 #endif
+#endif
+    };
+    return all;
 }
 
 std::string join(const std::vector<std::string>& names) {
@@ -62,21 +64,21 @@ const KernelSet& choose() {
 
 std::vector<std::string> built_kernel_sets() {
     std::vector<std::string> names;
-    for (const Candidate& c : candidates()) names.emplace_back(c.set->name);
+    for (const Candidate& c : candidates()) names.emplace_back(c.set.name);
     return names;
 }
 
 std::vector<std::string> available_kernel_sets() {
     std::vector<std::string> names;
     for (const Candidate& c : candidates()) {
-        if (c.available) names.emplace_back(c.set->name);
+        if (c.available) names.emplace_back(c.set.name);
     }
     return names;
 }
 
 const KernelSet* find_kernels(const std::string& name) {
     for (const Candidate& c : candidates()) {
-        if (c.available && name == c.set->name) return c.set;
+        if (c.available && name == c.set.name) return &c.set;
     }
     return nullptr;
 }

@@ -1,4 +1,5 @@
-// One kernel set: the instruction-set neutral kernels, compiled into the namespace FUSEDNET_SET, and their table.
+// One kernel set for one element type: the instruction-set neutral kernels, compiled into the namespace FUSEDNET_SET
+// for FUSEDNET_ELEMENT, and their table. The two types are compiled apart to keep two cores busy.
 #pragma once
 
 #include "kernel_table.h"
@@ -9,17 +10,18 @@
 namespace fusednet::FUSEDNET_SET {
 
 template <class T>
-constexpr KernelTable<T> kernel_table = {
+constexpr KernelTable<T> table_of_kernels = {
     lanes<T>,          panel_columns<T>,    panel_size<T>,    weight_scratch<T>, dense_forward<T>,
     input_gradient<T>, weight_gradient<T>,  bias_gradient<T>, activation<T>,     activation_backward<T>,
     softmax<T>,        softmax_backward<T>, loss<T>,          update<T>,         dropout<T>,
     gather<T>,         sum_squares<T>,      scale<T>,
 };
 
-#define FUSEDNET_STRING_OF(x) #x
-#define FUSEDNET_STRING(x) FUSEDNET_STRING_OF(x)
+#define FUSEDNET_JOINED(a, b) a##b
+#define FUSEDNET_JOIN(a, b) FUSEDNET_JOINED(a, b)
+#define FUSEDNET_TABLE FUSEDNET_JOIN(FUSEDNET_ELEMENT, _kernels)
 
-extern const KernelSet kernel_set;
-const KernelSet kernel_set = {FUSEDNET_STRING(FUSEDNET_SET), kernel_table<float>, kernel_table<double>};
+extern const KernelTable<FUSEDNET_ELEMENT> FUSEDNET_TABLE;
+const KernelTable<FUSEDNET_ELEMENT> FUSEDNET_TABLE = table_of_kernels<FUSEDNET_ELEMENT>;
 
 }  // namespace fusednet::FUSEDNET_SET

@@ -11,14 +11,15 @@ struct Count {
     static constexpr size_t n = value;
 };
 
-template <size_t largest, class Body>
+// body(Count<count>) for a count from `least` to `largest`.
+template <size_t least, size_t largest, class Body>
 FUSEDNET_INLINE void with_count(size_t count, const Body& body) {
-    if constexpr (largest == 1) {
-        body(Count<1>{});
+    if constexpr (largest == least) {
+        body(Count<least>{});
     } else if (count == largest) {
         body(Count<largest>{});
     } else {
-        with_count<largest - 1>(count, body);
+        with_count<least, largest - 1>(count, body);
     }
 }
 
@@ -28,23 +29,30 @@ FUSEDNET_INLINE void with_columns(size_t width, const Body& body) {
     if constexpr (halves) {
         if (width < lanes<T>) return body(TileColumns<Half<T>, 1>{});
     }
-    with_count<tile_vectors>(width / lanes<T>, [&](auto vectors) { body(TileColumns<Vec<T>, vectors.n>{}); });
+    with_count<1, tile_vectors>(width / lanes<T>, [&](auto vectors) { body(TileColumns<Vec<T>, vectors.n>{}); });
 }
 
+// The least height of a tile that for_each_row_tile cuts from more than `tiles` * tile_rows rows. Whoever has so many
+// needs no code for tiles that are lower: all heights together are most of what there is to compile.
+constexpr size_t least_height(size_t tiles) { return (tiles * tile_rows + 1) / (tiles + 1); }
+
 // Cuts m rows into ⌈m / tile_rows⌉ tiles of nearly equal height: 16 rows are 8 + 8, not 12 + 4.
-template <class Body>
+template <size_t least, class Body>
 FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
     const size_t tiles = (m + tile_rows - 1) / tile_rows;
     for (size_t t = 0, i = 0; t < tiles; ++t) {
         const size_t rows = m / tiles + (t < m % tiles ? 1 : 0);
-        with_count<tile_rows>(rows, [&](auto height) { body(i, height); });
+        with_count<least, tile_rows>(rows, [&](auto height) { body(i, height); });
         i += rows;
     }
 }
 
+// So many tiles must read a copy of B for it to pay.
+constexpr size_t packing_tiles = 8;
+
 // C (m, columns) = start + A (m, depth) · B (depth, columns), in blocks of so many rows of B. Without a panel, B is
-// used where it lies. Else the first tile leaves a copy of each block there for the others, or, where b is null,
-// fill(first, block) puts the block there.
+// used where it lies. Else, of more than packing_tiles tiles, the first leaves a copy of each block there for the
+// others, or, where b is null, fill(first, block) puts the block there.
 template <size_t rows, bool far, class Columns, class T, class Fill, class Next>
 void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, size_t depth, const T* start, T* c,
                    size_t ldc, T final_floor, const T* final_gate, T* panel, Fill fill, Next next,
@@ -55,22 +63,22 @@ void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, siz
         if constexpr (far) lines = next(p, block, (m + tile_rows - 1) / tile_rows * block);
         Prefetch<T>* ahead = &lines;
         if (b == nullptr) fill(p, block);
-        for_each_row_tile(m, [=](size_t i, auto height) {
+        for_each_row_tile<1>(m, [=](size_t i, auto height) {
             const T* first = p == 0 ? start : nullptr;
             const bool last = p + block == depth;
             const T floor = last ? final_floor : no_floor<T>;
             const T* gate = last && final_gate != nullptr ? final_gate + i * ldc : nullptr;
             read_ahead(rows_ahead);
-            if (panel == nullptr) {
-                product_tile<false, far, height.n, Columns, T>(a + i * lda + p, lda, b + p * ldb, ldb, block, first,
-                                                               c + i * ldc, ldc, floor, gate, nullptr, ahead);
-            } else if (i == 0 && b != nullptr) {
-                product_tile<true, far, height.n, Columns, T>(a + p, lda, b + p * ldb, ldb, block, first, c, ldc, floor,
-                                                              gate, panel, ahead);
-            } else {
-                product_tile<false, far, height.n, Columns, T>(a + i * lda + p, lda, panel, Columns::width, block,
-                                                               first, c + i * ldc, ldc, floor, gate, nullptr, ahead);
+            if constexpr (height.n >= least_height(packing_tiles)) {
+                if (i == 0 && b != nullptr && panel != nullptr) {
+                    return product_tile<true, far, height.n, Columns, T>(a + p, lda, b + p * ldb, ldb, block, first, c,
+                                                                         ldc, floor, gate, panel, ahead);
+                }
             }
+            const bool packed = panel != nullptr;
+            product_tile<false, far, height.n, Columns, T>(a + i * lda + p, lda, packed ? panel : b + p * ldb,
+                                                           packed ? Columns::width : ldb, block, first, c + i * ldc,
+                                                           ldc, floor, gate, nullptr, ahead);
         });
     }
 }
@@ -129,8 +137,6 @@ void dense_forward(const DenseForward<T>& f) {
         finish(0, 1, j);
     }
     const bool far = is_far<T>(f.k, f.ldw);
-    // So many tiles must read the copy for it to pay.
-    constexpr size_t packing_tiles = 8;
     const bool packing = f.m > packing_tiles * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
     T start[panel_columns<T>];
     while (j < f.n) {
@@ -252,12 +258,13 @@ size_t weight_scratch(size_t m, size_t n) {
 constexpr size_t copying = FUSEDNET_VECTOR_BYTES == 64 ? size_t{3} << 19 : size_t{1} << 18;
 
 // Tiles of W by rows. Where X and dZ are large, a tile's columns of X are copied to scratch, and the first tiles leave
-// the panels of dZ there.
+// the panels of dZ there. Both `packing` and `far` are for more than one tile.
 template <bool packing, bool far, class T>
 void update_rows(const WeightGradient<T>& g) {
+    constexpr size_t least = packing || far ? least_height(1) : 1;
     T* x_tile = g.scratch;
     T* panels = g.scratch + g.m * x_tile_width<T>;
-    for_each_row_tile(g.k, [&](size_t i, auto height) {
+    for_each_row_tile<least>(g.k, [&](size_t i, auto height) {
         const T* x = g.x + i;
         size_t ldx = g.ldx;
         if constexpr (packing) {
@@ -290,11 +297,12 @@ void update_rows(const WeightGradient<T>& g) {
 template <class T>
 void weight_gradient(const WeightGradient<T>& g) {
     if (g.n == 1 && g.ldw == 1) return column_weight_gradient(g);
+    const bool several = g.k > tile_rows, far = several && is_far<T>(g.k, g.ldw);
     WeightGradient<T> block = g;
     for (size_t p = 0; p < g.m; p += depth_block) {
         block.m = at_most(g.m - p, depth_block);
-        const bool packing = block.m * (g.ldx + g.lddz) * sizeof(T) > copying;
-        if (is_far<T>(g.k, g.ldw)) {
+        const bool packing = several && block.m * (g.ldx + g.lddz) * sizeof(T) > copying;
+        if (far) {
             packing ? update_rows<true, true>(block) : update_rows<false, true>(block);
         } else {
             packing ? update_rows<true, false>(block) : update_rows<false, false>(block);

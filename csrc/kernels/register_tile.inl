@@ -127,7 +127,9 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
             for (size_t v = 0; v < Columns::vectors; ++v) {
                 const size_t j = v * lanes<T>, remaining = columns - j;
                 const Vec<T> sum = whole<T>(acc[i][v]);
-                if (remaining >= lanes<T>) {
+                // Only the last of them may reach beyond the matrix, and half a vector always does.
+                const bool last = v + 1 == Columns::vectors, half = Columns::lanes < lanes<T>;
+                if (!last || (!half && remaining >= lanes<T>)) {
                     store(out + j, with_weight(sum, [=] { return load(w + j); }));
                 } else {
                     const Vec<T> r = with_weight(sum, [=] { return load_partial(w + j, remaining); });

@@ -29,9 +29,14 @@ void for_each_shape(Body body) {
             body(shape);
         }
     }
-    for (const Shape shape :
-         {Shape{3, 33, 513, 0}, Shape{1, 70, 1100, 0}, Shape{47, 17, 1029, 5}, Shape{40, 512, 20, 0},
-          Shape{65, 1024, 9, 0}, Shape{2, 1, 700, 0}, Shape{100, 1040, 70, 0}, Shape{40, 300, 300, 1}}) {
+    std::vector<Shape> others = {{3, 33, 513, 0},  {1, 70, 1100, 0}, {47, 17, 1029, 5},  {40, 512, 20, 0},
+                                 {65, 1024, 9, 0}, {2, 1, 700, 0},   {100, 1040, 70, 0}, {40, 300, 300, 1}};
+    for (const std::size_t tile_rows : {3u, 6u, 10u, 14u}) {  // of one set or another
+        const std::size_t two_tiles = tile_rows + 1, nine_tiles = 8 * tile_rows + 1;
+        others.push_back({two_tiles, 70000 / two_tiles, 6 * two_tiles, 0});  // W is far, X and dZ are copied
+        others.push_back({nine_tiles, 70, 200, 0});                          // W is copied
+    }
+    for (const Shape& shape : others) {
         CAPTURE(shape.rows);
         CAPTURE(shape.columns);
         CAPTURE(shape.depth);
