@@ -11,7 +11,7 @@ def tests(session: nox.Session) -> None:
     session.install(".[test]")
     if session.python == "3.11":
         session.install("torch", "onnx", "onnxruntime", "keras")
-    session.run("pytest", *session.posargs, env={"KERAS_BACKEND": "torch"})
+    session.run("pytest", "-n", "auto", *session.posargs, env={"KERAS_BACKEND": "torch"})
 
 
 @nox.session
