@@ -5,6 +5,8 @@ from scipy import special
 
 import fusednet as fn
 
+WAIT = 300.0  # seconds until a test that hangs gives up, also on a machine that is very slow
+
 HIDDEN = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "exp"]
 OUTPUTS = [*HIDDEN, "softmax"]
 KINKED = {"relu", "leaky_relu", "elu"}  # in the function or in its derivative

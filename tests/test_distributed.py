@@ -12,6 +12,8 @@ import pytest
 
 import fusednet as fn
 
+from helpers import WAIT
+
 HERE = Path(sys.executable).parent  # where pip puts mpiexec
 MPIEXEC = shutil.which("mpiexec", path=f"{HERE}{os.pathsep}{os.environ.get('PATH', '')}")
 CASES = Path(__file__).with_name("distributed_cases.py")
@@ -28,7 +30,9 @@ def run(ranks, case, *arguments):
     if MPIEXEC is None:
         pytest.skip("needs mpiexec")
     command = [MPIEXEC, "-n", str(ranks), sys.executable, "-W", "error", str(CASES), case, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(), check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=WAIT, env=environment(), check=False
+    )
 
 
 def check(ranks, case, *arguments):

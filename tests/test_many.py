@@ -16,7 +16,8 @@ import pytest
 
 import fusednet as fn
 
-WAIT = 60.0  # seconds until a test that hangs gives up
+from helpers import WAIT
+
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
 

@@ -12,7 +12,8 @@ import pytest
 
 import fusednet as fn
 
-WAIT = 60.0  # seconds until a test that hangs gives up
+from helpers import WAIT
+
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(40, 3)), RNG.normal(size=(40, 1))
 
@@ -186,6 +187,29 @@ time.sleep(0.2)
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=WAIT, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_numpys_interface_is_looked_up_at_import():
+    """Its lookup, which asks for NumPy's version, could not be ended in a daemon thread."""
+    code = """
+import numpy as np
+
+class Version(np.lib.NumpyVersion):
+    lookups = 0
+    def __init__(self, text):
+        Version.lookups += 1
+        super().__init__(text)
+
+np.lib.NumpyVersion = Version
+import fusednet as fn
+at_import = Version.lookups
+fn.Network([3, 4, 1], seed=0).predict(np.ones(3))
+print(at_import, Version.lookups)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=WAIT, check=False
+    )
+    assert (done.stdout, done.stderr) == ("1 1\n", "")
 
 
 def test_each_prediction_keeps_to_one_scaling():

@@ -14,9 +14,10 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 import fusednet as fn
 from fusednet.sklearn import MLPClassifier, MLPEnsembleRegressor, MLPRegressor
 
+from helpers import WAIT
+
 pytestmark = pytest.mark.filterwarnings("ignore")  # of convergence, in the workers too
 
-WAIT = 120.0
 X, Y = load_diabetes(return_X_y=True)
 FLOWERS, LABELS = load_iris(return_X_y=True)
 

@@ -15,7 +15,8 @@ import fusednet as fn
 from fusednet._sources import Rows
 from fusednet.sklearn import MLPEnsembleRegressor
 
-WAIT = 60.0  # seconds until a test that hangs gives up
+from helpers import WAIT
+
 X = np.random.default_rng(0).normal(size=(64, 4))
 Y = X[:, 0]
 
