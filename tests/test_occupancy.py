@@ -145,12 +145,21 @@ def test_the_child_of_a_fork_does_not_wait_for_the_parents_threads():
     [
         "net.fit(X, y, epochs=10**6, progress=False)",
         "while True: net.predict(X)",
+        "while True: net.predict(wide, out=wide[:, :1])",
         "own.fit(X, y, epochs=10**6, batch_size=8, progress=False)",
         "array.fit(X, y, epochs=10**6, batch_size=8, progress=False)",
         "number.fit(X, y, epochs=10**6, batch_size=8, progress=False)",
         "fn.fit_many([net, own], X, y, epochs=10**6)",
     ],
-    ids=["fit", "predict", "a loss of Python", "a slow gradient", "a slow value", "fit_many"],
+    ids=[
+        "fit",
+        "predict",
+        "predict over X",
+        "a loss of Python",
+        "a slow gradient",
+        "a slow value",
+        "fit_many",
+    ],
 )
 def test_the_interpreter_ends_while_daemon_threads_compute(work):
     code = f"""
@@ -178,6 +187,7 @@ def compute():
     own = fn.Network([64, 128, 1], loss=lambda p, y: (float((p - y).mean()), (p - y) / 1e6))
     array = fn.Network([64, 8, 1], loss=lambda p, y: (0.0, Gradient(p)))
     number = fn.Network([64, 8, 1], loss=lambda p, y: (Number(), p / 1e6))
+    wide = np.ones((10**5, 64), np.float32)
     {work}
 for _ in range(3):
     threading.Thread(target=compute, daemon=True).start()

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/gil.h"
 #include "core/buffer.h"
 #include "core/check.h"
 #include "core/matrix_view.h"
@@ -21,6 +22,12 @@ constexpr int aligned_array = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
 // What an argument is converted to where that is needed.
 template <class T>
 using Contiguous = py::array_t<T, py::array::c_style | py::array::forcecast | aligned_array>;
+
+// For a copy of more than a few hundred elements NumPy gives the GIL up.
+template <class T>
+Contiguous<T> contiguous(const py::object& a) {
+    return unless_finalizing([&] { return Contiguous<T>(a); });
+}
 
 inline bool is_aligned(const py::array& a) { return (a.flags() & aligned_array) != 0; }
 

@@ -34,7 +34,7 @@ void take_gradient(const py::handle& given, const MatrixView<T>& gradient) {
         fail("loss function: expected a gradient of shape (", gradient.rows, ", ", gradient.columns,
              ") as y_pred's, received ", shape_text(a));
     }
-    const Contiguous<T> values = unless_finalizing([&] { return Contiguous<T>(a); });
+    const Contiguous<T> values = contiguous<T>(a);
     T excess = 0;
     for (std::size_t i = 0; i < gradient.rows; ++i) {
         for (std::size_t j = 0; j < gradient.columns; ++j) {

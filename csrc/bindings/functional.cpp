@@ -23,7 +23,7 @@ py::array activation(const std::string& name, const py::array& z) {
     const Activation f = activation_from_name(name);
     return with_float_type(z, [&](auto tag) -> py::array {
         using T = decltype(tag);
-        const Contiguous<T> in(z);
+        const Contiguous<T> in = contiguous<T>(z);
         py::array out = like<T>(in);
         const auto n = static_cast<std::size_t>(in.size());
         auto* to = static_cast<T*>(out.mutable_data());
@@ -44,7 +44,7 @@ py::array activation_gradient(const std::string& name, const py::array& z) {
     check(f != Activation::softmax, "activation_gradient: expected an elementwise activation, received 'softmax'");
     return with_float_type(z, [&](auto tag) -> py::array {
         using T = decltype(tag);
-        const Contiguous<T> in(z);
+        const Contiguous<T> in = contiguous<T>(z);
         py::array out = like<T>(in);
         const auto n = static_cast<std::size_t>(in.size());
         std::vector<T> value(n);
@@ -58,7 +58,7 @@ py::tuple loss_value_and_gradient(const std::string& name, const py::array& pred
     const Loss which = loss_from_name(name);
     return with_float_type(prediction, [&](auto tag) -> py::tuple {
         using T = decltype(tag);
-        const Contiguous<T> p(prediction);
+        const Contiguous<T> p = contiguous<T>(prediction);
         const InputMatrix shape = as_matrix(p, "prediction");
         const bool labels = which == Loss::cross_entropy && target.ndim() == 1;
         const InputMatrix y = as_matrix(target, "target");

@@ -132,7 +132,7 @@ py::array predict(const PyNetwork& self, const py::array& X, const py::object& o
             out.is_none() ? new_matrix<T>(x.rows, net.outputs(), flat) : as_output<T>(out, x.rows, net.outputs(), flat);
         py::object own;
         if (!out.is_none() && may_overlap(X, result)) {  // rows are written before the last are read
-            own = X.attr("copy")();
+            own = call_python(X.attr("copy"), py::tuple());
             x = as_rows(own, net.inputs(), true, "X");
         }
         const auto standardization = net.standardization();
@@ -151,7 +151,7 @@ py::array predict(const PyNetwork& self, const py::array& X, const py::object& o
 void standardize(const PyNetwork& self, const py::object& mean, const py::object& inverse_deviation) {
     self.visit([&](auto& net) {
         if (mean.is_none()) return net.standardize(nullptr);
-        const Contiguous<double> m(mean), d(inverse_deviation);
+        const Contiguous<double> m = contiguous<double>(mean), d = contiguous<double>(inverse_deviation);
         const auto inputs = static_cast<py::ssize_t>(net.inputs());
         if (m.ndim() != 1 || m.size() != inputs || d.ndim() != 1 || d.size() != inputs) {
             fail("standardize: expected two arrays of shape (", inputs, ",), received ", shape_text(m), " and ",

@@ -138,7 +138,9 @@ py::object get_optimizer_state(const PyNetwork& self, const Optimizer& optimizer
         const auto* state = net.find_state(optimizer);
         if (state == nullptr) return py::none();
         const auto copy = [](const auto& buffer) {
-            return py::array_t<ElementOf<decltype(net)>>(static_cast<py::ssize_t>(buffer.size()), buffer.data());
+            py::array_t<ElementOf<decltype(net)>> values(static_cast<py::ssize_t>(buffer.size()));
+            std::copy_n(buffer.data(), buffer.size(), values.mutable_data());
+            return values;
         };
         py::dict result;
         result["step"] = state->step;
@@ -156,7 +158,7 @@ void set_optimizer_state(const PyNetwork& self, const Optimizer& optimizer, cons
             return net.drop_state(optimizer);
         }
         const auto values = saved.cast<py::dict>();
-        const Contiguous<T> first(values["first"]), second(values["second"]);
+        const Contiguous<T> first = contiguous<T>(values["first"]), second = contiguous<T>(values["second"]);
         const auto step = values["step"].template cast<std::uint64_t>();
         const std::size_t size = net.parameters().size();
         const std::size_t firsts = keeps_first(optimizer.rule) ? size : 0;
