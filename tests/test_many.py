@@ -456,7 +456,7 @@ def test_ctrl_c(rows, width, epoch):
         process.kill()
         process.communicate()
     assert errors.splitlines()[-1] == "KeyboardInterrupt", errors
-    assert elapsed < 2.0
+    assert elapsed < 20.0  # most of it, on a slow machine, is the end of the process
     changed, finite, epochs = out.split()
     assert (changed, finite) == ("2", "True")  # two at a time
     assert int(epochs) >= epoch

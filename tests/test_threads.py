@@ -342,7 +342,7 @@ def test_ctrl_c(rows, epoch):
     finally:
         process.kill()
         process.communicate()
-    assert elapsed < 2.0
+    assert elapsed < 20.0  # most of it, on a slow machine, is the end of the process
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
     finite, changed, epochs = out.split()
     assert finite == changed == "True"
