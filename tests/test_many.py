@@ -406,6 +406,7 @@ def test_one_progress_bar(monkeypatch, threads):
 INTERRUPTED = """
 import signal
 import sys
+import time
 import numpy as np
 import fusednet as fn
 
@@ -425,9 +426,10 @@ before = [net.copy() for net in networks]
 try:
     fn.fit_many(networks, X, y, epochs=10**9, optimizer=fn.Adam(), callbacks=[[Ready()], *[[]] * 5])
 except KeyboardInterrupt:
+    left = time.monotonic()
     changed = [bool((net.parameters != old.parameters).any()) for net, old in zip(networks, before)]
     finite = all(np.isfinite(net.parameters).all() for net in networks)
-    print(sum(changed), finite, networks[0].history.epochs)
+    print(left, sum(changed), finite, networks[0].history.epochs)
     fn.fit_many(networks, X, y, epochs=1, rows=[[0, 1]] * 6)
     raise
 """
@@ -451,12 +453,11 @@ def test_ctrl_c(rows, width, epoch):
         sent = time.monotonic()
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=WAIT)
-        elapsed = time.monotonic() - sent
     finally:
         process.kill()
         process.communicate()
     assert errors.splitlines()[-1] == "KeyboardInterrupt", errors
-    assert elapsed < 20.0  # most of it, on a slow machine, is the end of the process
-    changed, finite, epochs = out.split()
+    left, changed, finite, epochs = out.split()
+    assert float(left) - sent < 2.0  # by the clock that all processes have in common
     assert (changed, finite) == ("2", "True")  # two at a time
     assert int(epochs) >= epoch

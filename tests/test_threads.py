@@ -296,6 +296,7 @@ def test_training_after_a_fork(threads):
 INTERRUPTED = """
 import signal
 import sys
+import time
 import numpy as np
 import fusednet as fn
 
@@ -315,7 +316,8 @@ start = net.parameters.copy()
 try:
     net.fit(X, y, epochs=10**9, shuffle=False, optimizer=fn.Adam(), callbacks=[Ready()])
 except KeyboardInterrupt:
-    print(np.isfinite(net.parameters).all(), (net.parameters != start).any(), net.history.epochs)
+    left = time.monotonic()
+    print(left, np.isfinite(net.parameters).all(), (net.parameters != start).any(), net.history.epochs)
     net.fit(X[:100], y[:100], epochs=1)
     raise
 """
@@ -338,12 +340,11 @@ def test_ctrl_c(rows, epoch):
         sent = time.monotonic()
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=WAIT)
-        elapsed = time.monotonic() - sent
     finally:
         process.kill()
         process.communicate()
-    assert elapsed < 20.0  # most of it, on a slow machine, is the end of the process
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
-    finite, changed, epochs = out.split()
+    left, finite, changed, epochs = out.split()
+    assert float(left) - sent < 2.0  # by the clock that all processes have in common
     assert finite == changed == "True"
     assert int(epochs) >= epoch
