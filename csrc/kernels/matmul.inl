@@ -279,8 +279,11 @@ void update_rows(const WeightGradient<T>& g) {
             Prefetch<T> lines(g.out + i * g.ldw + next, g.ldw, far && next < g.n ? height.n : 0, panel_columns<T>, g.m);
             Prefetch<T>* ahead = far ? &lines : nullptr;
             read_ahead(g.ahead);
+            const size_t offset = i * g.ldw + j;
+            if (narrow_tiles<T> && panel.columns <= piece<T> && g.m >= lanes<T>) {  // of less its end takes too long
+                return update_narrow_tile(g, offset, height.n, panel.columns, x, ldx, g.dz + j, g.lddz);
+            }
             with_columns<T>(panel.width, [&](auto columns) {
-                const size_t offset = i * g.ldw + j;
                 if (packing && i > 0) {
                     update_tile<false, far, height.n, decltype(columns), T>(g, offset, panel.columns, x, ldx, packed,
                                                                             panel.width, nullptr, ahead);

@@ -58,33 +58,42 @@ void pack_columns(const T* w, size_t ldw, size_t depth, size_t columns, T* panel
     }
 }
 
-// out (piece, lanes) = w (lanes, piece)ᵀ, where `piece` elements are 16 bytes: four of float, two of double. Each load
-// gathers the rows that stand one piece apart; interleaving then transposes within the pieces.
+// So many elements are 16 bytes: four of float, two of double.
 template <class T>
-FUSEDNET_INLINE void transpose_block(const T* w, size_t ldw, T* out, size_t ldo) {
-    constexpr size_t piece = 16 / sizeof(T);
-    Vec<T> r[piece];
-    for (size_t i = 0; i < piece; ++i) r[i] = load_pieces(w + i * ldw, piece * ldw);
-    if constexpr (piece == 4) {
+constexpr size_t piece = 16 / sizeof(T);
+
+// Transposes within the pieces: element j of piece b of r[i] becomes element i of piece b of r[j].
+template <class T>
+FUSEDNET_INLINE void transpose_pieces(Vec<T> (&r)[piece<T>]) {
+    if constexpr (piece<T> == 4) {
         const Vec<T> a = interleave_low(r[0], r[2]), b = interleave_low(r[1], r[3]);
         const Vec<T> c = interleave_high(r[0], r[2]), d = interleave_high(r[1], r[3]);
-        store(out, interleave_low(a, b));
-        store(out + ldo, interleave_high(a, b));
-        store(out + 2 * ldo, interleave_low(c, d));
-        store(out + 3 * ldo, interleave_high(c, d));
+        r[0] = interleave_low(a, b);
+        r[1] = interleave_high(a, b);
+        r[2] = interleave_low(c, d);
+        r[3] = interleave_high(c, d);
     } else {
-        store(out, interleave_low(r[0], r[1]));
-        store(out + ldo, interleave_high(r[0], r[1]));
+        const Vec<T> a = r[0];
+        r[0] = interleave_low(a, r[1]);
+        r[1] = interleave_high(a, r[1]);
     }
+}
+
+// out (piece, lanes) = w (lanes, piece)ᵀ. Each load gathers the rows that stand one piece apart.
+template <class T>
+FUSEDNET_INLINE void transpose_block(const T* w, size_t ldw, T* out, size_t ldo) {
+    Vec<T> r[piece<T>];
+    for (size_t i = 0; i < piece<T>; ++i) r[i] = load_pieces(w + i * ldw, piece<T> * ldw);
+    transpose_pieces<T>(r);
+    for (size_t i = 0; i < piece<T>; ++i) store(out + i * ldo, r[i]);
 }
 
 // panel (depth, width) = w (columns, depth)ᵀ, zeros beyond `columns`.
 template <class T>
 void pack_transposed(const T* w, size_t ldw, size_t depth, size_t columns, T* panel, size_t width) {
-    constexpr size_t piece = 16 / sizeof(T);
-    const size_t whole_columns = columns - columns % lanes<T>, whole_depth = depth - depth % piece;
+    const size_t whole_columns = columns - columns % lanes<T>, whole_depth = depth - depth % piece<T>;
     for (size_t j = 0; j < whole_columns; j += lanes<T>) {
-        for (size_t p = 0; p < whole_depth; p += piece) {
+        for (size_t p = 0; p < whole_depth; p += piece<T>) {
             transpose_block(w + j * ldw + p, ldw, panel + p * width + j, width);
         }
     }

@@ -110,14 +110,30 @@ __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, 
     }
 }
 
+// finish(with_weight), where with_weight(sum, weight) is what WeightGradient says of a sum and the old weight().
+template <class T, class Finish>
+FUSEDNET_INLINE void finish_weights(const WeightGradient<T>& g, const Finish& finish) {
+    const Vec<T> factor = broadcast(g.factor);
+    if (g.decay != T(0)) {
+        const Vec<T> decay = broadcast(g.decay), kept = broadcast(T(g.update ? 1 : 0));
+        finish([=](Vec<T> sum, auto weight) {
+            const Vec<T> w = weight();
+            return fma(fma(w, decay, sum), factor, w * kept);
+        });
+    } else if (g.update) {
+        finish([=](Vec<T> sum, auto weight) { return fma(sum, factor, weight()); });
+    } else {
+        finish([=](Vec<T> sum, auto) { return sum * factor; });
+    }
+}
+
 // out (rows, columns) for a tile of W: see WeightGradient.
 template <bool packing, bool far, size_t rows, class Columns, class T>
 __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t offset, size_t columns, const T* x,
                                            size_t ldx, const T* dz, size_t lddz, T* panel, Prefetch<T>* ahead) {
     typename Columns::Vector acc[rows][Columns::vectors] = {};
     multiply_add<true, packing, far, rows, Columns, T>(x, ldx, dz, lddz, g.m, panel, ahead, acc);
-    const Vec<T> factor = broadcast(g.factor);
-    const auto finish = [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
+    finish_weights(g, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
         const T* w = g.w + offset;
         T* out = g.out + offset;
         const size_t ldw = g.ldw;
@@ -137,18 +153,34 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
                 }
             }
         }
-    };
-    if (g.decay != T(0)) {
-        const Vec<T> decay = broadcast(g.decay), kept = broadcast(T(g.update ? 1 : 0));
-        finish([=](Vec<T> sum, auto weight) {
-            const Vec<T> w = weight();
-            return fma(fma(w, decay, sum), factor, w * kept);
-        });
-    } else if (g.update) {
-        finish([=](Vec<T> sum, auto weight) { return fma(sum, factor, weight()); });
-    } else {
-        finish([=](Vec<T> sum, auto) { return sum * factor; });
+    });
+}
+
+// Whether a tile's rows fit into one vector, and half a vector of columns takes longer than a piece of them.
+template <class T>
+constexpr bool narrow_tiles = halves && tile_rows < lanes<T>;
+
+// The same for a piece of columns or fewer: here the vectors go down the rows, and multiply fewer lanes that nobody wants.
+template <class T>
+__attribute__((noinline)) void update_narrow_tile(const WeightGradient<T>& g, size_t offset, size_t rows,
+                                                  size_t columns, const T* x, size_t ldx, const T* dz, size_t lddz) {
+    Vec<T> acc[piece<T>] = {};
+    for (size_t p = 0; p < g.m; ++p, x += ldx, dz += lddz) {
+        const Vec<T> line = load_partial(x, rows);
+#pragma GCC unroll 4
+        for (size_t j = 0; j < piece<T>; ++j) acc[j] = fma(line, broadcast(dz[j]), acc[j]);
     }
+    transpose_pieces<T>(acc);  // row i is piece i / piece<T> of vector i % piece<T>
+    T sums[(piece<T> + 1) * lanes<T>];
+    for (size_t i = 0; i < piece<T>; ++i) store(sums + i * lanes<T>, acc[i]);
+    finish_weights(g, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
+        const T* w = g.w + offset;
+        T* out = g.out + offset;
+        for (size_t i = 0; i < rows; ++i, w += g.ldw, out += g.ldw) {
+            const Vec<T> sum = load(sums + i % piece<T> * lanes<T> + i / piece<T> * piece<T>);
+            store_partial(out, with_weight(sum, [=] { return load_partial(w, columns); }), columns);
+        }
+    });
 }
 
 // y[i] = start + x[i, :] · w for contiguous w: the products whose result is a single, contiguous column. (One column

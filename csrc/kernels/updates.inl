@@ -105,7 +105,7 @@ size_t gather(const T* source, std::ptrdiff_t ld_source, const std::int64_t* ind
             copy(row(i), out + i * ldo, row(index != nullptr && i + lead < rows ? i + lead : i));
     };
     const auto copy_vector = [&excess](const T* from, T* to, const T* ahead, auto access) {
-        __builtin_prefetch(ahead);
+        __builtin_prefetch(ahead, 0, 2);
         const Vec<T> v = access.load(from);
         excess += v - v;
         access.store(to, v);
