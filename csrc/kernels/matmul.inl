@@ -83,6 +83,22 @@ void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, siz
     }
 }
 
+// The last columns of dense_forward, a piece or fewer.
+template <class T>
+void product_narrow(const DenseForward<T>& f, size_t columns, const T* start, T final_floor) {
+    const size_t j = f.n - columns;
+    for (size_t p = 0; p < f.k; p += depth_block) {
+        const size_t block = at_most(f.k - p, depth_block);
+        const T floor = p + block == f.k ? final_floor : no_floor<T>;
+        pack_pairs(f.w + p * f.ldw + j, f.ldw, block, columns, f.panel);
+        for_each_row_tile<1>(f.m, [&](size_t i, auto height) {
+            read_ahead(f.ahead);
+            product_narrow_tile<height.n>(f.x + i * f.ldx + p, f.ldx, f.panel, block, p == 0 ? start : nullptr,
+                                          f.y + i * f.ldy + j, f.ldy, floor);
+        });
+    }
+}
+
 // One row: C (1, n) = start + A (1, depth) · B (depth, n) over whole vectors, in place where start is null.
 // Returns the columns done; what remains is less than a vector.
 template <size_t vectors, class T>
@@ -155,6 +171,12 @@ void dense_forward(const DenseForward<T>& f) {
             const Panel<T> next(f.n - j - panel.columns);
             return Prefetch<T>(w + panel.columns, f.ldw, at_most(f.k, depth_block), next.columns, steps);
         };
+        if constexpr (narrow_tiles<T>) {
+            if (panel.columns <= piece<T>) {
+                product_narrow(f, panel.columns, start, floor);
+                return finish(j, f.m, panel.width);
+            }
+        }
         with_panel<T>(panel, far, [&](auto columns, auto from_far) {
             product_panel<depth_block, from_far.n, decltype(columns), T>(
                 f.x, f.ldx, whole ? w : nullptr, f.ldw, f.m, f.k, start, f.y + j, f.ldy, floor, nullptr,

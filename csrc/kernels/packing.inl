@@ -42,6 +42,10 @@ struct Panel {
     }
 };
 
+// So many elements are 16 bytes: four of float, two of double.
+template <class T>
+constexpr size_t piece = 16 / sizeof(T);
+
 // panel (depth, width) = the first `columns` columns of w (depth, ldw), zeros beyond.
 template <class T>
 void pack_columns(const T* w, size_t ldw, size_t depth, size_t columns, T* panel, size_t width) {
@@ -58,9 +62,17 @@ void pack_columns(const T* w, size_t ldw, size_t depth, size_t columns, T* panel
     }
 }
 
-// So many elements are 16 bytes: four of float, two of double.
+// panel (⌈depth / 2⌉, piece, 2) = the first `columns` columns of w (depth, ldw), by pairs of rows; zeros beyond.
 template <class T>
-constexpr size_t piece = 16 / sizeof(T);
+void pack_pairs(const T* w, size_t ldw, size_t depth, size_t columns, T* panel) {
+    for (size_t p = 0; p < depth; p += 2, w += 2 * ldw, panel += 2 * piece<T>) {
+        const Vec<T> first = load_partial(w, columns),
+                     second = p + 1 < depth ? load_partial(w + ldw, columns) : Vec<T>{};
+        const Vec<T> low = interleave_low(first, second), high = interleave_high(first, second);
+        __builtin_memcpy(panel, &low, piece<T> * sizeof(T));
+        __builtin_memcpy(panel + piece<T>, &high, piece<T> * sizeof(T));
+    }
+}
 
 // Transposes within the pieces: element j of piece b of r[i] becomes element i of piece b of r[j].
 template <class T>

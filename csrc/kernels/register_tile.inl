@@ -110,6 +110,36 @@ __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, 
     }
 }
 
+// Whether a piece of columns has tiles of its own: where half a vector would be half empty, and a tile's rows fit into
+// one vector.
+template <class T>
+constexpr bool narrow_tiles = halves && tile_rows < lanes<T>;
+
+// product_tile for a piece of columns or fewer: half a vector takes two rows of B at a time (see pack_pairs).
+template <size_t rows, class T>
+__attribute__((noinline)) void product_narrow_tile(const T* a, size_t lda, const T* pairs, size_t depth, const T* start,
+                                                   T* c, size_t ldc, T floor) {
+    Half<T> acc[rows] = {};
+    const auto advance = [&](const auto& pair) FUSEDNET_ALWAYS_INLINE {
+        const Half<T> line = load<T, Half<T>>(pairs);
+#pragma GCC unroll 16
+        for (size_t i = 0; i < rows; ++i) acc[i] = fma(pair(a + i * lda), line, acc[i]);
+        pairs += 2 * piece<T>;
+    };
+    for (size_t p = 0; p < depth / 2; ++p, a += 2) advance([](const T* x) { return broadcast_pair(x); });
+    if (depth % 2 != 0) {
+        advance([](const T* x) {
+            const T last[2] = {*x, T(0)};
+            return broadcast_pair(last);
+        });
+    }
+#pragma GCC unroll 16
+    for (size_t i = 0; i < rows; ++i, c += ldc) {
+        const Half<T> first = load<T, Half<T>>(start != nullptr ? start : c);
+        store(c, clamp_below(first + sum_pairs(acc[i]), floor));
+    }
+}
+
 // finish(with_weight), where with_weight(sum, weight) is what WeightGradient says of a sum and the old weight().
 template <class T, class Finish>
 FUSEDNET_INLINE void finish_weights(const WeightGradient<T>& g, const Finish& finish) {
@@ -156,11 +186,8 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
     });
 }
 
-// Whether a tile's rows fit into one vector, and half a vector of columns takes longer than a piece of them.
-template <class T>
-constexpr bool narrow_tiles = halves && tile_rows < lanes<T>;
-
-// The same for a piece of columns or fewer: here the vectors go down the rows, and multiply fewer lanes that nobody wants.
+// update_tile for a piece of columns or fewer: here the vectors go down the rows, and multiply fewer lanes that nobody
+// wants.
 template <class T>
 __attribute__((noinline)) void update_narrow_tile(const WeightGradient<T>& g, size_t offset, size_t rows,
                                                   size_t columns, const T* x, size_t ldx, const T* dz, size_t lddz) {

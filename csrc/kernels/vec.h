@@ -173,6 +173,22 @@ FUSEDNET_INLINE Vec<double> load_pieces(const double* p, [[maybe_unused]] size_t
 #endif
 }
 
+#if FUSEDNET_VECTOR_BYTES == 64
+// Two elements of memory in turn: p₀ p₁ p₀ p₁ …
+FUSEDNET_INLINE Half<float> broadcast_pair(const float* p) {
+    double pair;
+    __builtin_memcpy(&pair, p, sizeof pair);
+    return (Half<float>)_mm256_set1_pd(pair);
+}
+
+// The sums of neighbours, v₀ + v₁, v₂ + v₃, …, and zeros.
+FUSEDNET_INLINE Half<float> sum_pairs(Half<float> v) {
+    const __m256 sorted = _mm256_permutevar8x32_ps((__m256)v, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+    return (Half<float>)_mm256_zextps128_ps256(
+        _mm_add_ps(_mm256_castps256_ps128(sorted), _mm256_extractf128_ps(sorted, 1)));
+}
+#endif
+
 // Of each 16-byte piece of a and b: their lower halves' elements in turn, a₀ b₀ a₁ b₁, or their upper halves'.
 #if FUSEDNET_VECTOR_BYTES == 64
 FUSEDNET_INLINE Vec<float> interleave_low(Vec<float> a, Vec<float> b) {
