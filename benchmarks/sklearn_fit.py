@@ -22,8 +22,11 @@ from fusednet import sklearn as ours
 from .processes import ROOT, affinity, available_cores, environment, module
 
 ROUNDS = 5
-PRECISION = {"float64": 1e-7, "float32": 1e-3}  # to which the losses agree
-AGREEING = 100  # epochs for which they must: roundings grow
+# How closely the losses agree, and for how many epochs they must. Once a rounding has decided whether a
+# unit's ReLU lets a sample through, two trainings part: in float32 scikit-learn's own part from those in
+# float64 before the 30th.
+PRECISION = {"float64": 1e-7, "float32": 1e-6}
+AGREEING = {"float64": 100, "float32": 10}
 
 
 def cases():
@@ -56,8 +59,9 @@ def child(rounds):
                 curves[library] = model.loss_curve_
         if len({len(curve) for curve in curves.values()}) > 1:
             raise RuntimeError(f"{case}: the contenders train for different numbers of epochs")
+        dtype = X.dtype.name
         np.testing.assert_allclose(
-            *(curve[:AGREEING] for curve in curves.values()), rtol=PRECISION[X.dtype.name]
+            *(curve[: AGREEING[dtype]] for curve in curves.values()), rtol=PRECISION[dtype]
         )
         results[case] = {
             library: {"min": min(t[1:]), "median": statistics.median(t[1:])} for library, t in times.items()
