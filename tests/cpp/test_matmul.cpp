@@ -178,6 +178,26 @@ TEST_CASE_TEMPLATE("dense_forward is X·W + b", T, float, double) {
     });
 }
 
+TEST_CASE_TEMPLATE("dense_forward takes an infinite input to infinite outputs", T, float, double) {
+    const T infinite = std::numeric_limits<T>::infinity();
+    Random random(3);
+    for (const std::size_t columns : sizes) {
+        for (const std::size_t depth : {1u, 2u, 3u, 257u}) {
+            Matrix<T> x = operand<T>(3, depth).fill(random), w = operand<T>(depth, columns).fill(random, 1, 2);
+            x(1, depth - 1) = infinite;  // hidden activations may be: exp overflows
+            for_each_table<T>([&](const KernelTable<T>& kernels) {
+                Matrix<T> y = padded<T>(Role<T>::output, 3, columns, kernels.lanes, 0);
+                Forward<T>{kernels, x, w, nullptr}(y);
+                for (std::size_t j = 0; j < columns; ++j) {
+                    CHECK(std::isfinite(y(0, j)));
+                    CHECK(y(1, j) == infinite);
+                    CHECK(std::isfinite(y(2, j)));
+                }
+            });
+        }
+    }
+}
+
 TEST_CASE_TEMPLATE("dense_forward applies the activation and stores its derivative", T, float, double) {
     Random random(2);
     for (const Shape& s :
