@@ -103,6 +103,7 @@ def about(results):
     blocks = [
         f"{machine}; {build}; Python {info['python']}, {versions}; NumPy's BLAS: {info['blas']}. "
         f"Measured on {results['date']}.",
+        results.get("remark", ""),  # of who put the figures together, by hand
         f"Not installed, so not compared: {', '.join(info['missing'])}." if info["missing"] else "",
     ]
     if "machine" in results:
