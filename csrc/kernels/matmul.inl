@@ -171,7 +171,7 @@ void dense_forward(const DenseForward<T>& f) {
             const Panel<T> next(f.n - j - panel.columns);
             return Prefetch<T>(w + panel.columns, f.ldw, at_most(f.k, depth_block), next.columns, steps);
         };
-        if constexpr (narrow_tiles<T>) {
+        if constexpr (halves) {  // a piece would fill half of a half
             if (panel.columns <= piece<T>) {
                 product_narrow(f, panel.columns, start, floor);
                 return finish(j, f.m, panel.width);
@@ -302,7 +302,7 @@ void update_rows(const WeightGradient<T>& g) {
             Prefetch<T>* ahead = far ? &lines : nullptr;
             read_ahead(g.ahead);
             const size_t offset = i * g.ldw + j;
-            if (narrow_tiles<T> && panel.columns <= piece<T> && g.m >= lanes<T>) {  // of less its end takes too long
+            if (narrow_updates<T> && panel.columns <= piece<T> && g.m >= lanes<T>) {  // of less its end takes too long
                 return update_narrow_tile(g, offset, height.n, panel.columns, x, ldx, g.dz + j, g.lddz);
             }
             with_columns<T>(panel.width, [&](auto columns) {

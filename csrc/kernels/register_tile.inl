@@ -110,11 +110,6 @@ __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, 
     }
 }
 
-// Whether a piece of columns has tiles of its own: where half a vector would be half empty, and a tile's rows fit into
-// one vector.
-template <class T>
-constexpr bool narrow_tiles = halves && tile_rows < lanes<T>;
-
 // product_tile for a piece of columns or fewer: half a vector takes two rows of B at a time (see pack_pairs).
 template <size_t rows, class T>
 __attribute__((noinline)) void product_narrow_tile(const T* a, size_t lda, const T* pairs, size_t depth, const T* start,
@@ -185,6 +180,10 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
         }
     });
 }
+
+// Whether a piece of columns of W has tiles of its own: where a tile's rows fit into one vector.
+template <class T>
+constexpr bool narrow_updates = halves && tile_rows < lanes<T>;
 
 // update_tile for a piece of columns or fewer: here the vectors go down the rows, and multiply fewer lanes that nobody
 // wants.

@@ -180,6 +180,9 @@ FUSEDNET_INLINE Half<float> broadcast_pair(const float* p) {
     __builtin_memcpy(&pair, p, sizeof pair);
     return (Half<float>)_mm256_set1_pd(pair);
 }
+FUSEDNET_INLINE Half<double> broadcast_pair(const double* p) {
+    return (Half<double>)_mm256_broadcast_f64x2(_mm_loadu_pd(p));
+}
 
 // The sums of neighbours, v₀ + v₁, v₂ + v₃, …, and zeros.
 FUSEDNET_INLINE Half<float> sum_pairs(Half<float> v) {
@@ -187,6 +190,7 @@ FUSEDNET_INLINE Half<float> sum_pairs(Half<float> v) {
     return (Half<float>)_mm256_zextps128_ps256(
         _mm_add_ps(_mm256_castps256_ps128(sorted), _mm256_extractf128_ps(sorted, 1)));
 }
+FUSEDNET_INLINE Half<double> sum_pairs(Half<double> v) { return Half<double>{v[0] + v[1], v[2] + v[3], 0, 0}; }
 #endif
 
 // Of each 16-byte piece of a and b: their lower halves' elements in turn, a₀ b₀ a₁ b₁, or their upper halves'.
