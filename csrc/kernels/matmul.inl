@@ -302,7 +302,8 @@ void update_rows(const WeightGradient<T>& g) {
             Prefetch<T>* ahead = far ? &lines : nullptr;
             read_ahead(g.ahead);
             const size_t offset = i * g.ldw + j;
-            if (narrow_updates<T> && panel.columns <= piece<T> && g.m >= lanes<T>) {  // of less its end takes too long
+            // The last columns, if the depth repays the transposition that follows.
+            if (narrow_updates<T> && panel.columns <= piece<T> && g.m >= lanes<T>) {
                 return update_narrow_tile(g, offset, height.n, panel.columns, x, ldx, g.dz + j, g.lddz);
             }
             with_columns<T>(panel.width, [&](auto columns) {
