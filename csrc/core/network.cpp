@@ -16,7 +16,7 @@ Network<T>::Network(NetworkConfig config, CustomLoss<T> custom_loss)
     std::size_t size = 0;
     for (const LayerConfig& l : config_.layers) size += l.in * l.out + (l.bias ? l.out : 0);
     parameters_ = Buffer<T>(size);
-    gradient_ = Buffer<T>(size);
+    gradient_ = Buffer<T>(size, 1);
     build();
 }
 
@@ -351,8 +351,8 @@ OptimizerState<T>& Network<T>::state(const Optimizer& optimizer) {
                   states_.end());
     OptimizerState<T> fresh;
     fresh.optimizer = optimizer.identity;
-    if (keeps_first(optimizer.rule)) fresh.first = Buffer<T>(parameters_.size());
-    if (keeps_second(optimizer.rule)) fresh.second = Buffer<T>(parameters_.size());
+    if (keeps_first(optimizer.rule)) fresh.first = Buffer<T>(parameters_.size(), 2);
+    if (keeps_second(optimizer.rule)) fresh.second = Buffer<T>(parameters_.size(), 3);
     states_.push_back(std::move(fresh));
     return states_.back();
 }

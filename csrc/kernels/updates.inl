@@ -31,47 +31,51 @@ void momentum(const UpdateArguments& a, T* __restrict w, const T* __restrict g, 
     }
 }
 
-// a / b for b ≥ 0, which may be more than `divide` takes: infinite, as squares of gradients overflow, or subnormal, as
-// a tiny ε is.
+// ε, large enough for a divisor: subnormal ones divide_any doesn't take.
 template <class T>
-FUSEDNET_INLINE Vec<T> divide_any(Vec<T> a, Vec<T> b) {
-    const Vec<T> least = broadcast(std::numeric_limits<T>::min()), most = broadcast(std::numeric_limits<T>::max());
-    return b > most ? a - a : divide(a, larger(least, b));
+T normal(double epsilon) {
+    const T least = std::numeric_limits<T>::min(), e = static_cast<T>(epsilon);
+    return e < least ? least : e;
 }
 
-template <bool decoupled, bool inner, class T>
+enum class Decay { none, coupled, decoupled };
+
+// α/(1 − β₁ᵗ)·m/(√(s/c) + ε) with c = 1 − β₂ᵗ, as α·√c/(1 − β₁ᵗ)·m/(√s + ε·√c): the loop has a step less to do.
+template <Decay decay, class T>
 void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* __restrict first, T* __restrict second,
           size_t n) {
-    const T beta1 = static_cast<T>(a.beta1), beta2 = static_cast<T>(a.beta2);
-    const T rest1 = static_cast<T>(1.0 - a.beta1), rest2 = static_cast<T>(1.0 - a.beta2);
-    const T rate = static_cast<T>(a.learning_rate / a.correction1);
-    const double correction = 1.0 / __builtin_sqrt(a.correction2);
-    const T root_correction = static_cast<T>(correction);
-    const T epsilon = static_cast<T>(inner ? a.epsilon * correction : a.epsilon);
-    const T coupled_decay = decoupled ? T(0) : static_cast<T>(a.weight_decay);
-    const T decay = static_cast<T>(a.learning_rate * a.weight_decay);
+    const double root = __builtin_sqrt(a.correction2);
+    const T rate = static_cast<T>(a.learning_rate * root / a.correction1);
+    const T epsilon = normal<T>(a.rule == UpdateRule::inner_adam ? a.epsilon : a.epsilon * root);
+    const T rest1 = static_cast<T>(1.0 - a.beta1);
+    const T beta2 = static_cast<T>(a.beta2), rest2 = static_cast<T>(1.0 - a.beta2);
+    const T factor = static_cast<T>(decay == Decay::decoupled ? a.learning_rate * a.weight_decay : a.weight_decay);
     for_each_vector<T>(n, [=](size_t i, auto access) {
-        const Vec<T> x = access.load(w + i), gradient = fma(x, broadcast(coupled_decay), access.load(g + i));
-        const Vec<T> m = fma(access.load(first + i), broadcast(beta1), rest1 * gradient);
-        const Vec<T> v = fma(access.load(second + i), broadcast(beta2), rest2 * gradient * gradient);
+        const Vec<T> x = access.load(w + i), old = access.load(first + i);
+        Vec<T> gradient = access.load(g + i);
+        if (decay == Decay::coupled) gradient = fma(x, broadcast(factor), gradient);
+        const Vec<T> m = fma(gradient - old, broadcast(rest1), old);
+        const Vec<T> v = fma(rest2 * gradient, gradient, beta2 * access.load(second + i));
         access.store(first + i, m);
         access.store(second + i, v);
-        const Vec<T> deviation = fma(square_root(v), broadcast(root_correction), broadcast(epsilon));
-        Vec<T> step = divide_any<T>(rate * m, deviation);
-        if (decoupled) step = fma(x, broadcast(decay), step);  // a factor of x near 1 would be rounded
-        access.store(w + i, x - step);
+        const Vec<T> direction = divide_any(m, square_root(v) + epsilon);
+        if (decay == Decay::decoupled) {  // a factor of x near 1 would be rounded
+            access.store(w + i, x - fma(x, broadcast(factor), rate * direction));
+        } else {
+            access.store(w + i, fma(direction, broadcast(-rate), x));
+        }
     });
 }
 
 template <class T>
 void rmsprop(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* __restrict second, size_t n) {
     const T rate = static_cast<T>(a.learning_rate), decay = static_cast<T>(a.weight_decay);
-    const T rho = static_cast<T>(a.beta2), rest = static_cast<T>(1.0 - a.beta2), epsilon = static_cast<T>(a.epsilon);
+    const T rho = static_cast<T>(a.beta2), rest = static_cast<T>(1.0 - a.beta2), epsilon = normal<T>(a.epsilon);
     for_each_vector<T>(n, [=](size_t i, auto access) {
         const Vec<T> x = access.load(w + i), gradient = fma(x, broadcast(decay), access.load(g + i));
         const Vec<T> v = fma(access.load(second + i), broadcast(rho), rest * gradient * gradient);
         access.store(second + i, v);
-        access.store(w + i, x - divide_any<T>(rate * gradient, square_root(v) + epsilon));
+        access.store(w + i, x - divide_any(rate * gradient, square_root(v) + epsilon));
     });
 }
 
@@ -81,12 +85,14 @@ void update(const UpdateArguments& a, T* w, const T* g, T* first, T* second, siz
         case UpdateRule::sgd: return sgd(a, w, g, n);
         case UpdateRule::momentum: return momentum<false, false>(a, w, g, first, n);
         case UpdateRule::nesterov: return momentum<true, false>(a, w, g, first, n);
-        case UpdateRule::adam: return adam<false, false>(a, w, g, first, second, n);
-        case UpdateRule::adamw: return adam<true, false>(a, w, g, first, second, n);
+        case UpdateRule::adamw: return adam<Decay::decoupled>(a, w, g, first, second, n);
         case UpdateRule::rmsprop: return rmsprop(a, w, g, second, n);
         case UpdateRule::inner_momentum: return momentum<false, true>(a, w, g, first, n);
         case UpdateRule::inner_nesterov: return momentum<true, true>(a, w, g, first, n);
-        case UpdateRule::inner_adam: return adam<false, true>(a, w, g, first, second, n);
+        case UpdateRule::adam:
+        case UpdateRule::inner_adam:
+            return a.weight_decay == 0 ? adam<Decay::none>(a, w, g, first, second, n)
+                                       : adam<Decay::coupled>(a, w, g, first, second, n);
     }
 }
 

@@ -2,7 +2,9 @@
 // shared, and errors that leave it as it was.
 #include "network_support.h"
 
+#include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <numeric>
@@ -251,6 +253,20 @@ TEST_CASE("a loss that is not finite, bad data and bad calls leave the parameter
     CHECK_THROWS_WITH_AS(classifier.train_step(data.samples(false, true), sgd),
                          doctest::Contains("y: expected class labels from 0 to 2, received 3 in row 4"),
                          std::invalid_argument);
+}
+
+TEST_CASE_TEMPLATE("arrays that one loop goes through start in quarters of a page of their own", T, float, double) {
+    const auto place = [](const Buffer<T>& buffer) { return reinterpret_cast<std::uintptr_t>(buffer.data()) % 4096; };
+    for (const std::size_t bytes : Sizes{1 << 14, 100000, 1 << 19, (1 << 21) - 1024, 1 << 21, 5000000}) {
+        const std::size_t size = bytes / sizeof(T);
+        for (const std::size_t quarter : Sizes{0, 1, 2, 3}) {
+            const Buffer<T> buffer(size, quarter);
+            CHECK(place(buffer) == 1024 * quarter);
+            CHECK(std::count(buffer.data(), buffer.data() + size, T(0)) == static_cast<std::ptrdiff_t>(size));
+        }
+    }
+    const Network<T> net(network_config(large, Activation::tanh, Activation::identity, Loss::mse));
+    CHECK(place(net.parameters()) != place(net.gradient()));
 }
 
 TEST_CASE("a heartbeat that throws stops an epoch between two steps") {
