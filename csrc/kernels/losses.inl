@@ -142,7 +142,10 @@ double cross_entropy(const LossArguments<T>& a) {
                 if (a.target != nullptr) v -= access.load(t(i) + j) * factor;
                 access.store(g(i) + j, v);
             });
-            if (a.target == nullptr) g(i)[a.label[first + i]] -= factor;
+        }
+        // Apart, for no load can be served by a masked store before that is in the cache.
+        for (size_t i = 0; i < rows && a.gradient != nullptr && a.target == nullptr; ++i) {
+            g(i)[a.label[first + i]] -= static_cast<T>(a.scale) * weight(i);
         }
         for (size_t i = 0; i < rows; ++i) {
             const double row_loss =
