@@ -296,16 +296,13 @@ void update_rows(const WeightGradient<T>& g) {
         }
         for (size_t j = 0; j < g.n;) {
             const Panel<T> panel(g.n - j);
+            if (is_narrow(g, panel.columns)) return;
             T* packed = panels + j * g.m;
             const size_t next = j + panel.columns;
             Prefetch<T> lines(g.out + i * g.ldw + next, g.ldw, far && next < g.n ? height.n : 0, panel_columns<T>, g.m);
             Prefetch<T>* ahead = far ? &lines : nullptr;
             read_ahead(g.ahead);
             const size_t offset = i * g.ldw + j;
-            // The last columns, if the depth repays the transposition that follows.
-            if (narrow_updates<T> && panel.columns <= piece<T> && g.m >= lanes<T>) {
-                return update_narrow_tile(g, offset, height.n, panel.columns, x, ldx, g.dz + j, g.lddz);
-            }
             with_columns<T>(panel.width, [&](auto columns) {
                 if (packing && i > 0) {
                     update_tile<false, far, height.n, decltype(columns), T>(g, offset, panel.columns, x, ldx, packed,
@@ -320,6 +317,19 @@ void update_rows(const WeightGradient<T>& g) {
     });
 }
 
+// The last columns, where update_rows leaves them out.
+template <class T>
+void update_narrow(const WeightGradient<T>& g) {
+    const size_t columns = g.n % lanes<T>, j = g.n - columns;
+    if (columns == 0 || !is_narrow(g, columns)) return;
+    for (size_t i = 0; i < g.k; i += 2 * lanes<T>) {
+        const size_t rows = at_most(g.k - i, 2 * lanes<T>);
+        with_count<1, 2>((rows + lanes<T> - 1) / lanes<T>, [&](auto vectors) {
+            update_narrow_tile<vectors.n>(g, i * g.ldw + j, rows, columns, g.x + i, g.dz + j);
+        });
+    }
+}
+
 template <class T>
 void weight_gradient(const WeightGradient<T>& g) {
     if (g.n == 1 && g.ldw == 1) return column_weight_gradient(g);
@@ -328,11 +338,14 @@ void weight_gradient(const WeightGradient<T>& g) {
     for (size_t p = 0; p < g.m; p += depth_block) {
         block.m = at_most(g.m - p, depth_block);
         const bool packing = several && block.m * (g.ldx + g.lddz) * sizeof(T) > copying;
-        if (far) {
+        if (is_narrow(block, g.n)) {
+            // There are no others.
+        } else if (far) {
             packing ? update_rows<true, true>(block) : update_rows<false, true>(block);
         } else {
             packing ? update_rows<true, false>(block) : update_rows<false, false>(block);
         }
+        update_narrow(block);
         block.x += depth_block * g.ldx;
         block.dz += depth_block * g.lddz;
         block.w = g.out;

@@ -181,32 +181,44 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
     });
 }
 
-// Whether a piece of columns of W has tiles of its own: where a tile's rows fit into one vector.
+// Whether the last columns of W, so many, have tiles of their own: a piece, where half a vector is more, and the depth
+// repays the transposition that follows.
 template <class T>
-constexpr bool narrow_updates = halves && tile_rows < lanes<T>;
+FUSEDNET_INLINE bool is_narrow(const WeightGradient<T>& g, size_t columns) {
+    return halves && tile_rows < lanes<T> && columns <= piece<T> && g.m >= lanes<T>;
+}
 
-// update_tile for a piece of columns or fewer: here the vectors go down the rows, and multiply fewer lanes that nobody
-// wants.
-template <class T>
+// update_tile for those: here the vectors go down the rows, and multiply fewer lanes that nobody wants. The last vector
+// may reach beyond the rows.
+template <size_t vectors, class T>
 __attribute__((noinline)) void update_narrow_tile(const WeightGradient<T>& g, size_t offset, size_t rows,
-                                                  size_t columns, const T* x, size_t ldx, const T* dz, size_t lddz) {
-    Vec<T> acc[piece<T>] = {};
-    for (size_t p = 0; p < g.m; ++p, x += ldx, dz += lddz) {
-        const Vec<T> line = load_partial(x, rows);
+                                                  size_t columns, const T* x, const T* dz) {
+    Vec<T> acc[vectors][piece<T>] = {};
+    const size_t rest = rows - (vectors - 1) * lanes<T>;
+    for (size_t p = 0; p < g.m; ++p, x += g.ldx, dz += g.lddz) {
+#pragma GCC unroll 2
+        for (size_t v = 0; v < vectors; ++v) {
+            const Vec<T> line = v + 1 < vectors ? load(x + v * lanes<T>) : load_partial(x + v * lanes<T>, rest);
 #pragma GCC unroll 4
-        for (size_t j = 0; j < piece<T>; ++j) acc[j] = fma(line, broadcast(dz[j]), acc[j]);
-    }
-    transpose_pieces<T>(acc);  // row i is piece i / piece<T> of vector i % piece<T>
-    T sums[(piece<T> + 1) * lanes<T>];
-    for (size_t i = 0; i < piece<T>; ++i) store(sums + i * lanes<T>, acc[i]);
-    finish_weights(g, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
-        const T* w = g.w + offset;
-        T* out = g.out + offset;
-        for (size_t i = 0; i < rows; ++i, w += g.ldw, out += g.ldw) {
-            const Vec<T> sum = load(sums + i % piece<T> * lanes<T> + i / piece<T> * piece<T>);
-            store_partial(out, with_weight(sum, [=] { return load_partial(w, columns); }), columns);
+            for (size_t j = 0; j < piece<T>; ++j) acc[v][j] = fma(line, broadcast(dz[j]), acc[v][j]);
         }
-    });
+    }
+    const T* w = g.w + offset;
+    T* out = g.out + offset;
+#pragma GCC unroll 2  // else the sums may live in memory, and be stored in every step of the depth
+    for (size_t v = 0; v < vectors; ++v) {
+        transpose_pieces<T>(acc[v]);  // row i is piece i / piece<T> of vector i % piece<T>
+        T sums[(piece<T> + 1) * lanes<T>];
+#pragma GCC unroll 4
+        for (size_t i = 0; i < piece<T>; ++i) store(sums + i * lanes<T>, acc[v][i]);
+        const size_t count = v + 1 < vectors ? lanes<T> : rest;
+        finish_weights(g, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
+            for (size_t i = 0; i < count; ++i, w += g.ldw, out += g.ldw) {
+                const Vec<T> sum = load(sums + i % piece<T> * lanes<T> + i / piece<T> * piece<T>);
+                store_partial(out, with_weight(sum, [=] { return load_partial(w, columns); }), columns);
+            }
+        });
+    }
 }
 
 // y[i] = start + x[i, :] · w for contiguous w: the products whose result is a single, contiguous column. (One column
