@@ -317,7 +317,7 @@ void update_rows(const WeightGradient<T>& g) {
     });
 }
 
-// The last columns, where update_rows leaves them out.
+// The last columns where they are narrow: update_rows leaves those out.
 template <class T>
 void update_narrow(const WeightGradient<T>& g) {
     const size_t columns = g.n % lanes<T>, j = g.n - columns;
@@ -338,12 +338,12 @@ void weight_gradient(const WeightGradient<T>& g) {
     for (size_t p = 0; p < g.m; p += depth_block) {
         block.m = at_most(g.m - p, depth_block);
         const bool packing = several && block.m * (g.ldx + g.lddz) * sizeof(T) > copying;
-        if (is_narrow(block, g.n)) {
-            // There are no others.
-        } else if (far) {
-            packing ? update_rows<true, true>(block) : update_rows<false, true>(block);
-        } else {
-            packing ? update_rows<true, false>(block) : update_rows<false, false>(block);
+        if (!is_narrow(block, g.n)) {
+            if (far) {
+                packing ? update_rows<true, true>(block) : update_rows<false, true>(block);
+            } else {
+                packing ? update_rows<true, false>(block) : update_rows<false, false>(block);
+            }
         }
         update_narrow(block);
         block.x += depth_block * g.ldx;

@@ -185,7 +185,7 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
 // repays the transposition that follows.
 template <class T>
 FUSEDNET_INLINE bool is_narrow(const WeightGradient<T>& g, size_t columns) {
-    return halves && tile_rows < lanes<T> && columns <= piece<T> && g.m >= lanes<T>;
+    return halves && columns <= piece<T> && g.m >= lanes<T>;
 }
 
 // update_tile for those: here the vectors go down the rows, and multiply fewer lanes that nobody wants. The last vector
