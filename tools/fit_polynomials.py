@@ -15,6 +15,12 @@ def exp_tail(r):
     return sum(r**k / mp.factorial(k + 2) for k in range(30)) if fabs(r) < 0.1 else (expm1(r) - r) / r**2
 
 
+def tanh_tail(u):
+    """(tanh r − r) / r³ with u = r²."""
+    r = sqrt(u)
+    return (tanh(r) / r - 1) / u if u else mpf(-1) / 3
+
+
 def log1p_tail(u):
     """(2·atanh(s) − 2s) / s³ with u = s²: log1p(t) = 2s + s³·tail(s²), s = t / (2 + t)."""
     return sum(2 * u**k / (2 * k + 3) for k in range(60))
@@ -83,10 +89,11 @@ def tanh_segments():
 
 half_ln2 = log(mpf(2)) / 2 * mpf("1.001")
 # Numbers of terms; the tail's c, and the largest y it is for.
-CASES = ((np.float32, 5, 4, 10, 2.5, 16), (np.float64, 10, 10, 22, 6, 40))
-for dtype, exp_terms, log_terms, tail_terms, center, largest in CASES:
+CASES = ((np.float32, 5, 3, 4, 10, 2.5, 16), (np.float64, 10, 6, 10, 22, 6, 40))
+for dtype, exp_terms, tanh_terms, log_terms, tail_terms, center, largest in CASES:
     print(f"// {dtype.__name__}")
     fit("exp", exp_tail, [-half_ln2, half_ln2], exp_terms, dtype, lambda r: exp(r) / (r * r + mpf(10) ** -30))
+    fit("tanh", tanh_tail, [mpf(0), (half_ln2 / 2) ** 2], tanh_terms, dtype, lambda u: 1 / (u + mpf(10) ** -30))
     fit("log1p", log1p_tail, [mpf(0), mpf(1) / 9], log_terms, dtype, lambda u: 2 / (u + mpf(10) ** -30))
     fit("normal", normal_center, [mpf(0), mpf(9) / 16], 5 if dtype is np.float32 else 9, dtype)
     tail = [mpf(-1), mpf(largest - center) / (largest + center)]

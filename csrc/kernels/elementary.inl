@@ -20,6 +20,7 @@ struct Constants<float> {
     static constexpr float silu_min = -150.0f, normal_limit = 16.0f;
     static constexpr std::int32_t high_half = ~0xfff;  // keeps a mantissa whose square is exact
     static constexpr float exp_tail[] = {0.5f, 0.166665763f, 0.0416665524f, 0.00836323295f, 0.00139262504f};
+    static constexpr float tanh_tail[] = {-0.333333313f, 0.133322388f, -0.0529946014f};
     static constexpr float log1p_tail[] = {0.666666389f, 0.400075614f, 0.282366186f, 0.268514991f};
     static constexpr float normal_center[] = {0.398942292f, -0.0664903f, 0.00997236092f, -0.00118131889f,
                                               0.000102970516f};
@@ -42,6 +43,8 @@ struct Constants<double> {
                                           0.008333333333330039,   0.0013888888917367081,  0.00019841269863171557,
                                           2.4801521057868204e-05, 2.7557268276905696e-06, 2.7620201591031547e-07,
                                           2.5100472505694996e-08};
+    static constexpr double tanh_tail[] = {-0.33333333333333282, 0.13333333333211611,    -0.053968253495869305,
+                                           0.021869421428449724, -0.0088589192115242615, 0.0034636670195542472};
     static constexpr double log1p_tail[] = {
         0.66666666666666663, 0.40000000000014585, 0.28571428567108759, 0.22222222717427864,  0.18181789436132859,
         0.15385570064958623, 0.13314144209654935, 0.12001072809590713, 0.088007384861446741, 0.16164045611943531};
@@ -121,7 +124,7 @@ FUSEDNET_INLINE Vec<T> power_of_two(Ints<T> n) {
     return (Vec<T>)((n << shift) + bias);
 }
 
-constexpr double log2_e = 1.44269504088896340736;
+constexpr double log2_e = 1.44269504088896340736, ln_2 = 0.69314718055994530942;
 
 // x = n·ln 2 + r with |r| ≤ ln 2 / 2.
 template <class T>
@@ -176,14 +179,21 @@ FUSEDNET_INLINE Vec<T> log1p_unit(Vec<T> t) {
     return fma(s * u, polynomial(u, Constants<T>::log1p_tail), s * T(2));
 }
 
-// tanh |x| = e / (e + 2) with e = e^(2|x|) − 1: no overflow, no cancellation near zero.
+// With |x| = n·ln 2 / 2 + r and q = tanh r, e^(2|x|) is 2ⁿ·(1 + q) / (1 − q), and tanh |x| = (2ⁿ − 1 + q·(2ⁿ + 1)) /
+// (2ⁿ + 1 + q·(2ⁿ − 1)): no overflow, no cancellation near zero. What ln 2 loses by rounding n times is below an ulp
+// where tanh is not yet 1. The chain of operations that wait for each other sets the time: hence the division itself.
 template <class T>
 FUSEDNET_INLINE Vec<T> tanh(Vec<T> x) {
 #if FUSEDNET_VECTOR_BYTES == 64
     if constexpr (sizeof(T) == sizeof(float)) return tanh_by_pieces(x);
 #endif
-    const Vec<T> e = expm1_bounded<T>(clamp_above(absolute<T>(x + x), 2 * Constants<T>::tanh_saturation));
-    return (Vec<T>)(bits<T>(divide(e, e + T(2))) | (bits<T>(x) & sign_bit<T>()));
+    const Vec<T> size = clamp_above(absolute<T>(x), Constants<T>::tanh_saturation);
+    const Rounded<T> n = round_scaled(size, T(2 * log2_e));
+    const Vec<T> power = power_of_two<T>(n.low_bits), below = power - T(1), above = power + T(1);
+    const Vec<T> r = fma(n.value, broadcast(T(-0.5 * ln_2)), size), square = r * r;
+    const Vec<T> q = fma(r * square, polynomial(square, Constants<T>::tanh_tail), r);
+    const Vec<T> quotient = fma(q, above, below) / fma(q, below, above);
+    return (Vec<T>)(bits<T>(quotient) | (bits<T>(x) & sign_bit<T>()));
 }
 
 // σ(x) = 1 / (1 + e^−x) as a product, and 1 − σ(x) without cancellation; from e^−|x| only: neither end overflows.
