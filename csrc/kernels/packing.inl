@@ -109,10 +109,14 @@ void pack_transposed(const T* w, size_t ldw, size_t depth, size_t columns, T* pa
             transpose_block(w + j * ldw + p, ldw, panel + p * width + j, width);
         }
     }
-    for (size_t p = 0; p < depth; ++p) {
-        if (whole_columns < width) store(panel + p * width + whole_columns, Vec<T>{});
-        for (size_t j = p < whole_depth ? whole_columns : 0; j < columns; ++j) panel[p * width + j] = w[j * ldw + p];
-    }
+    for (size_t p = 0; whole_columns < width && p < depth; ++p) store(panel + p * width + whole_columns, Vec<T>{});
+    const auto copy = [=](size_t first, size_t p, size_t end) {
+        for (size_t j = first; j < columns; ++j) {
+            for (size_t q = p; q < end; ++q) panel[q * width + j] = w[j * ldw + q];
+        }
+    };
+    copy(whole_columns, 0, whole_depth);
+    copy(0, whole_depth, depth);
 }
 
 // Whether a matrix of weights is too large to be found near the core: then prefetching pays for itself.
