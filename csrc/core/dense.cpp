@@ -30,7 +30,8 @@ public:
         const std::size_t row_blocks = rows <= row_unit ? 1 : (rows + row_unit - 1) / row_unit;
         if (threads > 1) {
             const std::size_t column_units = (columns + column_unit - 1) / column_unit;
-            const std::size_t wanted = std::clamp<std::size_t>(4 * threads / row_blocks, 1, column_units);
+            const std::size_t each = rows == 1 ? 1 : 4;  // a thread; all that a single row reads is W: in long pieces
+            const std::size_t wanted = std::clamp<std::size_t>(each * threads / row_blocks, 1, column_units);
             column_step_ = (column_units + wanted - 1) / wanted * column_unit;
             column_blocks_ = (columns + column_step_ - 1) / column_step_;
         }

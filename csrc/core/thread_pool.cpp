@@ -31,6 +31,8 @@ namespace fusednet {
 
 namespace {
 
+constexpr std::size_t most_threads = 1024;
+
 void pause() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -55,9 +57,18 @@ bool spin_until(Condition condition) {
 
 }  // namespace
 
-// Lives until the process ends. A task is claimed by advancing the ticket: the run's number in the high half, the next
-// task in the low half. While a run is being set up its ticket is closed (all ones below), so a claim can only succeed
-// for a run whose fields have not changed since the ticket was read.
+// Tasks are dealt out in shares, one for each worker, of neighbours: run after run the same worker takes the same ones,
+// and finds what they read in its own cache. Whoever is through takes from the others' shares. A task is claimed by
+// advancing a share's ticket: the run's number in the high half, the next task in the low half. While a run is being
+// set up all tickets are closed (all ones below), so a claim can only succeed for a run whose fields have not changed
+// since the ticket was read.
+struct alignas(64) Share {  // a cache line
+    static constexpr std::uint64_t closed = 0xffffffff;
+    std::atomic<std::uint64_t> ticket{closed};
+    std::atomic<std::size_t> end{0};  // the task behind its last
+};
+
+// Lives until the process ends.
 class ThreadPool {
 public:
     // Not a mutex: the owner itself may ask again, from a loss function that predicts.
@@ -66,7 +77,7 @@ public:
 
     // By the owner: the threads beside the caller's, started at first use. Returns how many there are, which is fewer
     // where the system gives no more.
-    std::size_t open(std::size_t workers) {
+    std::size_t set_workers(std::size_t workers) {
         try {
             while (threads_.size() < workers) {
                 const std::size_t worker = threads_.size() + 1;
@@ -76,20 +87,24 @@ public:
             workers = threads_.size();
         }
         workers_.store(workers, std::memory_order_relaxed);
-        active_.store(true, std::memory_order_release);
         return workers;
     }
 
-    void close() { active_.store(false, std::memory_order_release); }
-
     void run(std::size_t count, const TaskBody& body) {
-        const std::uint64_t number = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
-        ticket_.store(number << 32 | closed, std::memory_order_seq_cst);
-        // Released: who reads one of these has seen the ticket closed, and cannot claim a task of the run before.
+        const std::uint64_t number = run_.load(std::memory_order_relaxed) + 1;
+        const std::size_t team = 1 + workers_.load(std::memory_order_relaxed);
+        // Those of a larger team too: their numbers are old, but what they are compared with is about to change.
+        for (std::size_t s = 0; s <= threads_.size(); ++s) {
+            shares_[s].ticket.store(number << 32 | Share::closed, std::memory_order_relaxed);
+        }
+        // Released: who reads one of these has seen the tickets closed, and cannot claim a task of the run before.
         body_.store(&body, std::memory_order_release);
-        count_.store(count, std::memory_order_release);
         done_.store(0, std::memory_order_relaxed);
-        ticket_.store(number << 32, std::memory_order_seq_cst);
+        for (std::size_t s = 0; s < team; ++s) {
+            shares_[s].end.store((s + 1) * count / team, std::memory_order_release);
+            shares_[s].ticket.store(number << 32 | s * count / team, std::memory_order_release);
+        }
+        run_.store(number, std::memory_order_seq_cst);
         if (sleeping_.load(std::memory_order_seq_cst) > 0) {
             {
                 const std::lock_guard<std::mutex> lock(mutex_);
@@ -101,51 +116,48 @@ public:
     }
 
 private:
-    static constexpr std::uint64_t closed = 0xffffffff;
-
-    // Runs tasks while there are any.
+    // Runs tasks while there are any, the worker's own first. (A worker beyond the team's size may come late, from a
+    // run of a larger team.)
     void take_tasks(std::size_t worker) {
-        std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
+        const std::size_t team = 1 + workers_.load(std::memory_order_relaxed);
+        for (std::size_t s = 0; s < team && worker < team; ++s) take_share(shares_[(worker + s) % team], worker);
+    }
+
+    void take_share(Share& share, std::size_t worker) {
+        std::uint64_t ticket = share.ticket.load(std::memory_order_acquire);
         while (true) {
             const TaskBody* body = body_.load(std::memory_order_acquire);
-            const std::size_t count = count_.load(std::memory_order_acquire);
-            const std::uint64_t task = ticket & closed;
-            // A worker beyond the team's size may come late, from a run of a larger team.
-            if (task >= count || task == closed || worker > workers_.load(std::memory_order_relaxed)) return;
-            if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
+            const std::size_t end = share.end.load(std::memory_order_acquire);
+            const std::uint64_t task = ticket & Share::closed;
+            if (task >= end || worker > workers_.load(std::memory_order_relaxed)) return;
+            if (!share.ticket.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
             (*body)(static_cast<std::size_t>(task), worker);
             done_.fetch_add(1, std::memory_order_release);
-            ticket = ticket_.load(std::memory_order_acquire);
+            ticket = share.ticket.load(std::memory_order_acquire);
         }
     }
 
     void work(std::size_t worker) {
         std::uint64_t seen = 0;
-        std::uint64_t ticket = 0;
-        const auto has_run = [&] {
-            ticket = ticket_.load(std::memory_order_seq_cst);
-            return ticket >> 32 != seen && (ticket & closed) != closed;
-        };
+        const auto has_run = [&] { return run_.load(std::memory_order_seq_cst) != seen; };
         while (true) {
-            const bool spun = active_.load(std::memory_order_acquire) &&
-                              spin_until([&] { return has_run() || !active_.load(std::memory_order_relaxed); });
-            if (!spun || !has_run()) {
+            if (!spin_until(has_run)) {
                 std::unique_lock<std::mutex> lock(mutex_);
                 sleeping_.fetch_add(1, std::memory_order_seq_cst);
                 wake_.wait(lock, has_run);
                 sleeping_.fetch_sub(1, std::memory_order_seq_cst);
             }
-            seen = ticket >> 32;
+            seen = run_.load(std::memory_order_acquire);
             take_tasks(worker);
         }
     }
 
     std::atomic_flag owned_ = ATOMIC_FLAG_INIT;
     std::vector<std::thread> threads_;
-    std::atomic<std::uint64_t> ticket_{closed};
+    Share shares_[most_threads];
+    std::atomic<std::uint64_t> run_{0};
     std::atomic<const TaskBody*> body_{nullptr};
-    std::atomic<std::size_t> count_{0}, done_{0}, workers_{0};
-    std::atomic<bool> active_{false};
+    std::atomic<std::size_t> done_{0}, workers_{0};
     std::atomic<int> sleeping_{0};
     std::mutex mutex_;
     std::condition_variable wake_;
@@ -219,8 +231,8 @@ std::size_t automatic_threads() {
     const char* const end = variable + std::strlen(variable);
     std::size_t threads = 0;
     const auto [rest, error] = std::from_chars(variable, end, threads);
-    check(error == std::errc() && rest == end && threads >= 1 && threads <= 1024,
-          "FUSEDNET_NUM_THREADS: expected a whole number from 1 to 1024, received '", variable, "'");
+    check(error == std::errc() && rest == end && threads >= 1 && threads <= most_threads,
+          "FUSEDNET_NUM_THREADS: expected a whole number from 1 to ", most_threads, ", received '", variable, "'");
     return threads;
 }
 
@@ -240,8 +252,8 @@ std::size_t get_num_threads() {
 }
 
 void set_num_threads(std::optional<std::size_t> threads) {
-    check(!threads || (*threads >= 1 && *threads <= 1024),
-          "num_threads: expected a whole number from 1 to 1024, or None for automatic; received ", threads.value_or(0));
+    check(!threads || (*threads >= 1 && *threads <= most_threads), "num_threads: expected a whole number from 1 to ",
+          most_threads, ", or None for automatic; received ", threads.value_or(0));
     num_threads.store(threads ? *threads : automatic_threads(), std::memory_order_relaxed);
 }
 
@@ -261,13 +273,11 @@ Team::Team(std::size_t wanted) : size_(alone ? 1 : std::min(wanted, get_num_thre
         return;
     }
     pool_ = &shared;
-    size_ = 1 + pool_->open(size_ - 1);
+    size_ = 1 + pool_->set_workers(size_ - 1);
 }
 
 Team::~Team() {
-    if (pool_ == nullptr) return;
-    pool_->close();
-    pool_->disown();
+    if (pool_ != nullptr) pool_->disown();
 }
 
 void Team::run_parallel(std::size_t count, TaskBody body) const { pool_->run(count, body); }

@@ -27,7 +27,7 @@ private:
 class ThreadPool;
 
 // The right to use several threads, held for one training step, epoch or prediction. While one caller holds it, a
-// second gets a team of one. Between two runs of a team its workers wait in a bounded spin; otherwise they sleep.
+// second gets a team of one. After a run its workers spin for some microseconds, in case another follows, then sleep.
 class Team {
 public:
     explicit Team(std::size_t wanted);  // at most that many threads; 1 needs no pool
