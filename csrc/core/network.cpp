@@ -58,9 +58,14 @@ double Network<T>::step_flops(std::size_t rows) const {
     return flops;
 }
 
+// Layers of a single panel of columns on either side are a task of their own: nobody can help with them.
 template <class T>
-Team Network<T>::team_for(double flops) const {
-    return Team(threads_for(flops));
+Team Network<T>::team_for(std::size_t rows, std::size_t steps) const {
+    double flops = 0;
+    for (const DenseLayer<T>& l : layers_) {
+        if (std::max(l.in, l.out) > kernels<T>().panel_columns) flops += 3 * l.flops(rows);
+    }
+    return Team(threads_for(flops * static_cast<double>(steps), (layers_.size() + 1) * steps));
 }
 
 template <class T>
@@ -252,7 +257,7 @@ template <class T>
 void Network<T>::forward(InputMatrix x, bool training, T* out) {
     const Busy busy(*occupancy_);
     x.standardization = standardization_.get();
-    const Team team = team_for(step_flops(x.rows));
+    const Team team = team_for(x.rows);
     reserve(x.rows, outputs(), team);
     gather_rows(x, {nullptr, 0, x.rows}, workspace_.input, workspace_.ld_input, "X");
     forward_layers(x.rows, training, false, team);
@@ -267,7 +272,7 @@ void Network<T>::backward(const InputMatrix& dy, T* dx) {
     check(forward_rows_ > 0, "backward: expected a call of forward first (a training step discards what it keeps)");
     check(dy.rows == forward_rows_, "backward: expected a gradient of shape (", forward_rows_, ", ", outputs(),
           ") as the last forward's output, received ", dy.rows, " rows");
-    const Team team = team_for(step_flops(dy.rows));
+    const Team team = team_for(dy.rows);
     workspace_.reserve_panels(layers_, team.size());
     const LayerTape<T>& tape = workspace_.layers.back();
     gather_rows(dy, {nullptr, 0, dy.rows}, workspace_.dz[0], tape.ld, "gradient");
@@ -287,7 +292,7 @@ void Network<T>::backward(const InputMatrix& dy, T* dx) {
 template <class T>
 double Network<T>::loss_and_gradient(const Samples& samples) {
     const Busy busy(*occupancy_);
-    const Team team = team_for(step_flops(samples.x.rows));
+    const Team team = team_for(samples.x.rows);
     reserve(samples.x.rows, samples.y.columns, team);
     return step(samples, {nullptr, 0, samples.x.rows}, nullptr, false, team).loss;
 }
@@ -295,7 +300,7 @@ double Network<T>::loss_and_gradient(const Samples& samples) {
 template <class T>
 double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer) {
     const Busy busy(*occupancy_);
-    const Team team = team_for(step_flops(samples.x.rows));
+    const Team team = team_for(samples.x.rows);
     reserve(samples.x.rows, samples.y.columns, team);
     return step(samples, {nullptr, 0, samples.x.rows}, &optimizer, true, team).loss;
 }
@@ -303,7 +308,7 @@ double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer
 template <class T>
 double Network<T>::part_gradient(const Samples& samples, const RowSelection& rows, const BatchPart& part) {
     const Busy busy(*occupancy_);
-    const Team team = team_for(step_flops(rows.count));
+    const Team team = team_for(rows.count);
     reserve(rows.count, samples.y.columns, team);
     return step(samples, rows, nullptr, true, team, part).loss;
 }
@@ -311,7 +316,8 @@ double Network<T>::part_gradient(const Samples& samples, const RowSelection& row
 template <class T>
 void Network<T>::update(const Optimizer& optimizer) {
     const Busy busy(*occupancy_);
-    apply(optimizer, team_for(static_cast<double>(parameters_.size())));
+    constexpr double cost = 20;  // of a parameter, in operations of the products: Adam's, measured
+    apply(optimizer, Team(threads_for(cost * static_cast<double>(parameters_.size()))));
 }
 
 template <class T>
@@ -320,7 +326,7 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
     const Busy busy(*occupancy_);
     const std::size_t batch = std::min(batch_size, count);
     const double flops = step_flops(batch);
-    const Team team = team_for(flops);
+    const Team team = team_for(batch, batch > 0 ? count / batch : 0);
     reserve(batch, samples.y.columns, team);
     Heartbeat beat(heartbeat, flops);
     double total = 0, total_weight = 0;

@@ -119,7 +119,7 @@ private:
 
     void build();
     double step_flops(std::size_t rows) const;
-    Team team_for(double flops) const;
+    Team team_for(std::size_t rows, std::size_t steps = 1) const;
     void reserve(std::size_t rows, std::size_t targets, const Team&);
 
     StepResult step(const Samples&, const RowSelection&, const Optimizer*, bool dropout, const Team&,

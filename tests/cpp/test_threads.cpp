@@ -66,6 +66,31 @@ TEST_CASE("many small runs, with pauses that let the workers sleep") {
     CHECK(total == 50 * effort * 5 * (1 + 2 + 3 + 4));
 }
 
+TEST_CASE("each worker begins with its own share of the tasks") {
+    const Threads two(2);
+    const Team team(2);
+    for (int run = 0; run < 20; ++run) {
+        std::atomic<int> started{0};
+        std::size_t worker_of[2] = {9, 9};
+        team.run(2, [&](std::size_t task, std::size_t worker) {
+            worker_of[task] = worker;
+            ++started;
+            while (started < 2) std::this_thread::yield();  // so that nobody takes both
+        });
+        CHECK(worker_of[0] == 0);
+        CHECK(worker_of[1] == 1);
+    }
+}
+
+TEST_CASE("small work gets one thread, and so does work in small sections") {
+    const Threads three(3);
+    set_parallel_threshold(6e7);
+    CHECK(threads_for(1e7) == 1);
+    CHECK(threads_for(1e8) == 3);
+    CHECK(threads_for(1e8, 20) == 3);   // 5e6 a section
+    CHECK(threads_for(1e8, 100) == 1);  // 1e6
+}
+
 TEST_CASE("several threads share the work") {
     const Threads three(3);
     const Team team(3);
