@@ -1,6 +1,7 @@
 #include "core/network.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "core/check.h"
@@ -321,19 +322,34 @@ void Network<T>::update(const Optimizer& optimizer) {
 }
 
 template <class T>
+typename Network<T>::StepResult Network<T>::tried_step(const Samples& samples, const RowSelection& rows,
+                                                       const Optimizer& optimizer, const Team& team) {
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point start = Clock::now();
+    const StepResult result = step(samples, rows, &optimizer, true, team);
+    trial_.finished(std::chrono::duration<double>(Clock::now() - start).count());
+    return result;
+}
+
+template <class T>
 double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimizer, std::size_t batch_size,
                                const std::int64_t* order, std::size_t count, const Heartbeat::Callback& heartbeat) {
     const Busy busy(*occupancy_);
     const std::size_t batch = std::min(batch_size, count);
     const double flops = step_flops(batch);
-    const Team team = team_for(batch, batch > 0 ? count / batch : 0);
+    const Team team = team_for(batch, batch > 0 ? count / batch : 0), alone(1);
+    const bool settled = team.size() == 1 || threads_for(flops) > 1;
+    if (!settled) trial_.begin(batch, team.size());
     reserve(batch, samples.y.columns, team);
     Heartbeat beat(heartbeat, flops);
     double total = 0, total_weight = 0;
     for (std::size_t first = 0; first < count; first += batch) {
         const RowSelection rows{order != nullptr ? order + first : nullptr, first, std::min(batch, count - first)};
         workspace_.ahead = read_ahead(samples.x, rows.following(count - first - rows.count, batch), flops);
-        const StepResult r = step(samples, rows, &optimizer, true, team);
+        const bool whole = rows.count == batch;  // the others can't be compared
+        const Team& workers = settled || trial_.use_team() ? team : alone;
+        const StepResult r = settled || !whole ? step(samples, rows, &optimizer, true, workers)
+                                               : tried_step(samples, rows, optimizer, workers);
         const double share = config_.scikit_learn ? static_cast<double>(rows.count) : r.weight;
         total += r.loss * share;
         total_weight += share;

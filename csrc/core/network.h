@@ -12,6 +12,7 @@
 #include "core/loss.h"
 #include "core/optimizer.h"
 #include "core/relaxed.h"
+#include "core/team_trial.h"
 #include "core/workspace.h"
 
 namespace fusednet {
@@ -124,6 +125,7 @@ private:
 
     StepResult step(const Samples&, const RowSelection&, const Optimizer*, bool dropout, const Team&,
                     const BatchPart& = {});
+    StepResult tried_step(const Samples&, const RowSelection&, const Optimizer&, const Team&);  // times it for trial_
     void gather(const Samples&, const RowSelection&);
     void forward_layers(std::size_t m, bool dropout, bool logits, const Team&, const BatchPart& = {});
     double loss_gradient(const Samples&, std::size_t m, double total_weight, const Team&);
@@ -148,6 +150,7 @@ private:
     Workspace<T> workspace_;
     std::vector<OptimizerState<T>> states_;
     Relaxed<std::uint64_t> dropout_step_{0};
+    TeamTrial trial_;
     std::size_t forward_rows_ = 0;  // of which `backward` finds what it needs; 0: nothing is kept
     std::shared_ptr<Occupancy> occupancy_ = std::make_shared<Occupancy>();  // of the layers too
 };

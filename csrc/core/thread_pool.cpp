@@ -259,7 +259,7 @@ void set_num_threads(std::optional<std::size_t> threads) {
 
 std::size_t threads_for(double flops, std::size_t sections) {
     const double threshold = parallel_threshold.load(std::memory_order_relaxed);
-    return flops < threshold || 30 * flops < threshold * static_cast<double>(sections) ? 1 : get_num_threads();
+    return flops < threshold || 60 * flops < threshold * static_cast<double>(sections) ? 1 : get_num_threads();
 }
 
 void set_parallel_threshold(double flops) { parallel_threshold.store(flops, std::memory_order_relaxed); }

@@ -56,9 +56,10 @@ private:
 };
 
 // How many threads to ask for, for so many operations in so many sections, at whose ends the threads wait for each
-// other. Below a threshold, waking the others costs more than they save; below a thirtieth of it a section, waiting
-// does: on two cores of a Zen 5, sections of 1.5e6 gain half or, where layers are narrow, nothing, those of 3e6 a third
-// to a half. `set_parallel_threshold` is for tests, which lower it, and for measuring it.
+// other. Below a threshold, waking the others costs more than they save; below a sixtieth of it a section, waiting
+// does. Measured on two cores: a call of its own gains nothing at 4e7, a fifth at 9e7, three quarters at 5e8; steps of
+// an epoch gain a fifth to a half at 1e6 a section, or lose as much (TeamTrial). `set_parallel_threshold` is for tests,
+// which lower it, and for measuring it.
 std::size_t threads_for(double flops, std::size_t sections = 1);
 void set_parallel_threshold(double flops);
 constexpr double default_parallel_threshold = 6e7;

@@ -88,7 +88,49 @@ TEST_CASE("small work gets one thread, and so does work in small sections") {
     CHECK(threads_for(1e7) == 1);
     CHECK(threads_for(1e8) == 3);
     CHECK(threads_for(1e8, 20) == 3);   // 5e6 a section
-    CHECK(threads_for(1e8, 100) == 1);  // 1e6
+    CHECK(threads_for(1e8, 200) == 1);  // 5e5
+}
+
+TEST_CASE("a team is tried, used where it is faster, and tried again") {
+    TeamTrial trial;
+    trial.begin(32, 2);
+    const auto steps_of_team = [&](double with_team, double alone) {  // seconds a step, over one period
+        std::size_t count = 0;
+        for (std::size_t i = 0; i < TeamTrial::period; ++i) {
+            const bool team = trial.use_team();
+            count += team;
+            // A step in fifty is a hundred times as slow, and so is the first after a change: neither may count.
+            const bool disturbed = i % 50 == 30 || i % TeamTrial::few == 0;
+            trial.finished((team ? with_team : alone) * (disturbed ? 100 : 1));
+        }
+        return count;
+    };
+    constexpr std::size_t half = TeamTrial::trial / 2;
+    CHECK(steps_of_team(1.0, 1.2) == TeamTrial::period - half);
+    CHECK(steps_of_team(1.2, 1.0) == half);
+    CHECK(steps_of_team(1.0, 1.2) == TeamTrial::period - half);
+    trial.begin(32, 2);  // another epoch of the same
+    CHECK(steps_of_team(1.2, 1.0) == half);
+    trial.finished(1.0);
+    trial.begin(64, 2);
+    for (std::size_t i = 0; i < TeamTrial::few; ++i, trial.finished(1.0)) CHECK(trial.use_team());
+    CHECK(!trial.use_team());
+}
+
+TEST_CASE("an epoch that tries teams trains to the same bits") {
+    const Data<float> data(643, 64, 40, Loss::mse);
+    const auto trained = [&](std::size_t threads) {
+        const Threads some(threads);
+        set_parallel_threshold(1e7);  // an epoch is enough for a team, a step of 0.6e6 isn't
+        Network<float> net(network_config({64, 48, 40}, Activation::tanh, Activation::identity, Loss::mse));
+        initialize(net, 1);
+        const Optimizer adam = optimizer(UpdateRule::adam);
+        for (int epoch = 0; epoch < 3; ++epoch) {
+            net.train_epoch(data.samples(false, false), adam, 16, nullptr, 643, Heartbeat::Callback{});
+        }
+        return copy(net.parameters());
+    };
+    CHECK(trained(3) == trained(1));
 }
 
 TEST_CASE("several threads share the work") {
