@@ -89,6 +89,15 @@ bool standardize_row(const InputMatrix& source, std::size_t row, T* out) {
     return finite != 0;
 }
 
+// Whether each row is an array of T.
+template <class T>
+bool has_rows_of(const InputMatrix& source) {
+    constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
+    return source.dtype == dtype_of<T> && source.standardization == nullptr &&
+           (source.column_stride == size || source.columns == 1) && source.row_stride % size == 0 &&
+           reinterpret_cast<std::uintptr_t>(source.data) % alignof(T) == 0;
+}
+
 // The number of leading rows that convert to finite values.
 template <class T>
 std::size_t convert_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo) {
@@ -100,9 +109,8 @@ std::size_t convert_rows(const InputMatrix& source, const RowSelection& rows, T*
             return rows.count;
         });
     }
-    constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
-    if (source.dtype == dtype_of<T> && (source.column_stride == size || source.columns == 1) &&
-        source.row_stride % size == 0 && reinterpret_cast<std::uintptr_t>(source.data) % alignof(T) == 0) {
+    if (has_rows_of<T>(source)) {
+        constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
         return kernels<T>().gather(static_cast<const T*>(source.data), source.row_stride / size, rows.index, rows.first,
                                    rows.count, source.columns, out, ldo);
     }
@@ -161,6 +169,30 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
     }
 }
 
+template <class T>
+MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection& rows) {
+    const std::size_t n = source.columns, row_bytes = n * sizeof(T);
+    const auto stride = static_cast<std::size_t>(std::max<std::ptrdiff_t>(source.row_stride, 0));
+    // A stride that maps a column to few cache sets costs more than a copy (see leading_dimension); so does what all
+    // this takes to find out, where there is little to copy.
+    const bool useful = rows.count * row_bytes >= 4096 && stride >= row_bytes && stride % 1024 != 0;
+    if (!useful || rows.index != nullptr || !has_rows_of<T>(source)) return {};
+    const std::size_t ld = stride / sizeof(T);
+    const T* const data = static_cast<const T*>(source.data) + rows.first * ld;
+    // Squares that overflow are rare enough for a copy.
+    const auto finite = [&](const T* x, std::size_t count) {
+        return std::isfinite(kernels<T>().sum_squares(x, count));
+    };
+    if (ld == n) {
+        if (!finite(data, rows.count * n)) return {};
+    } else {
+        for (std::size_t i = 0; i < rows.count; ++i) {
+            if (!finite(data + i * ld, n)) return {};
+        }
+    }
+    return {data, rows.count, n, ld};
+}
+
 ReadAhead read_ahead(const InputMatrix& source, const RowSelection& rows, double flops) {
     const auto size = with_type(source.dtype, [](auto tag) { return static_cast<std::ptrdiff_t>(sizeof tag); });
     if (source.column_stride != size) return {};
@@ -197,6 +229,7 @@ void gather_weights(const InputMatrix& source, const RowSelection& rows, T* out,
 
 #define FUSEDNET_INSTANTIATE(T)                                                                                        \
     template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Range*); \
+    template MatrixView<const T> rows_in_place<T>(const InputMatrix&, const RowSelection&);                            \
     template void gather_weights<T>(const InputMatrix&, const RowSelection&, T*, bool);
 FUSEDNET_INSTANTIATE(float)
 FUSEDNET_INSTANTIATE(double)

@@ -35,6 +35,11 @@ template <class T>
 void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
                  const Range* range = nullptr);
 
+// The selected rows where they lie, if the products can read them there: in order, finite, each in one piece, and of
+// type T. Else null, and gather_rows has to copy them, or to say what is wrong.
+template <class T>
+MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection& rows);
+
 // Sample weights; throws where one is not finite, or is negative and may not be.
 template <class T>
 void gather_weights(const InputMatrix& source, const RowSelection& rows, T* out, bool negative = false);

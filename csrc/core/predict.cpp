@@ -71,7 +71,7 @@ private:
 
 template <class T>
 struct TileOutput {
-    T* data;
+    const T* data;
     std::size_t ld;
 };
 
@@ -90,15 +90,21 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
     for (const DenseLayer<T>& l : layers) flops += l.flops(rows.count);
     ReadAhead ahead = read_ahead(x, tile.next, flops);
     Arena<T>& arena = Arena<T>::of_thread(layers, rows.count, team.size());
-    T* from = arena.a;
+    const MatrixView<const T> inputs = rows_in_place<T>(x, rows);
+    const T* from = inputs.data;
+    std::size_t ld = inputs.ld;
+    if (from == nullptr) {
+        ld = leading_dimension<T>(layers.front().in);
+        gather_rows(x, rows, arena.a, ld, "X");
+        from = arena.a;
+    }
     T* to = arena.b;
-    std::size_t ld = leading_dimension<T>(layers.front().in);
-    gather_rows(x, rows, from, ld, "X");
     for (const DenseLayer<T>& l : layers) {
         const std::size_t ldy = leading_dimension<T>(l.out);
         dense_forward<T>(l, from, ld, to, nullptr, ldy, rows.count, logits && &l == &layers.back(), team,
                          {arena.panels, arena.panel_size, &ahead});
-        std::swap(from, to);
+        from = to;
+        to = to == arena.a ? arena.b : arena.a;
         ld = ldy;
     }
     return {from, ld};

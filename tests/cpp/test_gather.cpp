@@ -1,6 +1,7 @@
 // From a caller's arrays of any type and strides into the workspace, and what is refused.
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 
 #include "core/check.h"
@@ -92,6 +93,42 @@ InputMatrix column(const std::vector<T>& v, DType dtype) {
 }
 
 }  // namespace
+
+TEST_CASE("rows are read where they lie if they are in order, finite, of the type, and worth it") {
+    constexpr std::size_t rows = 30, columns = 50, wide = 60;
+    std::vector<float> values(rows * wide, 1.0f);
+    InputMatrix x{values.data(), DType::float32, rows, columns, wide * sizeof(float), sizeof(float)};
+    const auto place = [&](const RowSelection& selected) { return rows_in_place<float>(x, selected); };
+    const RowSelection some{nullptr, 5, 25};
+    CHECK(place(some).data == values.data() + 5 * wide);
+    CHECK(place(some).ld == wide);
+    CHECK(place({nullptr, 0, 10}).data == nullptr);  // 2 kB
+    const std::vector<std::int64_t> order(25, 1);
+    CHECK(place({order.data(), 0, 25}).data == nullptr);
+    CHECK(rows_in_place<double>(x, some).data == nullptr);
+    for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+        values[29 * wide + 49] = bad;
+        CHECK(place(some).data == nullptr);
+        values[29 * wide + 49] = 1;
+        values[29 * wide + 50] = bad;  // of a column beyond
+        CHECK(place(some).data != nullptr);
+    }
+    const InputMatrix good = x;
+    x.row_stride = -good.row_stride;
+    CHECK(place({nullptr, 0, 25}).data == nullptr);
+    x.row_stride = 0;
+    CHECK(place({nullptr, 0, 25}).data == nullptr);
+    x = good;
+    x.column_stride = 2 * good.column_stride;
+    CHECK(place(some).data == nullptr);
+    x = good;
+    x.data = reinterpret_cast<const char*>(values.data()) + 1;
+    CHECK(place({nullptr, 0, 25}).data == nullptr);
+    x = good;
+    const Standardization standardization{std::vector<double>(columns), std::vector<double>(columns, 1.0)};
+    x.standardization = &standardization;
+    CHECK(place(some).data == nullptr);
+}
 
 TEST_CASE_TEMPLATE("every type at every stride", T, float, double) {
     check_all_strides<bool, T>(DType::boolean);
