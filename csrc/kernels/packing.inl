@@ -119,10 +119,11 @@ void pack_transposed(const T* w, size_t ldw, size_t depth, size_t columns, T* pa
     copy(0, whole_depth, depth);
 }
 
-// Whether a matrix of weights is too large to be found near the core: then prefetching pays for itself.
+// Whether a matrix of weights is too large to be found near the core: then prefetching pays for itself. Processors with
+// AVX-512 have a second-level cache of 1 MiB or more, others of a quarter or half of that.
 template <class T>
 FUSEDNET_INLINE bool is_far(size_t rows, size_t columns) {
-    return rows * columns * sizeof(T) > (size_t{1} << 18);
+    return rows * columns * sizeof(T) > (FUSEDNET_VECTOR_BYTES == 64 ? size_t{1} << 19 : size_t{1} << 18);
 }
 
 // Lines fetched at a time: the processor has room for a dozen on their way and waits when there are more, and one at a
