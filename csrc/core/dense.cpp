@@ -66,6 +66,11 @@ std::size_t backward_unit(const DenseLayer<T>& layer, std::size_t threads) {
 }  // namespace
 
 template <class T>
+bool is_divisible(const DenseLayer<T>& layer, std::size_t rows) {
+    return std::max(layer.in, layer.out) > kernels<T>().panel_columns || rows > product_rows(layer, rows);
+}
+
+template <class T>
 void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y, T* derivative, std::size_t ldy,
                    std::size_t m, bool logits, const Team& team, const Scratch<T>& scratch) {
     const KernelTable<T>& k = kernels<T>();
@@ -158,6 +163,7 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
 }
 
 #define FUSEDNET_INSTANTIATE(T)                                                                                      \
+    template bool is_divisible<T>(const DenseLayer<T>&, std::size_t);                                                \
     template void dense_forward<T>(const DenseLayer<T>&, const T*, std::size_t, T*, T*, std::size_t, std::size_t,    \
                                    bool, const Team&, const Scratch<T>&);                                            \
     template void output_gradient<T>(const DenseLayer<T>&, const T*, T*, std::size_t, std::size_t, const Team&);     \

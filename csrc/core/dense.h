@@ -46,6 +46,10 @@ struct Scratch {
     ReadAhead* rows_ahead(std::size_t worker) const { return worker == 0 ? ahead : nullptr; }
 };
 
+// Whether the products of so many rows are more than one task for a team.
+template <class T>
+bool is_divisible(const DenseLayer<T>&, std::size_t rows);
+
 // y = f(x·W + b); softmax is applied by rows. `derivative` receives f'(z) where the activation stores it, else null.
 // With `logits` the activation is left out.
 template <class T>

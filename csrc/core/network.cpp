@@ -59,12 +59,12 @@ double Network<T>::step_flops(std::size_t rows) const {
     return flops;
 }
 
-// Layers of a single panel of columns on either side are a task of their own: nobody can help with them.
+// Layers that are a single task count for nothing: nobody can help with them.
 template <class T>
 Team Network<T>::team_for(std::size_t rows, std::size_t steps) const {
     double flops = 0;
     for (const DenseLayer<T>& l : layers_) {
-        if (std::max(l.in, l.out) > kernels<T>().panel_columns) flops += 3 * l.flops(rows);
+        if (is_divisible(l, rows)) flops += 3 * l.flops(rows);
     }
     return Team(threads_for(flops * static_cast<double>(steps), (layers_.size() + 1) * steps));
 }

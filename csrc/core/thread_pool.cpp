@@ -139,7 +139,9 @@ private:
 
     void work(std::size_t worker) {
         std::uint64_t seen = 0;
-        const auto has_run = [&] { return run_.load(std::memory_order_seq_cst) != seen; };
+        const auto has_run = [&] {  // for this worker, which a smaller team has no use for
+            return run_.load(std::memory_order_seq_cst) != seen && worker <= workers_.load(std::memory_order_relaxed);
+        };
         while (true) {
             if (!spin_until(has_run)) {
                 std::unique_lock<std::mutex> lock(mutex_);
