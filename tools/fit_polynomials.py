@@ -93,8 +93,8 @@ CASES = ((np.float32, 5, 3, 4, 10, 2.5, 16), (np.float64, 10, 6, 10, 22, 6, 40))
 for dtype, exp_terms, tanh_terms, log_terms, tail_terms, center, largest in CASES:
     print(f"// {dtype.__name__}")
     fit("exp", exp_tail, [-half_ln2, half_ln2], exp_terms, dtype, lambda r: exp(r) / (r * r + mpf(10) ** -30))
-    quarter = [mpf(0), (half_ln2 / 2) ** 2]
-    fit("tanh", tanh_tail, quarter, tanh_terms, dtype, lambda u: 1 / (u + mpf(10) ** -30))
+    squares = [mpf(0), (half_ln2 / 2) ** 2]
+    fit("tanh", tanh_tail, squares, tanh_terms, dtype, lambda u: 1 / (u + mpf(10) ** -30))
     fit("log1p", log1p_tail, [mpf(0), mpf(1) / 9], log_terms, dtype, lambda u: 2 / (u + mpf(10) ** -30))
     fit("normal", normal_center, [mpf(0), mpf(9) / 16], 5 if dtype is np.float32 else 9, dtype)
     tail = [mpf(-1), mpf(largest - center) / (largest + center)]

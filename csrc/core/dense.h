@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/matrix_view.h"
 #include "core/relaxed.h"
 #include "core/thread_pool.h"
 #include "kernels/dispatch.h"
@@ -31,7 +32,7 @@ std::size_t leading_dimension(std::size_t columns) {
     if (columns <= 1) return columns;
     const std::size_t lanes = kernels<T>().lanes;
     const std::size_t padded = (columns + lanes - 1) / lanes * lanes;
-    return padded * sizeof(T) % 1024 == 0 ? padded + lanes : padded;
+    return crowds_cache_sets(padded * sizeof(T)) ? padded + lanes : padded;
 }
 
 // Scratch of the team: panel(worker) has room for kernels<T>().panel_size(depth) elements. The rows to read ahead are

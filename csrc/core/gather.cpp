@@ -173,22 +173,15 @@ template <class T>
 MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection& rows) {
     const std::size_t n = source.columns, row_bytes = n * sizeof(T);
     const auto stride = static_cast<std::size_t>(std::max<std::ptrdiff_t>(source.row_stride, 0));
-    // A stride that maps a column to few cache sets costs more than a copy (see leading_dimension); so does what all
-    // this takes to find out, where there is little to copy.
-    const bool useful = rows.count * row_bytes >= 4096 && stride >= row_bytes && stride % 1024 != 0;
+    // Crowded cache sets cost more than a copy; so does what all this takes to find out, where there is little to copy.
+    const bool useful = rows.count * row_bytes >= 4096 && stride >= row_bytes && !crowds_cache_sets(stride);
     if (!useful || rows.index != nullptr || !has_rows_of<T>(source)) return {};
     const std::size_t ld = stride / sizeof(T);
     const T* const data = static_cast<const T*>(source.data) + rows.first * ld;
-    // Squares that overflow are rare enough for a copy.
-    const auto finite = [&](const T* x, std::size_t count) {
-        return std::isfinite(kernels<T>().sum_squares(x, count));
-    };
-    if (ld == n) {
-        if (!finite(data, rows.count * n)) return {};
-    } else {
-        for (std::size_t i = 0; i < rows.count; ++i) {
-            if (!finite(data + i * ld, n)) return {};
-        }
+    const std::size_t pieces = ld == n ? 1 : rows.count;  // of memory, rows without a gap are one
+    for (std::size_t i = 0; i < pieces; ++i) {
+        // Squares that overflow are rare enough for a copy.
+        if (!std::isfinite(kernels<T>().sum_squares(data + i * ld, rows.count * n / pieces))) return {};
     }
     return {data, rows.count, n, ld};
 }

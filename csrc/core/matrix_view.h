@@ -37,6 +37,9 @@ struct Samples {
     std::shared_ptr<const Standardization> standardization = nullptr;  // that x refers to
 };
 
+// Whether rows so many bytes apart map the elements of a column to few cache sets.
+constexpr bool crowds_cache_sets(std::size_t stride) { return stride % 1024 == 0; }
+
 template <class T>
 struct MatrixView {
     T* data;

@@ -61,12 +61,12 @@ double Network<T>::step_flops(std::size_t rows) const {
 
 // Layers that are a single task count for nothing: nobody can help with them.
 template <class T>
-Team Network<T>::team_for(std::size_t rows, std::size_t steps) const {
+std::size_t Network<T>::wanted_threads(std::size_t rows, std::size_t steps) const {
     double flops = 0;
     for (const DenseLayer<T>& l : layers_) {
         if (is_divisible(l, rows)) flops += 3 * l.flops(rows);
     }
-    return Team(threads_for(flops * static_cast<double>(steps), (layers_.size() + 1) * steps));
+    return threads_for(flops * static_cast<double>(steps), (layers_.size() + 1) * steps);
 }
 
 template <class T>
@@ -258,7 +258,7 @@ template <class T>
 void Network<T>::forward(InputMatrix x, bool training, T* out) {
     const Busy busy(*occupancy_);
     x.standardization = standardization_.get();
-    const Team team = team_for(x.rows);
+    const Team team(wanted_threads(x.rows));
     reserve(x.rows, outputs(), team);
     gather_rows(x, {nullptr, 0, x.rows}, workspace_.input, workspace_.ld_input, "X");
     forward_layers(x.rows, training, false, team);
@@ -273,7 +273,7 @@ void Network<T>::backward(const InputMatrix& dy, T* dx) {
     check(forward_rows_ > 0, "backward: expected a call of forward first (a training step discards what it keeps)");
     check(dy.rows == forward_rows_, "backward: expected a gradient of shape (", forward_rows_, ", ", outputs(),
           ") as the last forward's output, received ", dy.rows, " rows");
-    const Team team = team_for(dy.rows);
+    const Team team(wanted_threads(dy.rows));
     workspace_.reserve_panels(layers_, team.size());
     const LayerTape<T>& tape = workspace_.layers.back();
     gather_rows(dy, {nullptr, 0, dy.rows}, workspace_.dz[0], tape.ld, "gradient");
@@ -293,7 +293,7 @@ void Network<T>::backward(const InputMatrix& dy, T* dx) {
 template <class T>
 double Network<T>::loss_and_gradient(const Samples& samples) {
     const Busy busy(*occupancy_);
-    const Team team = team_for(samples.x.rows);
+    const Team team(wanted_threads(samples.x.rows));
     reserve(samples.x.rows, samples.y.columns, team);
     return step(samples, {nullptr, 0, samples.x.rows}, nullptr, false, team).loss;
 }
@@ -301,7 +301,7 @@ double Network<T>::loss_and_gradient(const Samples& samples) {
 template <class T>
 double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer) {
     const Busy busy(*occupancy_);
-    const Team team = team_for(samples.x.rows);
+    const Team team(wanted_threads(samples.x.rows));
     reserve(samples.x.rows, samples.y.columns, team);
     return step(samples, {nullptr, 0, samples.x.rows}, &optimizer, true, team).loss;
 }
@@ -309,7 +309,7 @@ double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer
 template <class T>
 double Network<T>::part_gradient(const Samples& samples, const RowSelection& rows, const BatchPart& part) {
     const Busy busy(*occupancy_);
-    const Team team = team_for(rows.count);
+    const Team team(wanted_threads(rows.count));
     reserve(rows.count, samples.y.columns, team);
     return step(samples, rows, nullptr, true, team, part).loss;
 }
@@ -321,13 +321,17 @@ void Network<T>::update(const Optimizer& optimizer) {
     apply(optimizer, Team(threads_for(cost * static_cast<double>(parameters_.size()))));
 }
 
+// A step of an epoch in batches of so many rows, with the team or alone, as trial_ says.
 template <class T>
 typename Network<T>::StepResult Network<T>::tried_step(const Samples& samples, const RowSelection& rows,
-                                                       const Optimizer& optimizer, const Team& team) {
+                                                       const Optimizer& optimizer, const Team& team,
+                                                       std::size_t batch) {
     using Clock = std::chrono::steady_clock;
+    const Team alone(1);
     const Clock::time_point start = Clock::now();
-    const StepResult result = step(samples, rows, &optimizer, true, team);
-    trial_.finished(std::chrono::duration<double>(Clock::now() - start).count());
+    const StepResult result = step(samples, rows, &optimizer, true, trial_.use_team() ? team : alone);
+    const std::chrono::duration<double> time = Clock::now() - start;
+    if (rows.count == batch) trial_.finished(time.count());  // a shorter last one can't be compared
     return result;
 }
 
@@ -337,8 +341,8 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
     const Busy busy(*occupancy_);
     const std::size_t batch = std::min(batch_size, count);
     const double flops = step_flops(batch);
-    const Team team = team_for(batch, batch > 0 ? count / batch : 0), alone(1);
-    const bool settled = team.size() == 1 || threads_for(flops) > 1;
+    const Team team(wanted_threads(batch, batch > 0 ? count / batch : 0));
+    const bool settled = team.size() == 1 || wanted_threads(batch) > 1;
     if (!settled) trial_.begin(batch, team.size());
     reserve(batch, samples.y.columns, team);
     Heartbeat beat(heartbeat, flops);
@@ -346,10 +350,8 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
     for (std::size_t first = 0; first < count; first += batch) {
         const RowSelection rows{order != nullptr ? order + first : nullptr, first, std::min(batch, count - first)};
         workspace_.ahead = read_ahead(samples.x, rows.following(count - first - rows.count, batch), flops);
-        const bool whole = rows.count == batch;  // the others can't be compared
-        const Team& workers = settled || trial_.use_team() ? team : alone;
-        const StepResult r = settled || !whole ? step(samples, rows, &optimizer, true, workers)
-                                               : tried_step(samples, rows, optimizer, workers);
+        const StepResult r =
+            settled ? step(samples, rows, &optimizer, true, team) : tried_step(samples, rows, optimizer, team, batch);
         const double share = config_.scikit_learn ? static_cast<double>(rows.count) : r.weight;
         total += r.loss * share;
         total_weight += share;

@@ -120,12 +120,12 @@ private:
 
     void build();
     double step_flops(std::size_t rows) const;
-    Team team_for(std::size_t rows, std::size_t steps = 1) const;
+    std::size_t wanted_threads(std::size_t rows, std::size_t steps = 1) const;
     void reserve(std::size_t rows, std::size_t targets, const Team&);
 
     StepResult step(const Samples&, const RowSelection&, const Optimizer*, bool dropout, const Team&,
                     const BatchPart& = {});
-    StepResult tried_step(const Samples&, const RowSelection&, const Optimizer&, const Team&);  // times it for trial_
+    StepResult tried_step(const Samples&, const RowSelection&, const Optimizer&, const Team&, std::size_t batch);
     void gather(const Samples&, const RowSelection&);
     void forward_layers(std::size_t m, bool dropout, bool logits, const Team&, const BatchPart& = {});
     double loss_gradient(const Samples&, std::size_t m, double total_weight, const Team&);
