@@ -55,6 +55,22 @@ def test_an_update_by_the_whole_gradient_is_a_training_step(optimizer):
     np.testing.assert_allclose(net.parameters, other.parameters, rtol=1e-14, atol=1e-15)
 
 
+@pytest.mark.parametrize("optimizer", [fn.SGD(0.1, momentum=0.9), fn.AdamW(weight_decay=0.1), fn.RMSprop()])
+def test_a_large_network_takes_the_same_step_with_its_gradient_as_after_it(optimizer):
+    def large():
+        net = fn.Network([300, 1100, 300, 3], "tanh", dtype="float64", seed=0, l2=0.1)
+        net.layers[1].trainable = False
+        return net
+
+    X, Y = RNG.normal(size=(30, 300)), RNG.normal(size=(30, 3))
+    net, other = large(), large()
+    for _ in range(3):
+        loss = net._core.part_gradient(X, Y, np.arange(30))
+        net._core.update(optimizer._core)
+        assert loss == other.train_step(X, Y, optimizer)
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+
+
 @pytest.mark.parametrize("repeats", [1, 500])  # in the second case the core lets go of the GIL
 def test_a_layer_is_announced_once_its_gradient_is_there(repeats):
     net, order, seen = network(), np.tile(np.arange(20), repeats), []

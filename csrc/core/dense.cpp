@@ -122,16 +122,26 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
                           below.mask != nullptr ? below.mask + offset : nullptr, ldx, b.rows, b.columns, layer.out,
                           below.activation, scratch.panel(worker), scratch.rows_ahead(worker)});
     };
+    const auto step_of = [&](const T* parameters) {
+        return factors.step->from(static_cast<std::size_t>(parameters - factors.step->w));
+    };
     const auto parameter_gradient = [&](const Block& b, std::size_t worker) {  // a block of W
         const std::size_t offset = b.row * layer.out + b.column;
         T* out = (factors.fused ? layer.w : layer.dw) + offset;
-        k.weight_gradient({x + b.row, ldx, dz + b.column, lddz, layer.w + offset, out, layer.out, m, b.rows, b.columns,
-                           factors.factor, factors.weight_decay, factors.fused, scratch.panel(worker),
-                           scratch.rows_ahead(worker)});
+        const auto of_weights = [&](const WeightGradient<T>& g) {
+            factors.step == nullptr ? k.weight_gradient(g) : k.weight_step(g, step_of(layer.w + offset));
+        };
+        of_weights({x + b.row, ldx, dz + b.column, lddz, layer.w + offset, out, layer.out, m, b.rows, b.columns,
+                    factors.factor, factors.weight_decay, factors.fused, scratch.panel(worker),
+                    scratch.rows_ahead(worker)});
         if (b.row == 0 && layer.has_bias) {
             T* out_bias = factors.fused ? layer.b : layer.db;
             k.bias_gradient({dz + b.column, lddz, layer.b + b.column, out_bias + b.column, m, b.columns, factors.factor,
                              factors.bias_decay, factors.fused});
+            if (factors.step != nullptr) {
+                const OptimizerStep<T> s = step_of(layer.b + b.column);
+                k.update(*s.arguments, s.w, out_bias + b.column, s.first, s.second, b.columns);
+            }
         }
     };
     // Some rows of W and then their update, while they are near: W is fetched once, and threads wait for each other

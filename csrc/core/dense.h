@@ -71,12 +71,13 @@ struct BelowLayer {
     const T* mask;
 };
 
-// What becomes of a layer's own gradient: factor · (∂L/∂θ + decay · θ), which is added to w and b (a fused update) or
-// stored in dw and db.
+// What becomes of a layer's own gradient: factor · (∂L/∂θ + decay · θ), which is added to w and b (a fused update), or
+// by which they take the optimizer's step; without one it is stored in dw and db.
 template <class T>
 struct GradientFactors {
     T factor, weight_decay, bias_decay;
     bool fused;
+    const OptimizerStep<T>* step = nullptr;  // of all the network's parameters
 };
 
 // The gradients by the layer's input x, and by its parameters where it is trainable.

@@ -150,17 +150,11 @@ double Network<T>::penalty(double weight) const {
     return 0.5 * penalty_factor(weight) * sum;
 }
 
-// From dz of the last layer. With `fused`, its plain SGD update goes into the parameters at once, each layer's after
-// its input gradient has been taken; otherwise the gradient is stored. With `input`, *dx receives the gradient of the
-// network's input, with the input's leading dimension.
+// From dz of the last layer; each layer's parameters change, where they do, after its input gradient has been taken.
+// With `input`, *dx receives the gradient of the network's input, with the input's leading dimension.
 template <class T>
-void Network<T>::backward_layers(T* dz, std::size_t m, const Optimizer* fused, double penalty_factor, bool input,
-                                 T** dx, const Team& team, const BatchPart& part) {
-    GradientFactors<T> factors{static_cast<T>(part.share), static_cast<T>(penalty_factor), T(0), false};
-    if (fused != nullptr) {
-        factors = {static_cast<T>(-fused->learning_rate), static_cast<T>(penalty_factor + fused->weight_decay),
-                   static_cast<T>(fused->weight_decay), true};
-    }
+void Network<T>::backward_layers(T* dz, std::size_t m, const GradientFactors<T>& factors, bool input, T** dx,
+                                 const Team& team, const BatchPart& part) {
     std::size_t lowest = 0;
     while (lowest < layers_.size() && !layers_[lowest].trainable) ++lowest;
     for (std::size_t l = layers_.size(); l-- > 0;) {
@@ -175,11 +169,20 @@ void Network<T>::backward_layers(T* dz, std::size_t m, const Optimizer* fused, d
                                    l > 0 && below->dropout_applied ? below->mask : nullptr};
         dense_backward(layer, l > 0 ? below->next_input() : workspace_.input, ldx, dz, lddz, m, target, factors, team,
                        workspace_.scratch());
-        if (!layer.trainable && fused == nullptr) std::fill_n(layer.dw, layer.parameter_count(), T(0));
+        if (!layer.trainable && !factors.fused) std::fill_n(layer.dw, layer.parameter_count(), T(0));
         if (part.after_layer != nullptr) (*part.after_layer)(l);
         dz = next;
     }
     if (input) *dx = dz;
+}
+
+// Whether each layer takes the optimizer's step with its gradient, rows at a time, rather than all with apply():
+// where parameters, gradient and what the optimizer remembers are too large to stay in the last-level cache from one
+// to the next.
+template <class T>
+bool Network<T>::steps_by_rows(const Optimizer& optimizer) const {
+    constexpr std::size_t near = std::size_t{1} << 23;  // bytes
+    return !optimizer.clip_norm && 4 * parameters_.size() * sizeof(T) > near;
 }
 
 template <class T>
@@ -198,9 +201,21 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
     check<DivergenceError>(config_.scikit_learn || std::isfinite(value), "the loss became ",
                            std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value);  // of either sign
     const bool fused = optimizer != nullptr && optimizer->fusible();
-    backward_layers(workspace_.dz[0], m, fused ? optimizer : nullptr, penalty_factor(weight), false, nullptr, team,
-                    part);
-    if (optimizer != nullptr && !fused) apply(*optimizer, team);
+    const bool by_rows = optimizer != nullptr && !fused && steps_by_rows(*optimizer);
+    const double decay = penalty_factor(weight);
+    UpdateArguments arguments;
+    OptimizerStep<T> optimizer_step;
+    if (by_rows) {
+        OptimizerState<T>& s = state(*optimizer);
+        arguments = update_arguments(*optimizer, ++s.step);
+        optimizer_step = {&arguments, parameters_.data(), s.first.data(), s.second.data()};
+    }
+    const GradientFactors<T> factors{static_cast<T>(fused ? -optimizer->learning_rate : part.share),
+                                     static_cast<T>(fused ? decay + optimizer->weight_decay : decay),
+                                     static_cast<T>(fused ? optimizer->weight_decay : 0.0), fused,
+                                     by_rows ? &optimizer_step : nullptr};
+    backward_layers(workspace_.dz[0], m, factors, false, nullptr, team, part);
+    if (optimizer != nullptr && !fused && !by_rows) apply(*optimizer, team);
     return {value, weight};
 }
 
@@ -279,7 +294,7 @@ void Network<T>::backward(const InputMatrix& dy, T* dx) {
     gather_rows(dy, {nullptr, 0, dy.rows}, workspace_.dz[0], tape.ld, "gradient");
     output_gradient(layers_.back(), tape.saved(), workspace_.dz[0], tape.ld, dy.rows, team);
     T* result = nullptr;
-    backward_layers(workspace_.dz[0], dy.rows, nullptr, 0.0, true, &result, team);
+    backward_layers(workspace_.dz[0], dy.rows, {T(1), T(0), T(0), false}, true, &result, team);
     for (std::size_t i = 0; i < dy.rows; ++i) {
         const T* row = result + i * workspace_.ld_input;
         std::copy_n(row, inputs(), dx + i * inputs());

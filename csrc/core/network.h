@@ -136,8 +136,9 @@ private:
     double penalty_factor(double weight) const;
     double penalty(double weight) const;
     double gradient_norm() const;
-    void backward_layers(T* dz, std::size_t m, const Optimizer* fused, double penalty_factor, bool input, T** dx,
-                         const Team&, const BatchPart& = {});
+    bool steps_by_rows(const Optimizer&) const;
+    void backward_layers(T* dz, std::size_t m, const GradientFactors<T>&, bool input, T** dx, const Team&,
+                         const BatchPart& = {});
     void apply(const Optimizer&, const Team&);
 
     NetworkConfig config_;

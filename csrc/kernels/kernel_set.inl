@@ -5,16 +5,30 @@
 #include "kernel_table.h"
 #include "losses.inl"
 #include "matmul.inl"
-#include "updates.inl"
 
 namespace fusednet::FUSEDNET_SET {
 
 template <class T>
 constexpr KernelTable<T> table_of_kernels = {
-    lanes<T>,          panel_columns<T>,    panel_size<T>,    weight_scratch<T>, dense_forward<T>,
-    input_gradient<T>, weight_gradient<T>,  bias_gradient<T>, activation<T>,     activation_backward<T>,
-    softmax<T>,        softmax_backward<T>, loss<T>,          update<T>,         dropout<T>,
-    gather<T>,         sum_squares<T>,      scale<T>,
+    lanes<T>,
+    panel_columns<T>,
+    panel_size<T>,
+    weight_scratch<T>,
+    dense_forward<T>,
+    input_gradient<T>,
+    weight_gradient<T>,
+    bias_gradient<T>,
+    weight_step<T>,
+    activation<T>,
+    activation_backward<T>,
+    softmax<T>,
+    softmax_backward<T>,
+    loss<T>,
+    update<T>,
+    dropout<T>,
+    gather<T>,
+    sum_squares<T>,
+    scale<T>,
 };
 
 #define FUSEDNET_JOINED(a, b) a##b

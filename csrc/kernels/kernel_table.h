@@ -98,7 +98,7 @@ struct WeightGradient {
     std::size_t m, k, n;
     T factor, decay;
     bool update;
-    T* scratch;  // of KernelTable::weight_scratch(m, n) elements
+    T* scratch;  // of KernelTable::weight_scratch(m, ldw) elements
     ReadAhead* ahead = nullptr;
 };
 
@@ -141,6 +141,21 @@ struct UpdateArguments {
     double correction1, correction2;  // Adam: 1 − β₁ᵗ and 1 − β₂ᵗ
 };
 
+// An optimizer's step of parameters w, with what it remembers of each, which is null where its rule doesn't.
+template <class T>
+struct OptimizerStep {
+    const UpdateArguments* arguments;
+    T* w;
+    T* first;
+    T* second;
+
+    // For the parameters from there on. (Never a symbol of its own, see above.)
+    __attribute__((always_inline)) constexpr OptimizerStep from(std::size_t offset) const {
+        return {arguments, w + offset, first != nullptr ? first + offset : nullptr,
+                second != nullptr ? second + offset : nullptr};
+    }
+};
+
 // Inverted dropout: mask is 0 or 1/(1 − rate), out = a ∘ mask. The draw depends only on seed, step, layer, row, column.
 template <class T>
 struct DropoutArguments {
@@ -165,6 +180,9 @@ struct KernelTable {
     void (*input_gradient)(const InputGradient<T>&);
     void (*weight_gradient)(const WeightGradient<T>&);
     void (*bias_gradient)(const BiasGradient<T>&);
+    // W takes the step by the gradient of WeightGradient, which `out` has room for and may receive. The step is that of
+    // W, its rows as far apart.
+    void (*weight_step)(const WeightGradient<T>&, const OptimizerStep<T>&);
 
     // y = f(z) over n contiguous elements, derivative = f'(z) where it is not null.
     void (*activation)(Activation, const T* z, T* y, T* derivative, std::size_t n);

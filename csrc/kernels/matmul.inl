@@ -3,6 +3,7 @@
 
 #include "activations.inl"
 #include "register_tile.inl"
+#include "updates.inl"
 
 namespace fusednet::FUSEDNET_SET {
 
@@ -167,9 +168,10 @@ void dense_forward(const DenseForward<T>& f) {
         // A block of the depth at a time: of rows that are powers of two apart, the second-level cache holds few.
         const auto ahead = [&](size_t p, size_t block, size_t steps) {
             const size_t q = p + block;
-            if (q < f.k) return Prefetch<T>(w + q * f.ldw, f.ldw, at_most(f.k - q, depth_block), panel.columns, steps);
+            if (q < f.k)
+                return Prefetch<T>({w + q * f.ldw}, f.ldw, at_most(f.k - q, depth_block), panel.columns, steps);
             const Panel<T> next(f.n - j - panel.columns);
-            return Prefetch<T>(w + panel.columns, f.ldw, at_most(f.k, depth_block), next.columns, steps);
+            return Prefetch<T>({w + panel.columns}, f.ldw, at_most(f.k, depth_block), next.columns, steps);
         };
         if constexpr (halves) {  // a piece would fill half of a half
             if (panel.columns <= piece<T>) {
@@ -212,7 +214,7 @@ void input_gradient(const InputGradient<T>& g) {
         const Panel<T> panel(g.k - j);
         const Panel<T> next(g.k - j - panel.columns);
         const auto ahead = [&](size_t p, size_t block, size_t steps) {
-            return Prefetch<T>(g.w + (j + panel.columns) * g.ldw + p, g.ldw, next.columns, block, steps);
+            return Prefetch<T>({g.w + (j + panel.columns) * g.ldw + p}, g.ldw, next.columns, block, steps);
         };
         const auto fill = [&](size_t p, size_t block) {
             pack_transposed(g.w + j * g.ldw + p, g.ldw, block, panel.columns, g.panel, panel.width);
@@ -265,25 +267,49 @@ void column_weight_gradient(const WeightGradient<T>& g) {
     });
 }
 
+template <class T>
+constexpr size_t whole_vectors(size_t n) {
+    return (n + lanes<T> - 1) / lanes<T> * lanes<T>;
+}
+
 // A tile's columns of X, side by side: so many elements.
 template <class T>
-constexpr size_t x_tile_width = (tile_rows + lanes<T> - 1) / lanes<T> * lanes<T>;
+constexpr size_t x_tile_width = whole_vectors<T>(tile_rows);
 
 template <class T>
 size_t weight_scratch(size_t m, size_t n) {
-    return at_most(m, depth_block) * (x_tile_width<T> + (n + lanes<T> - 1) / lanes<T> * lanes<T>);
+    return at_most(m, depth_block) * (x_tile_width<T> + whole_vectors<T>(n)) + tile_rows * n;
 }
 
-// Bytes of X and dZ from which they are copied for the tiles. A tile of AVX-512 computes several times as much as
+// Whether X and dZ are large enough to be copied for the tiles. A tile of AVX-512 computes several times as much as
 // others with each line that it reads: those do better by lines side by side long before the second-level cache is
 // full.
-constexpr size_t copying = FUSEDNET_VECTOR_BYTES == 64 ? size_t{3} << 19 : size_t{1} << 18;
+template <class T>
+bool copies(const WeightGradient<T>& g) {
+    return g.m * (g.ldx + g.lddz) * sizeof(T) > (FUSEDNET_VECTOR_BYTES == 64 ? size_t{3} << 19 : size_t{1} << 18);
+}
+
+// The step of some rows of W by their gradient.
+template <class T>
+void take_step(const WeightGradient<T>& g, const OptimizerStep<T>& step, size_t row, size_t rows, const T* gradient) {
+    const auto update_from = [&](size_t i, size_t count) {
+        const OptimizerStep<T> s = step.from((row + i) * g.ldw);
+        update(*s.arguments, s.w, gradient + i * g.ldw, s.first, s.second, count);
+    };
+    if (g.n == g.ldw) return update_from(0, rows * g.n);
+    for (size_t i = 0; i < rows; ++i) update_from(i, g.n);
+}
+
+// More than so many tiles take it by rows, see update_rows. (Fewer heights to compile.)
+constexpr size_t stepping_tiles = 6;
 
 // Tiles of W by rows. Where X and dZ are large, a tile's columns of X are copied to scratch, and the first tiles leave
-// the panels of dZ there. Both `packing` and `far` are for more than one tile.
-template <bool packing, bool far, class T>
-void update_rows(const WeightGradient<T>& g) {
-    constexpr size_t least = packing || far ? least_height(1) : 1;
+// the panels of dZ there. Both `packing` and `far` are for more than one tile. `stepping`, which goes with `far`: the
+// gradient of a tile's rows goes to scratch, and before the next they take the step by it; what else that reads is
+// fetched meanwhile.
+template <bool packing, bool far, bool stepping, class T>
+void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = nullptr) {
+    constexpr size_t least = stepping ? least_height(stepping_tiles) : packing || far ? least_height(1) : 1;
     T* x_tile = g.scratch;
     T* panels = g.scratch + g.m * x_tile_width<T>;
     for_each_row_tile<least>(g.k, [&](size_t i, auto height) {
@@ -294,26 +320,41 @@ void update_rows(const WeightGradient<T>& g) {
             x = x_tile;
             ldx = x_tile_width<T>;
         }
+        WeightGradient<T> strip;
+        if constexpr (stepping) {
+            strip = g;
+            strip.w += i * g.ldw;
+            strip.out = panels + g.m * whole_vectors<T>(g.n);
+        }
+        const WeightGradient<T>& tile = stepping ? strip : g;
         for (size_t j = 0; j < g.n;) {
             const Panel<T> panel(g.n - j);
-            if (is_narrow(g, panel.columns)) return;
+            if (!stepping && is_narrow(g, panel.columns)) return;
             T* packed = panels + j * g.m;
             const size_t next = j + panel.columns;
-            Prefetch<T> lines(g.out + i * g.ldw + next, g.ldw, far && next < g.n ? height.n : 0, panel_columns<T>, g.m);
-            Prefetch<T>* ahead = far ? &lines : nullptr;
+            Prefetch<T, stepping ? 3 : 1> lines;
+            if constexpr (stepping) {
+                const OptimizerStep<T> s = step->from(i * g.ldw + j);
+                const T *first = s.first != nullptr ? s.first : s.w, *second = s.second != nullptr ? s.second : s.w;
+                lines = {{s.w, first, second}, g.ldw, height.n, panel.columns, g.m};
+            } else if constexpr (far) {
+                lines = {{g.out + i * g.ldw + next}, g.ldw, next < g.n ? height.n : 0, panel_columns<T>, g.m};
+            }
+            Prefetch<T, stepping ? 3 : 1>* ahead = far ? &lines : nullptr;
             read_ahead(g.ahead);
-            const size_t offset = i * g.ldw + j;
+            const size_t offset = stepping ? j : i * g.ldw + j;
             with_columns<T>(panel.width, [&](auto columns) {
                 if (packing && i > 0) {
-                    update_tile<false, far, height.n, decltype(columns), T>(g, offset, panel.columns, x, ldx, packed,
+                    update_tile<false, far, height.n, decltype(columns), T>(tile, offset, panel.columns, x, ldx, packed,
                                                                             panel.width, nullptr, ahead);
                 } else {
-                    update_tile<packing, far, height.n, decltype(columns), T>(g, offset, panel.columns, x, ldx,
+                    update_tile<packing, far, height.n, decltype(columns), T>(tile, offset, panel.columns, x, ldx,
                                                                               g.dz + j, g.lddz, packed, ahead);
                 }
             });
             j = next;
         }
+        if constexpr (stepping) take_step(g, *step, i, height.n, strip.out);
     });
 }
 
@@ -337,12 +378,12 @@ void weight_gradient(const WeightGradient<T>& g) {
     WeightGradient<T> block = g;
     for (size_t p = 0; p < g.m; p += depth_block) {
         block.m = at_most(g.m - p, depth_block);
-        const bool packing = several && block.m * (g.ldx + g.lddz) * sizeof(T) > copying;
+        const bool packing = several && copies(block);
         if (!is_narrow(block, g.n)) {
             if (far) {
-                packing ? update_rows<true, true>(block) : update_rows<false, true>(block);
+                packing ? update_rows<true, true, false>(block) : update_rows<false, true, false>(block);
             } else {
-                packing ? update_rows<true, false>(block) : update_rows<false, false>(block);
+                packing ? update_rows<true, false, false>(block) : update_rows<false, false, false>(block);
             }
         }
         update_narrow(block);
@@ -352,6 +393,16 @@ void weight_gradient(const WeightGradient<T>& g) {
         block.decay = T(0);
         block.update = true;
     }
+}
+
+// By rows where W is far and the depth a single block, so that their gradient is whole.
+template <class T>
+void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
+    if (g.k > stepping_tiles * tile_rows && g.m <= depth_block && is_far<T>(g.k, g.ldw)) {
+        return copies(g) ? update_rows<true, true, true>(g, &step) : update_rows<false, true, true>(g, &step);
+    }
+    weight_gradient(g);
+    take_step(g, step, 0, g.k, g.out);
 }
 
 template <class T>

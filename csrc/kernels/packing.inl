@@ -147,16 +147,18 @@ inline void read_ahead(ReadAhead* rows) {
     }
 }
 
-// The cache lines of a block of memory, brought into the second-level cache while something else is computed.
-template <class T>
+// The cache lines of a block of memory, or of such a block in each of several matrices, brought into the second-level
+// cache while something else is computed.
+template <class T, size_t matrices = 1>
 class Prefetch {
 public:
     Prefetch() = default;
     // Spreads the bursts over so many steps of depth.
-    Prefetch(const T* block, size_t ld, size_t rows, size_t columns, size_t steps)
-        : row_(block), ld_(ld), rows_(rows), columns_(columns) {
+    Prefetch(const T* const (&blocks)[matrices], size_t ld, size_t rows, size_t columns, size_t steps)
+        : ld_(ld), rows_(rows), columns_(columns) {
+        for (size_t i = 0; i < matrices; ++i) row_[i] = blocks[i];
         constexpr size_t line = cache_line / sizeof(T);
-        const size_t lines = rows * ((columns + line - 1) / line);
+        const size_t lines = matrices * rows * ((columns + line - 1) / line);
         if (lines > 0) interval_ = steps * burst / lines > 0 ? steps * burst / lines : 1;
     }
 
@@ -164,20 +166,21 @@ public:
     size_t interval() const { return interval_; }
 
     FUSEDNET_INLINE void next() {
-        for (size_t i = 0; i < burst && rows_ > 0; ++i) {
+        for (size_t i = 0; i < burst && rows_ > 0; i += matrices) {
             // The last element of a line's length: rows that start amid a line reach into one more.
-            __builtin_prefetch(row_ + column_ + (cache_line / sizeof(T) - 1), 0, 2);
+            for (size_t k = 0; k < matrices; ++k)
+                __builtin_prefetch(row_[k] + column_ + (cache_line / sizeof(T) - 1), 0, 2);
             column_ += cache_line / sizeof(T);
             if (column_ >= columns_) {
                 column_ = 0;
-                row_ += ld_;
+                for (size_t k = 0; k < matrices; ++k) row_[k] += ld_;
                 --rows_;
             }
         }
     }
 
 private:
-    const T* row_ = nullptr;
+    const T* row_[matrices] = {};
     size_t ld_ = 0, rows_ = 0, columns_ = 0, column_ = 0;
     size_t interval_ = ~size_t{0};
 };

@@ -29,9 +29,9 @@ struct TileColumns {
 // (depth, rows). Else its rows are reached from a pointer for every three, by the addressing modes of x86: a pointer
 // or an offset for each would not fit into the registers. `packing`: the lines of B are copied to `panel` on the way,
 // where the next tiles find them side by side.
-template <bool across, bool packing, bool far, size_t rows, class Columns, class T>
-FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb, size_t depth, T* panel,
-                                  Prefetch<T>* ahead, typename Columns::Vector (&acc)[rows][Columns::vectors]) {
+template <bool across, bool packing, bool far, size_t rows, class Columns, class T, class Ahead>
+FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb, size_t depth, T* panel, Ahead* ahead,
+                                  typename Columns::Vector (&acc)[rows][Columns::vectors]) {
     using V = typename Columns::Vector;
     constexpr size_t vectors = Columns::vectors;
     constexpr size_t groups = across ? 1 : (rows + 2) / 3;
@@ -153,9 +153,9 @@ FUSEDNET_INLINE void finish_weights(const WeightGradient<T>& g, const Finish& fi
 }
 
 // out (rows, columns) for a tile of W: see WeightGradient.
-template <bool packing, bool far, size_t rows, class Columns, class T>
+template <bool packing, bool far, size_t rows, class Columns, class T, class Ahead>
 __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t offset, size_t columns, const T* x,
-                                           size_t ldx, const T* dz, size_t lddz, T* panel, Prefetch<T>* ahead) {
+                                           size_t ldx, const T* dz, size_t lddz, T* panel, Ahead* ahead) {
     typename Columns::Vector acc[rows][Columns::vectors] = {};
     multiply_add<true, packing, far, rows, Columns, T>(x, ldx, dz, lddz, g.m, panel, ahead, acc);
     finish_weights(g, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {

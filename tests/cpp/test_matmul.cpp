@@ -345,3 +345,65 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ, de
         }
     });
 }
+
+TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole and in blocks", T, float, double) {
+    Random random(6);
+    // W near and far, of few tiles and many; depths of one block and of several; X and dZ so large that they are
+    // copied.
+    for (const Shape& s : {Shape{40, 1, 20, 0},
+                           {30, 20, 9, 0},
+                           {80, 2000, 20, 0},
+                           {260, 515, 33, 0},
+                           {260, 521, 40, 3},
+                           {200, 700, 700, 0},
+                           {600, 1500, 180, 0}}) {
+        CAPTURE(s.rows);
+        CAPTURE(s.columns);
+        CAPTURE(s.depth);
+        const std::size_t m = s.depth, k = s.rows, n = s.columns;
+        for_each_table<T>([&](const KernelTable<T>& kernels) {
+            Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes).fill(random);
+            Matrix<T> dz = padded<T>(Role<T>::operand, m, n, kernels.lanes).fill(random);
+            Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, n + s.gap));
+            Matrix<T> gradient = output<T>(k, n, s.gap);
+            for (const UpdateRule rule : {UpdateRule::momentum, UpdateRule::adamw, UpdateRule::rmsprop}) {
+                CAPTURE(static_cast<int>(rule));
+                const bool has_first = rule != UpdateRule::rmsprop, has_second = rule != UpdateRule::momentum;
+                const UpdateArguments arguments{rule, 0.01, 0.1, 0.9, 0.99, 1e-3, 0.1, 0.01};
+                struct Learned {
+                    Matrix<T> w, first, second;
+                    bool operator==(const Learned& o) const {
+                        return w == o.w && first == o.first && second == o.second;
+                    }
+                    bool untouched() const { return w.untouched() && first.untouched() && second.untouched(); }
+                };
+                Learned expected{output<T>(k, n, s.gap).fill(random), output<T>(k, n, s.gap).fill(random),
+                                 output<T>(k, n, s.gap).fill(random, 0)};
+                Learned whole = expected, pieces = expected;
+                const auto step = [&](Learned& to, std::size_t row, std::size_t rows, std::size_t column,
+                                      std::size_t columns) {
+                    T *w = &to.w(row, column), *first = &to.first(row, column), *second = &to.second(row, column);
+                    kernels.weight_step({x.data() + row, x.ld(), dz.data() + column, dz.ld(), w, &gradient(row, column),
+                                         to.w.ld(), m, rows, columns, T(0.5), T(0.25), false, scratch.data()},
+                                        {&arguments, w, has_first ? first : nullptr, has_second ? second : nullptr});
+                };
+                kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), expected.w.data(), gradient.data(),
+                                         gradient.ld(), m, k, n, T(0.5), T(0.25), false, scratch.data()});
+                for (std::size_t i = 0; i < k; ++i) {
+                    kernels.update(arguments, &expected.w(i, 0), &gradient(i, 0),
+                                   has_first ? &expected.first(i, 0) : nullptr,
+                                   has_second ? &expected.second(i, 0) : nullptr, n);
+                }
+                step(whole, 0, k, 0, n);
+                CHECK(whole == expected);
+                for_each_piece(k, 100, [&](std::size_t row, std::size_t rows) {
+                    for_each_piece(n, 4 * kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
+                        step(pieces, row, rows, column, columns);
+                    });
+                });
+                CHECK(pieces == expected);
+                CHECK((whole.untouched() && pieces.untouched() && gradient.untouched() && scratch.untouched()));
+            }
+        });
+    }
+}
