@@ -51,13 +51,14 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
 // So many tiles must read a copy of B for it to pay.
 constexpr size_t packing_tiles = 8;
 
-// C (m, columns) = start + A (m, depth) · B (depth, columns), in blocks of so many rows of B. Without a panel, B is
-// used where it lies. Else, of more than packing_tiles tiles, the first leaves a copy of each block there for the
+// C (m, columns) = start + A (m, depth) · B (depth, columns), in blocks of the depth, see block_rows. Without a panel,
+// B is used where it lies. Else, of more than packing_tiles tiles, the first leaves a copy of each block there for the
 // others, or, where b is null, fill(first, block) puts the block there.
-template <size_t rows, bool far, class Columns, class T, class Fill, class Next>
+template <size_t usual, bool far, class Columns, class T, class Fill, class Next>
 void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, size_t depth, const T* start, T* c,
                    size_t ldc, T final_floor, const T* final_gate, T* panel, Fill fill, Next next,
                    ReadAhead* rows_ahead) {
+    const size_t rows = block_rows(depth, usual);
     for (size_t p = 0; p < depth; p += rows) {
         const size_t block = at_most(depth - p, rows);
         Prefetch<T> lines;
@@ -88,8 +89,9 @@ void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, siz
 template <class T>
 void product_narrow(const DenseForward<T>& f, size_t columns, const T* start, T final_floor) {
     const size_t j = f.n - columns;
-    for (size_t p = 0; p < f.k; p += depth_block) {
-        const size_t block = at_most(f.k - p, depth_block);
+    const size_t rows = block_rows(f.k, depth_block);
+    for (size_t p = 0; p < f.k; p += rows) {
+        const size_t block = at_most(f.k - p, rows);
         const T floor = p + block == f.k ? final_floor : no_floor<T>;
         pack_pairs(f.w + p * f.ldw + j, f.ldw, block, columns, f.panel);
         for_each_row_tile<1>(f.m, [&](size_t i, auto height) {
@@ -155,6 +157,7 @@ void dense_forward(const DenseForward<T>& f) {
     }
     const bool far = is_far<T>(f.k, f.ldw);
     const bool packing = f.m > packing_tiles * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
+    const size_t rows = block_rows(f.k, depth_block);
     T start[panel_columns<T>];
     while (j < f.n) {
         const Panel<T> panel(f.n - j);
@@ -168,10 +171,9 @@ void dense_forward(const DenseForward<T>& f) {
         // A block of the depth at a time: of rows that are powers of two apart, the second-level cache holds few.
         const auto ahead = [&](size_t p, size_t block, size_t steps) {
             const size_t q = p + block;
-            if (q < f.k)
-                return Prefetch<T>({w + q * f.ldw}, f.ldw, at_most(f.k - q, depth_block), panel.columns, steps);
+            if (q < f.k) return Prefetch<T>({w + q * f.ldw}, f.ldw, at_most(f.k - q, rows), panel.columns, steps);
             const Panel<T> next(f.n - j - panel.columns);
-            return Prefetch<T>({w + panel.columns}, f.ldw, at_most(f.k, depth_block), next.columns, steps);
+            return Prefetch<T>({w + panel.columns}, f.ldw, at_most(f.k, rows), next.columns, steps);
         };
         if constexpr (halves) {  // a piece would fill half of a half
             if (panel.columns <= piece<T>) {
@@ -278,7 +280,7 @@ constexpr size_t x_tile_width = whole_vectors<T>(tile_rows);
 
 template <class T>
 size_t weight_scratch(size_t m, size_t n) {
-    return at_most(m, depth_block) * (x_tile_width<T> + whole_vectors<T>(n)) + tile_rows * n;
+    return at_most(m, longest_block(depth_block)) * (x_tile_width<T> + whole_vectors<T>(n)) + tile_rows * n;
 }
 
 // Whether X and dZ are large enough to be copied for the tiles. A tile of AVX-512 computes several times as much as
@@ -376,8 +378,9 @@ void weight_gradient(const WeightGradient<T>& g) {
     if (g.n == 1 && g.ldw == 1) return column_weight_gradient(g);
     const bool several = g.k > tile_rows, far = several && is_far<T>(g.k, g.ldw);
     WeightGradient<T> block = g;
-    for (size_t p = 0; p < g.m; p += depth_block) {
-        block.m = at_most(g.m - p, depth_block);
+    const size_t rows = block_rows(g.m, depth_block);
+    for (size_t p = 0; p < g.m; p += rows) {
+        block.m = at_most(g.m - p, rows);
         const bool packing = several && copies(block);
         if (!is_narrow(block, g.n)) {
             if (far) {
@@ -387,8 +390,8 @@ void weight_gradient(const WeightGradient<T>& g) {
             }
         }
         update_narrow(block);
-        block.x += depth_block * g.ldx;
-        block.dz += depth_block * g.lddz;
+        block.x += rows * g.ldx;
+        block.dz += rows * g.lddz;
         block.w = g.out;
         block.decay = T(0);
         block.update = true;
@@ -398,7 +401,7 @@ void weight_gradient(const WeightGradient<T>& g) {
 // By rows where W is far and the depth a single block, so that their gradient is whole.
 template <class T>
 void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
-    if (g.k > stepping_tiles * tile_rows && g.m <= depth_block && is_far<T>(g.k, g.ldw)) {
+    if (g.k > stepping_tiles * tile_rows && g.m <= longest_block(depth_block) && is_far<T>(g.k, g.ldw)) {
         return copies(g) ? update_rows<true, true, true>(g, &step) : update_rows<false, true, true>(g, &step);
     }
     weight_gradient(g);

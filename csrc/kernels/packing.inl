@@ -14,6 +14,17 @@ constexpr size_t cache_line = 64;                       // bytes
 
 constexpr size_t at_most(size_t n, size_t limit) { return n < limit ? n : limit; }
 
+constexpr size_t longest_block(size_t usual) { return usual + usual / 4; }
+
+// The rows of each block of so deep a product, the last one's perhaps less: nearly equal, and up to a quarter above the
+// usual. A tile passes its results through memory for each block, however short that is.
+constexpr size_t block_rows(size_t depth, size_t usual) {
+    const size_t longest = longest_block(usual);
+    if (depth <= longest) return longest;
+    const size_t count = (depth + longest - 1) / longest;
+    return ((depth + count - 1) / count + 7) / 8 * 8;
+}
+
 template <class T>
 constexpr size_t panel_columns = tile_vectors * lanes<T>;
 
@@ -23,7 +34,7 @@ constexpr size_t transposed_block = at_most(depth_block, first_level_cache / (2 
 
 template <class T>
 size_t panel_size(size_t depth) {
-    return at_most(depth, depth_block) * panel_columns<T>;
+    return at_most(depth, longest_block(depth_block)) * panel_columns<T>;
 }
 
 // The next panel of what remains: its columns, and those rounded up to whole vectors, or half a one. A vector and a
