@@ -4,7 +4,7 @@
 
 #include "kernel_table.h"
 #include "losses.inl"
-#include "matmul.inl"
+#include "weight_gradient.inl"
 
 namespace fusednet::FUSEDNET_SET {
 

@@ -26,6 +26,11 @@ constexpr size_t block_rows(size_t depth, size_t usual) {
 }
 
 template <class T>
+constexpr size_t whole_vectors(size_t n) {
+    return (n + lanes<T> - 1) / lanes<T> * lanes<T>;
+}
+
+template <class T>
 constexpr size_t panel_columns = tile_vectors * lanes<T>;
 
 // The depth of a block of W that is transposed: with what it comes from it stays in the first-level cache.
@@ -43,7 +48,7 @@ template <class T>
 struct Panel {
     size_t columns, width;
     explicit FUSEDNET_INLINE Panel(size_t remaining)
-        : columns(at_most(remaining, panel_columns<T>)), width((columns + lanes<T> - 1) / lanes<T> * lanes<T>) {
+        : columns(at_most(remaining, panel_columns<T>)), width(whole_vectors<T>(columns)) {
         if (!halves) return;
         if (columns <= lanes<T> / 2) {
             width = lanes<T> / 2;

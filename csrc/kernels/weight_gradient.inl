@@ -1,0 +1,199 @@
+// The gradient of a dense layer's parameters, dW = Xᵀ·dZ and the sums of dZ, cut into register tiles; and what becomes
+// of it: stored, added to W, or the optimizer's step.
+#pragma once
+
+#include "matmul.inl"
+#include "updates.inl"
+
+namespace fusednet::FUSEDNET_SET {
+
+// finish(j, sum) for sums over m rows by columns j to n, of whole vectors and the rest: sum = add(sum, row, j). So many
+// vectors at a time, then half as many, hide the latency of an addition.
+template <size_t vectors, class T, class Add, class Finish>
+FUSEDNET_INLINE void sum_columns(size_t m, size_t j, size_t n, const Add& add, const Finish& finish) {
+    const auto sum_group = [&](auto access) {
+        Vec<T> sum[vectors] = {};
+        for (size_t i = 0; i < m; ++i) {
+            for (size_t v = 0; v < vectors; ++v) sum[v] = add(sum[v], i, j + v * lanes<T>, access);
+        }
+        for (size_t v = 0; v < vectors; ++v) finish(j + v * lanes<T>, sum[v], access);
+    };
+    for (; j + vectors * lanes<T> <= n; j += vectors * lanes<T>) sum_group(WholeAccess<T>{});
+    if constexpr (vectors > 1) {
+        sum_columns<vectors / 2, T>(m, j, n, add, finish);
+    } else if (j < n) {
+        sum_group(PartialAccess<T>{n - j});
+    }
+}
+
+// What WeightGradient and BiasGradient say of a sum and the old parameter.
+template <class Gradient, class V, class Old>
+FUSEDNET_INLINE V parameter_or_gradient(const Gradient& g, V sum, const Old& old) {
+    if (!g.update && g.decay == 0) return sum * g.factor;
+    const V w = old(), total = fma(w, broadcast(g.decay), sum);
+    return g.update ? fma(total, broadcast(g.factor), w) : total * g.factor;
+}
+
+// One column of dZ: the gradient of a (k, 1) weight is the row dZᵀ · X, with contiguous results.
+template <class T>
+void column_weight_gradient(const WeightGradient<T>& g) {
+    const auto add = [&g](Vec<T> sum, size_t i, size_t j, auto access) {
+        return fma(access.load(g.x + i * g.ldx + j), broadcast(g.dz[i * g.lddz]), sum);
+    };
+    sum_columns<4, T>(g.m, 0, g.k, add, [&g](size_t j, Vec<T> sum, auto access) {
+        access.store(g.out + j, parameter_or_gradient(g, sum, [&] { return access.load(g.w + j); }));
+    });
+}
+
+// A tile's columns of X, side by side: so many elements.
+template <class T>
+constexpr size_t x_tile_width = whole_vectors<T>(tile_rows);
+
+template <class T>
+size_t weight_scratch(size_t m, size_t n) {
+    return at_most(m, longest_block(depth_block)) * (x_tile_width<T> + whole_vectors<T>(n)) + tile_rows * n;
+}
+
+// Whether X and dZ are large enough to be copied for the tiles. A tile of AVX-512 computes several times as much as
+// others with each line that it reads: those do better by lines side by side long before the second-level cache is
+// full.
+template <class T>
+bool copies(const WeightGradient<T>& g) {
+    return g.m * (g.ldx + g.lddz) * sizeof(T) > (FUSEDNET_VECTOR_BYTES == 64 ? size_t{3} << 19 : size_t{1} << 18);
+}
+
+// The step of some rows of W by their gradient.
+template <class T>
+void take_step(const WeightGradient<T>& g, const OptimizerStep<T>& step, size_t row, size_t rows, const T* gradient) {
+    const auto update_from = [&](size_t i, size_t count) {
+        const OptimizerStep<T> s = step.from((row + i) * g.ldw);
+        update(*s.arguments, s.w, gradient + i * g.ldw, s.first, s.second, count);
+    };
+    if (g.n == g.ldw) return update_from(0, rows * g.n);
+    for (size_t i = 0; i < rows; ++i) update_from(i, g.n);
+}
+
+// More than so many tiles take it by rows, see update_rows. (Fewer heights to compile.)
+constexpr size_t stepping_tiles = 6;
+
+// Tiles of W by rows. Where X and dZ are large, a tile's columns of X are copied to scratch, and the first tiles leave
+// the panels of dZ there. Both `packing` and `far` are for more than one tile. `stepping`, which goes with `far`: the
+// gradient of a tile's rows goes to scratch, and before the next they take the step by it; what else that reads is
+// fetched meanwhile.
+template <bool packing, bool far, bool stepping, class T>
+void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = nullptr) {
+    constexpr size_t least = stepping ? least_height(stepping_tiles) : packing || far ? least_height(1) : 1;
+    T* x_tile = g.scratch;
+    T* panels = g.scratch + g.m * x_tile_width<T>;
+    for_each_row_tile<least>(g.k, [&](size_t i, auto height) {
+        const T* x = g.x + i;
+        size_t ldx = g.ldx;
+        if constexpr (packing) {
+            pack_columns(x, ldx, g.m, height.n, x_tile, x_tile_width<T>);
+            x = x_tile;
+            ldx = x_tile_width<T>;
+        }
+        WeightGradient<T> strip;
+        if constexpr (stepping) {
+            strip = g;
+            strip.w += i * g.ldw;
+            strip.out = panels + g.m * whole_vectors<T>(g.n);
+        }
+        const WeightGradient<T>& tile = stepping ? strip : g;
+        for (size_t j = 0; j < g.n;) {
+            const Panel<T> panel(g.n - j);
+            if (!stepping && is_narrow(g, panel.columns)) return;
+            T* packed = panels + j * g.m;
+            const size_t next = j + panel.columns;
+            Prefetch<T, stepping ? 3 : 1> lines;
+            if constexpr (stepping) {
+                const OptimizerStep<T> s = step->from(i * g.ldw + j);
+                const T *first = s.first != nullptr ? s.first : s.w, *second = s.second != nullptr ? s.second : s.w;
+                lines = {{s.w, first, second}, g.ldw, height.n, panel.columns, g.m};
+            } else if constexpr (far) {
+                lines = {{g.out + i * g.ldw + next}, g.ldw, next < g.n ? height.n : 0, panel_columns<T>, g.m};
+            }
+            Prefetch<T, stepping ? 3 : 1>* ahead = far ? &lines : nullptr;
+            read_ahead(g.ahead);
+            const size_t offset = stepping ? j : i * g.ldw + j;
+            with_columns<T>(panel.width, [&](auto columns) {
+                if (packing && i > 0) {
+                    update_tile<false, far, height.n, decltype(columns), T>(tile, offset, panel.columns, x, ldx, packed,
+                                                                            panel.width, nullptr, ahead);
+                } else {
+                    update_tile<packing, far, height.n, decltype(columns), T>(tile, offset, panel.columns, x, ldx,
+                                                                              g.dz + j, g.lddz, packed, ahead);
+                }
+            });
+            j = next;
+        }
+        if constexpr (stepping) take_step(g, *step, i, height.n, strip.out);
+    });
+}
+
+// The last columns where they are narrow: update_rows leaves those out.
+template <class T>
+void update_narrow(const WeightGradient<T>& g) {
+    const size_t columns = g.n % lanes<T>, j = g.n - columns;
+    if (columns == 0 || !is_narrow(g, columns)) return;
+    for (size_t i = 0; i < g.k; i += 2 * lanes<T>) {
+        const size_t rows = at_most(g.k - i, 2 * lanes<T>);
+        with_count<1, 2>((rows + lanes<T> - 1) / lanes<T>, [&](auto vectors) {
+            update_narrow_tile<vectors.n>(g, i * g.ldw + j, rows, columns, g.x + i, g.dz + j);
+        });
+    }
+}
+
+template <class T>
+void weight_gradient(const WeightGradient<T>& g) {
+    if (g.n == 1 && g.ldw == 1) return column_weight_gradient(g);
+    const bool several = g.k > tile_rows, far = several && is_far<T>(g.k, g.ldw);
+    WeightGradient<T> block = g;
+    const size_t rows = block_rows(g.m, depth_block);
+    for (size_t p = 0; p < g.m; p += rows) {
+        block.m = at_most(g.m - p, rows);
+        const bool packing = several && copies(block);
+        if (!is_narrow(block, g.n)) {
+            if (far) {
+                packing ? update_rows<true, true, false>(block) : update_rows<false, true, false>(block);
+            } else {
+                packing ? update_rows<true, false, false>(block) : update_rows<false, false, false>(block);
+            }
+        }
+        update_narrow(block);
+        block.x += rows * g.ldx;
+        block.dz += rows * g.lddz;
+        block.w = g.out;
+        block.decay = T(0);
+        block.update = true;
+    }
+}
+
+// By rows where W is far and the depth a single block, so that their gradient is whole.
+template <class T>
+void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
+    if (g.k > stepping_tiles * tile_rows && g.m <= longest_block(depth_block) && is_far<T>(g.k, g.ldw)) {
+        return copies(g) ? update_rows<true, true, true>(g, &step) : update_rows<false, true, true>(g, &step);
+    }
+    weight_gradient(g);
+    take_step(g, step, 0, g.k, g.out);
+}
+
+template <class T>
+void bias_gradient(const BiasGradient<T>& g) {
+    if (g.n == 1 && g.lddz == 1) {
+        Vec<T> acc{};
+        for_each_vector<T>(g.m, [&](size_t i, auto access) { acc += access.load(g.dz + i); });
+        const Vec<T> sum = broadcast(sum_lanes<T>(acc));
+        g.out[0] = parameter_or_gradient(g, sum, [&] { return broadcast(g.b[0]); })[0];
+        return;
+    }
+    const auto add = [&g](Vec<T> sum, size_t i, size_t j, auto access) {
+        return sum + access.load(g.dz + i * g.lddz + j);
+    };
+    sum_columns<4, T>(g.m, 0, g.n, add, [&g](size_t j, Vec<T> sum, auto access) {
+        access.store(g.out + j, parameter_or_gradient(g, sum, [&] { return access.load(g.b + j); }));
+    });
+}
+
+}  // namespace fusednet::FUSEDNET_SET
