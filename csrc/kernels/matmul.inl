@@ -53,11 +53,10 @@ constexpr size_t packing_tiles = 8;
 // C (m, columns) = start + A (m, depth) · B (depth, columns), in blocks of the depth, see block_rows. Without a panel,
 // B is used where it lies. Else, of more than packing_tiles tiles, the first leaves a copy of each block there for the
 // others, or, where b is null, fill(first, block) puts the block there.
-template <size_t usual, bool far, class Columns, class T, class Fill, class Next>
+template <bool far, class Columns, class T, class Fill, class Next>
 void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, size_t depth, const T* start, T* c,
-                   size_t ldc, T final_floor, const T* final_gate, T* panel, Fill fill, Next next,
-                   ReadAhead* rows_ahead) {
-    const size_t rows = block_rows(depth, usual);
+                   size_t ldc, T final_floor, T* panel, Fill fill, Next next, ReadAhead* rows_ahead) {
+    const size_t rows = block_rows(depth, depth_block);
     for (size_t p = 0; p < depth; p += rows) {
         const size_t block = at_most(depth - p, rows);
         Prefetch<T> lines;
@@ -66,20 +65,18 @@ void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, siz
         if (b == nullptr) fill(p, block);
         for_each_row_tile<1>(m, [=](size_t i, auto height) {
             const T* first = p == 0 ? start : nullptr;
-            const bool last = p + block == depth;
-            const T floor = last ? final_floor : no_floor<T>;
-            const T* gate = last && final_gate != nullptr ? final_gate + i * ldc : nullptr;
+            const T floor = p + block == depth ? final_floor : no_floor<T>;
             read_ahead(rows_ahead);
             if constexpr (height.n >= least_height(packing_tiles)) {
                 if (i == 0 && b != nullptr && panel != nullptr) {
                     return product_tile<true, far, height.n, Columns, T>(a + p, lda, b + p * ldb, ldb, block, first, c,
-                                                                         ldc, floor, gate, panel, ahead);
+                                                                         ldc, floor, nullptr, panel, ahead);
                 }
             }
             const bool packed = panel != nullptr;
             product_tile<false, far, height.n, Columns, T>(a + i * lda + p, lda, packed ? panel : b + p * ldb,
                                                            packed ? Columns::width : ldb, block, first, c + i * ldc,
-                                                           ldc, floor, gate, nullptr, ahead);
+                                                           ldc, floor, nullptr, nullptr, ahead);
         });
     }
 }
@@ -107,9 +104,9 @@ template <size_t vectors, class T>
 FUSEDNET_INLINE size_t product_row(const T* a, const T* b, size_t ldb, size_t depth, const T* start, T* c, size_t j,
                                    size_t n, T floor) {
     for (; j + vectors * lanes<T> <= n; j += vectors * lanes<T>) {
-        product_tile<false, false, 1, TileColumns<Vec<T>, vectors>, T>(a, 0, b + j, ldb, depth,
-                                                                       start != nullptr ? start + j : nullptr, c + j, 0,
-                                                                       floor, nullptr, nullptr, nullptr);
+        product_tile<false, false, 1, TileColumns<Vec<T>, vectors>, T, Prefetch<T>>(
+            a, 0, b + j, ldb, depth, start != nullptr ? start + j : nullptr, c + j, 0, floor, nullptr, nullptr,
+            nullptr);
     }
     if constexpr (vectors > 1) {
         return product_row<vectors / 2, T>(a, b, ldb, depth, start, c, j, n, floor);
@@ -181,8 +178,8 @@ void dense_forward(const DenseForward<T>& f) {
             }
         }
         with_panel<T>(panel, far, [&](auto columns, auto from_far) {
-            product_panel<depth_block, from_far.n, decltype(columns), T>(
-                f.x, f.ldx, whole ? w : nullptr, f.ldw, f.m, f.k, start, f.y + j, f.ldy, floor, nullptr,
+            product_panel<from_far.n, decltype(columns), T>(
+                f.x, f.ldx, whole ? w : nullptr, f.ldw, f.m, f.k, start, f.y + j, f.ldy, floor,
                 !whole || packing ? f.panel : nullptr, fill, ahead, f.ahead);
         });
         finish(j, f.m, panel.width);
@@ -208,25 +205,49 @@ void input_gradient(const InputGradient<T>& g) {
             g.activation, g.saved, g.mask, g.lds, g.dx, g.lddx, g.m, g.k,
             [=](size_t i, size_t j, auto access) { return broadcast(g.dz[i * g.lddz]) * access.load(g.w + j); });
     }
+    // Blocks of W: a panel's rows by some of the depth. While one is multiplied, the next is transposed; or after that,
+    // where so few tiles would be interrupted every three steps or fewer.
+    struct Block {
+        size_t row, column;
+    };
+    const size_t columns = block_rows(g.n, transposed_block<T>), tiles = (g.m + tile_rows - 1) / tile_rows;
+    const bool overlap = tiles * piece<T> >= 4 * tile_vectors, far = is_far<T>(g.k, g.ldw);
+    const auto after = [&](const Block& b) {
+        if (b.column + columns < g.n) return Block{b.row, b.column + columns};
+        return Block{b.row + Panel<T>(g.k - b.row).columns, 0};
+    };
+    const auto first_weight = [&](const Block& b) { return g.w + b.row * g.ldw + b.column; };
+    const auto transposition = [&](const Block& b, T* panel) {
+        const Panel<T> p(g.k - b.row);
+        return Transposition<T>(first_weight(b), g.ldw, at_most(g.n - b.column, columns), p.columns, panel, p.width,
+                                far ? first_weight(after(b)) : nullptr);
+    };
     const T start[panel_columns<T>] = {};
-    const bool far = is_far<T>(g.k, g.ldw);
     const bool gated = g.saved != nullptr && g.activation == Activation::relu && g.mask == nullptr && g.lds == g.lddx;
-    for (size_t j = 0; j < g.k;) {
-        const Panel<T> panel(g.k - j);
-        const Panel<T> next(g.k - j - panel.columns);
-        const auto ahead = [&](size_t p, size_t block, size_t steps) {
-            return Prefetch<T>({g.w + (j + panel.columns) * g.ldw + p}, g.ldw, next.columns, block, steps);
-        };
-        const auto fill = [&](size_t p, size_t block) {
-            pack_transposed(g.w + j * g.ldw + p, g.ldw, block, panel.columns, g.panel, panel.width);
-        };
-        with_panel<T>(panel, far, [&](auto columns, auto from_far) {
-            product_panel<transposed_block<T>, from_far.n, decltype(columns), T>(
-                g.dz, g.lddz, nullptr, 0, g.m, g.n, start, g.dx + j, g.lddx, no_floor<T>, gated ? g.saved + j : nullptr,
-                g.panel, fill, ahead, g.ahead);
+    T* const panels[] = {g.panel, overlap ? g.panel + at_most(g.n, columns) * panel_columns<T> : g.panel};
+    Block b{0, 0};
+    transposition(b, panels[0]).finish();
+    for (size_t turn = 0; b.row < g.k; ++turn) {
+        const T* panel = panels[turn % 2];
+        const Block next = after(b);
+        const Panel<T> p(g.k - b.row);
+        const size_t depth = at_most(g.n - b.column, columns);
+        const bool last = b.column + depth == g.n;
+        Transposition<T> ahead = transposition(next, panels[(turn + 1) % 2]);
+        if (overlap) ahead.spread(tiles, depth);
+        with_columns<T>(p.width, [&](auto tile_columns) {
+            for_each_row_tile<1>(g.m, [&](size_t i, auto height) {
+                const size_t offset = i * g.lddx + b.row;
+                const T* gate = gated && last ? g.saved + offset : nullptr;
+                read_ahead(g.ahead);
+                product_tile<false, true, height.n, decltype(tile_columns), T>(
+                    g.dz + i * g.lddz + b.column, g.lddz, panel, p.width, depth, b.column == 0 ? start : nullptr,
+                    g.dx + offset, g.lddx, no_floor<T>, gate, nullptr, &ahead);
+            });
         });
-        if (!gated) finish(j, panel.width);
-        j += panel.columns;
+        if (next.row < g.k) ahead.finish();
+        if (last && !gated) finish(b.row, p.width);
+        b = next;
     }
 }
 

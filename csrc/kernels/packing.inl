@@ -37,9 +37,12 @@ constexpr size_t panel_columns = tile_vectors * lanes<T>;
 template <class T>
 constexpr size_t transposed_block = at_most(depth_block, first_level_cache / (2 * panel_columns<T> * sizeof(T)));
 
+// Elements of scratch for a panel that is a copy, or for two that are transposed.
 template <class T>
 size_t panel_size(size_t depth) {
-    return at_most(depth, longest_block(depth_block)) * panel_columns<T>;
+    const size_t copied = at_most(depth, longest_block(depth_block));
+    const size_t transposed = at_most(depth, longest_block(transposed_block<T>));
+    return (copied > 2 * transposed ? copied : 2 * transposed) * panel_columns<T>;
 }
 
 // The next panel of what remains: its columns, and those rounded up to whole vectors, or half a one. A vector and a
@@ -116,24 +119,74 @@ FUSEDNET_INLINE void transpose_block(const T* w, size_t ldw, T* out, size_t ldo)
     for (size_t i = 0; i < piece<T>; ++i) store(out + i * ldo, r[i]);
 }
 
-// panel (depth, width) = w (columns, depth)ᵀ, zeros beyond `columns`.
+// panel (depth, width) = w (columns, depth)ᵀ, zeros beyond `columns`: a block at a time while something else is
+// computed, or at once. What will be transposed after it, if given, is brought into the second-level cache meanwhile.
 template <class T>
-void pack_transposed(const T* w, size_t ldw, size_t depth, size_t columns, T* panel, size_t width) {
-    const size_t whole_columns = columns - columns % lanes<T>, whole_depth = depth - depth % piece<T>;
-    for (size_t j = 0; j < whole_columns; j += lanes<T>) {
-        for (size_t p = 0; p < whole_depth; p += piece<T>) {
-            transpose_block(w + j * ldw + p, ldw, panel + p * width + j, width);
+class Transposition {
+public:
+    Transposition(const T* w, size_t ldw, size_t depth, size_t columns, T* panel, size_t width, const T* after)
+        : w_(w), ldw_(ldw), depth_(depth), columns_(columns), panel_(panel), width_(width), after_(after) {
+        whole_depth_ = depth - depth % piece<T>;
+        whole_columns_ = columns - columns % lanes<T>;
+    }
+
+    // Spreads the blocks over so many tiles of so many steps of depth.
+    void spread(size_t tiles, size_t steps) {
+        const size_t blocks = whole_columns_ / lanes<T> * (whole_depth_ / piece<T>),
+                     each = (blocks + tiles - 1) / tiles;
+        if (each > 0) interval_ = steps > each ? (steps - 1) / each : 1;
+    }
+
+    // So many steps go by between two blocks.
+    size_t interval() const { return interval_; }
+
+    FUSEDNET_INLINE void next() {
+        const size_t offset = column_ * ldw_ + row_;
+        transpose_block(w_ + offset, ldw_, panel_ + row_ * width_ + column_, width_);
+        // Four blocks side by side have a line in each of their rows: a quarter of those at a time.
+        constexpr size_t lines = lanes<T> / 4;
+        const size_t first = offset + row_ / piece<T> % 4 * lines * ldw_;
+        if (after_ != nullptr) {
+            for (size_t i = 0; i < lines; ++i) __builtin_prefetch(after_ + first + i * ldw_, 0, 2);
+        } else {
+            for (size_t i = 0; i < lines; ++i) __builtin_prefetch(w_ + first + i * ldw_ + cache_line / sizeof(T));
+        }
+        row_ += piece<T>;
+        if (row_ < whole_depth_) return;
+        row_ = 0;
+        column_ += lanes<T>;
+        if (column_ == whole_columns_) interval_ = never;
+    }
+
+    // What remains. (The copies stay in registers, whatever is stored.)
+    void finish() {
+        const T* const w = w_;
+        T* const panel = panel_;
+        const size_t ldw = ldw_, width = width_, columns = whole_columns_, depth = whole_depth_;
+        for (size_t j = column_, p = row_; j < columns; j += lanes<T>, p = 0) {
+            for (; p < depth; p += piece<T>) transpose_block(w + j * ldw + p, ldw, panel + p * width + j, width);
+        }
+        for (size_t p = 0; columns < width && p < depth_; ++p) store(panel + p * width + columns, Vec<T>{});
+        copy(columns, 0, depth);
+        copy(0, depth, depth_);
+    }
+
+private:
+    static constexpr size_t never = ~size_t{0};
+
+    void copy(size_t first, size_t p, size_t end) {
+        for (size_t j = first; j < columns_; ++j) {
+            for (size_t q = p; q < end; ++q) panel_[q * width_ + j] = w_[j * ldw_ + q];
         }
     }
-    for (size_t p = 0; whole_columns < width && p < depth; ++p) store(panel + p * width + whole_columns, Vec<T>{});
-    const auto copy = [=](size_t first, size_t p, size_t end) {
-        for (size_t j = first; j < columns; ++j) {
-            for (size_t q = p; q < end; ++q) panel[q * width + j] = w[j * ldw + q];
-        }
-    };
-    copy(whole_columns, 0, whole_depth);
-    copy(0, whole_depth, depth);
-}
+
+    const T* w_;
+    size_t ldw_, depth_, columns_;
+    T* panel_;
+    size_t width_;
+    const T* after_;
+    size_t whole_depth_, whole_columns_, row_ = 0, column_ = 0, interval_ = never;
+};
 
 // Whether a matrix of weights is too large to be found near the core: then prefetching pays for itself. Processors with
 // AVX-512 have a second-level cache of 1 MiB or more, others of a quarter or half of that.

@@ -28,8 +28,9 @@ struct TileColumns {
 // acc (rows, vectors) += A (rows, depth) · B (depth, vectors), depth ≥ 1. `across`: A is given transposed,
 // (depth, rows). Else its rows are reached from a pointer for every three, by the addressing modes of x86: a pointer
 // or an offset for each would not fit into the registers. `packing`: the lines of B are copied to `panel` on the way,
-// where the next tiles find them side by side.
-template <bool across, bool packing, bool far, size_t rows, class Columns, class T, class Ahead>
+// where the next tiles find them side by side. `interrupted`: every ahead->interval() steps ahead->next()
+// fetches or transposes what comes next.
+template <bool across, bool packing, bool interrupted, size_t rows, class Columns, class T, class Ahead>
 FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb, size_t depth, T* panel, Ahead* ahead,
                                   typename Columns::Vector (&acc)[rows][Columns::vectors]) {
     using V = typename Columns::Vector;
@@ -63,9 +64,11 @@ FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb
             b += ldb;
         } while (--steps != 0);
     };
-    if constexpr (far) {
-        for (; depth > ahead->interval(); depth -= ahead->interval()) {
-            advance(ahead->interval());
+    if constexpr (interrupted) {
+        while (depth > ahead->interval()) {
+            const size_t steps = ahead->interval();
+            advance(steps);
+            depth -= steps;
             ahead->next();
         }
     }
@@ -85,10 +88,10 @@ FUSEDNET_INLINE void for_each_element(size_t ld, const Body& body) {
 // C (rows, columns) = max(start + A · B, floor), where start is one row for all (the bias) or C itself (a later depth
 // block); where a gate is given, as large as C, zero wherever it is not positive. A floor of zero is ReLU, such a gate
 // its derivative: passes of their own would take as long as several steps of the depth.
-template <bool packing, bool far, size_t rows, class Columns, class T>
+template <bool packing, bool interrupted, size_t rows, class Columns, class T, class Ahead>
 __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, size_t ldb, size_t depth,
                                             const T* start, T* c, size_t ldc, T floor, const T* gate, T* panel,
-                                            Prefetch<T>* ahead) {
+                                            Ahead* ahead) {
     using V = typename Columns::Vector;
     V acc[rows][Columns::vectors];
     if (start != nullptr) {
@@ -99,7 +102,7 @@ __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, 
     } else {
         for_each_element<rows, Columns>(ldc, [&](size_t i, size_t v, size_t j) { acc[i][v] = load<T, V>(c + j); });
     }
-    multiply_add<false, packing, far, rows, Columns, T>(a, lda, b, ldb, depth, panel, ahead, acc);
+    multiply_add<false, packing, interrupted, rows, Columns, T>(a, lda, b, ldb, depth, panel, ahead, acc);
     __asm__("" : "+r"(ldc));  // else the rows' addresses are worked out before, and kept in memory
     if (gate == nullptr) {
         for_each_element<rows, Columns>(
@@ -153,11 +156,11 @@ FUSEDNET_INLINE void finish_weights(const WeightGradient<T>& g, const Finish& fi
 }
 
 // out (rows, columns) for a tile of W: see WeightGradient.
-template <bool packing, bool far, size_t rows, class Columns, class T, class Ahead>
+template <bool packing, bool interrupted, size_t rows, class Columns, class T, class Ahead>
 __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t offset, size_t columns, const T* x,
                                            size_t ldx, const T* dz, size_t lddz, T* panel, Ahead* ahead) {
     typename Columns::Vector acc[rows][Columns::vectors] = {};
-    multiply_add<true, packing, far, rows, Columns, T>(x, ldx, dz, lddz, g.m, panel, ahead, acc);
+    multiply_add<true, packing, interrupted, rows, Columns, T>(x, ldx, dz, lddz, g.m, panel, ahead, acc);
     finish_weights(g, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
         const T* w = g.w + offset;
         T* out = g.out + offset;
