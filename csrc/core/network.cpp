@@ -181,7 +181,7 @@ void Network<T>::backward_layers(T* dz, std::size_t m, const GradientFactors<T>&
 // to the next.
 template <class T>
 bool Network<T>::steps_by_rows(const Optimizer& optimizer) const {
-    constexpr std::size_t near = std::size_t{1} << 23;  // bytes
+    constexpr std::size_t near = std::size_t{7} << 19;  // bytes
     return !optimizer.clip_norm && 4 * parameters_.size() * sizeof(T) > near;
 }
 

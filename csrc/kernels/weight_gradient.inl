@@ -169,10 +169,13 @@ void weight_gradient(const WeightGradient<T>& g) {
     }
 }
 
-// By rows where W is far and the depth a single block, so that their gradient is whole.
+// By rows where W is far, the depth a single block, so that their gradient is whole, and not so short that fetching
+// what they need would interrupt it every few steps.
 template <class T>
 void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
-    if (g.k > stepping_tiles * tile_rows && g.m <= longest_block(depth_block) && is_far<T>(g.k, g.ldw)) {
+    constexpr size_t least_depth = 32;
+    const bool whole = g.m >= least_depth && g.m <= longest_block(depth_block);
+    if (whole && g.k > stepping_tiles * tile_rows && is_far<T>(g.k, g.ldw)) {
         return copies(g) ? update_rows<true, true, true>(g, &step) : update_rows<false, true, true>(g, &step);
     }
     weight_gradient(g);
