@@ -4,6 +4,8 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from .report import processor_peak
+
 STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
 CONTENDERS = {  # colour and marker
     "fusednet": ("#c1121f", "o"),
@@ -64,7 +66,6 @@ def duration(microseconds):
 def sweep(results, path):
     """Draw GFLOP/s of a training step over width and batch, evenly spaced so that neighbours can be told."""
     figure, panels = plt.subplots(2, 1, figsize=(9, 6.4), layout="constrained")
-    peak = results.get("machine", {}).get("peak", {}).get(results["about"]["kernel_set"])
     colour = CONTENDERS["fusednet"][0]
     for axes, (axis, records) in zip(panels, results["sweep"].items(), strict=True):
         records = [record for record in records if "fusednet" in record["times"]]
@@ -76,11 +77,12 @@ def sweep(results, path):
         axes.set(ylabel="GFLOP/s", xlabel=label, ylim=(0, None))
         axes.set_title(f"fusednet, a training step on one core, float32: {title}", loc="left")
         axes.grid(axis="y", color="#dddddd")
-        if peak:
-            limit = peak["float32"]["one"]
-            axes.axhline(limit, color="#444444", linestyle="--", linewidth=1)
-            axes.annotate("the processor's peak, as measured", (0, limit), (0, 4), textcoords="offset points")
-            axes.set_ylim(0, 1.15 * limit)
+        peaks = [processor_peak(results, record) for record in records]
+        if None not in peaks:
+            axes.plot(peaks, color="#444444", linestyle="--", linewidth=1)
+            note = "the processor's peak, measured beside each"
+            axes.annotate(note, (0, peaks[0]), (0, 6), textcoords="offset points")
+            axes.set_ylim(0, 1.15 * max(peaks))
     figure.savefig(path, dpi=150)
     plt.close(figure)
 

@@ -1,11 +1,13 @@
 // GFLOP/s of the three matrix products, by shape, element type and kernel set; of one set, if it is named. A table for
-// people and for run.py. Run pinned to one core: taskset -c 0 kernel_benchmark avx2
+// people and for run.py. In buffers like the library's own, for which it asks huge pages. Run pinned to one core:
+// taskset -c 0 kernel_benchmark avx2
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <string>
 #include <vector>
 
+#include "core/buffer.h"
 #include "kernels/dispatch.h"
 
 namespace {
@@ -37,10 +39,18 @@ std::size_t padded(std::size_t n, std::size_t lanes) {
 }
 
 template <class T>
+fusednet::Buffer<T> filled(std::size_t n) {
+    const fusednet::Buffer<T> buffer(n);
+    std::fill_n(buffer.data(), n, T(0.01));
+    return buffer;
+}
+
+template <class T>
 void measure(const char* set, const KernelTable<T>& kernels, std::size_t m, std::size_t k, std::size_t n) {
     const std::size_t ldx = padded(k, kernels.lanes), ldy = padded(n, kernels.lanes);
-    std::vector<T> x(m * ldx + 64, T(0.01)), w(k * n, T(0.01)), b(n, T(0.01)), y(m * ldy + 64, T(0.01)), g(k * n);
-    std::vector<T> panel(std::max(kernels.panel_size(std::max(k, n)), kernels.weight_scratch(m, n)) + 64);
+    const auto x = filled<T>(m * ldx + 64), w = filled<T>(k * n), b = filled<T>(n), y = filled<T>(m * ldy + 64),
+               g = filled<T>(k * n);
+    const auto panel = filled<T>(std::max(kernels.panel_size(std::max(k, n)), kernels.weight_scratch(m, n)) + 64);
     const double flops = 2e-9 * static_cast<double>(m * k * n);
     const double forward = flops / seconds([&] {
                                kernels.dense_forward({x.data(), ldx, w.data(), n, b.data(), y.data(), ldy, nullptr, m,

@@ -1,5 +1,6 @@
 // The machine's own limits, as JSON: the peak of multiply-adds by instruction set and element type, and the bandwidth
-// of memory and of the second-level cache. machine_benchmark THREADS measures on one thread, and on that many at once.
+// of memory and of the second-level cache. machine_benchmark THREADS measures on one thread, and on that many at once;
+// machine_benchmark THREADS SET TYPE SECONDS only the peak of one set and type, on that many threads for so long.
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,7 +10,7 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
-#include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -57,10 +58,10 @@ std::vector<std::pair<const char*, const Kernels*>> available_sets() {
 }
 
 // The best of several timings of the body, in billions of what it counts per second.
-double best_rate(const Body& body) {
+double best_rate(const Body& body, double seconds) {
     using Clock = std::chrono::steady_clock;
     double best = 0;
-    const auto end = Clock::now() + std::chrono::milliseconds(300);
+    const auto end = Clock::now() + std::chrono::duration<double>(seconds);
     do {
         const auto start = Clock::now();
         const double count = body();
@@ -70,16 +71,16 @@ double best_rate(const Body& body) {
 }
 
 // The sum over threads that measure at the same time; make_body is called in each thread.
-double rate_of_threads(int threads, const std::function<Body()>& make_body) {
+double rate_of_threads(int threads, const std::function<Body()>& make_body, double seconds = 0.3) {
     std::vector<double> rates(static_cast<std::size_t>(threads));
     std::vector<std::thread> workers;
     std::atomic<int> ready{0};
     for (double& rate : rates) {
-        workers.emplace_back([&ready, &rate, &make_body, threads] {
+        workers.emplace_back([&ready, &rate, &make_body, threads, seconds] {
             const Body body = make_body();
             ++ready;
             while (ready < threads) std::this_thread::yield();
-            rate = best_rate(body);
+            rate = best_rate(body, seconds);
         });
     }
     for (auto& worker : workers) worker.join();
@@ -105,6 +106,11 @@ Body triad(const Kernels& kernels, double bytes) {
     };
 }
 
+double peak(const Kernels& kernels, bool wide, int threads, double seconds = 0.3) {
+    const auto multiply_add = wide ? kernels.multiply_add_float64 : kernels.multiply_add_float32;
+    return rate_of_threads(threads, [=] { return [=] { return multiply_add(100'000); }; }, seconds);
+}
+
 double cache_size(int name, double otherwise) {
     const long size = sysconf(name);
     return size > 0 ? static_cast<double>(size) : otherwise;
@@ -114,6 +120,16 @@ double cache_size(int name, double otherwise) {
 
 int main(int argc, char** argv) {
     const int all = argc > 1 ? std::atoi(argv[1]) : 1;
+    const auto sets = available_sets();
+    if (argc == 5) {
+        for (const auto& [name, set] : sets) {
+            if (argv[2] != std::string_view(name)) continue;
+            std::printf("%.2f\n", peak(*set, argv[3] == std::string_view("float64"), all, std::atof(argv[4])));
+            return 0;
+        }
+        std::fprintf(stderr, "machine_benchmark: this processor has no kernel set %s\n", argv[2]);
+        return 1;
+    }
 #if defined(_SC_LEVEL2_CACHE_SIZE)
     const double l2 = cache_size(_SC_LEVEL2_CACHE_SIZE, 1 << 20), l3 = cache_size(_SC_LEVEL3_CACHE_SIZE, 1 << 26);
 #else
@@ -122,18 +138,13 @@ int main(int argc, char** argv) {
     const auto print = [all](const char* before, const char* name, const std::function<double(int)>& rate) {
         std::printf("%s\"%s\": {\"one\": %.2f, \"all\": %.2f}", before, name, rate(1), rate(all));
     };
-    const auto sets = available_sets();
     std::printf("{\"l2_bytes\": %.0f, \"last_cache_bytes\": %.0f, \"threads\": %d,\n \"peak\": {", l2, l3, all);
     const char* separator = "";
     for (const auto& [name, set] : sets) {
         const Kernels& kernels = *set;
         std::printf("%s\"%s\": {", separator, name);
-        print("", "float32", [&](int threads) {
-            return rate_of_threads(threads, [&] { return [&] { return kernels.multiply_add_float32(100'000); }; });
-        });
-        print(", ", "float64", [&](int threads) {
-            return rate_of_threads(threads, [&] { return [&] { return kernels.multiply_add_float64(100'000); }; });
-        });
+        print("", "float32", [&](int threads) { return peak(kernels, false, threads); });
+        print(", ", "float64", [&](int threads) { return peak(kernels, true, threads); });
         std::printf("}");
         separator = ",\n  ";
     }

@@ -1,5 +1,6 @@
 """The machine: what it is, and what its processor and memory could do at best, by the C++ programs here."""
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -17,6 +18,7 @@ from .processes import ROOT, affinity, environment
 BUILD = ROOT / "build" / "benchmarks"
 
 
+@functools.cache
 def program(name):
     """Build one of the C++ programs; return its path."""
     search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -37,6 +39,14 @@ def limits(cores):
         [program("machine_benchmark"), str(cores)], capture_output=True, text=True, check=True
     )
     return json.loads(done.stdout)
+
+
+def peak(kernel_set, dtype, cores, seconds):
+    """Return the peak of one kernel set and dtype on these cores at once, in GFLOP/s."""
+    command = [program("machine_benchmark"), str(len(cores)), kernel_set, dtype, str(seconds)]
+    with affinity(cores):
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout)
 
 
 def kernels(core, kernel_set=None):

@@ -93,9 +93,12 @@ def started(name, threads, cores):
                 process.communicate()
 
 
-def compare(processes, kind, case, rounds, seconds):
-    """Return the record of one case: each contender checked, then timed in turns with the others, in µs."""
-    errors, times, failures = {}, {}, {}
+def compare(processes, kind, case, rounds, seconds, peak):
+    """Return the record of one case: each contender checked, then timed in turns with the others, in µs.
+
+    peak() has a turn too: processors change their frequency, and a share of the peak is of the one beside it.
+    """
+    errors, times, failures, peaks = {}, {}, {}, []
 
     def ask(process, results, method, **arguments):
         answer = process.ask(method, **arguments)
@@ -107,12 +110,14 @@ def compare(processes, kind, case, rounds, seconds):
     for process in processes:
         ask(process, errors, "prepare", kind=kind, **asdict(case))
     for _ in range(rounds):
+        peaks.append(peak())
         for process in processes:
             if process.name not in failures:
                 ask(process, times, "measure", seconds=seconds)
     return {
         **asdict(case),
         "label": case.label,
+        "peak": max(peaks),
         "flops": case.training_flops if kind == "train" else case.prediction_flops,
         "times": {
             name: {"min": min(t), "median": statistics.median(t)}

@@ -34,12 +34,16 @@ def select(results, part, **fields):
     return [r for r in results.get(part, ()) if all(r[key] == value for key, value in fields.items())]
 
 
+def processor_peak(results, record):
+    """Return the peak beside a case; of results that have none, the machine's, or None."""
+    peaks = results.get("machine", {}).get("peak", {}).get(results["about"]["kernel_set"])
+    return record.get("peak") or (peaks and peaks[record["dtype"]][record["cores"]])
+
+
 def efficiency(results, record):
     """Return GFLOP/s and its share of the peak, as text."""
-    rate = record["flops"] / record["times"]["fusednet"]["min"] * 1e-3
-    peaks = results.get("machine", {}).get("peak", {}).get(results["about"]["kernel_set"])
-    share = f"{100 * rate / peaks[record['dtype']][record.get('cores', 'one')]:.0f} %" if peaks else "–"
-    return [number(rate), share]
+    rate, peak = record["flops"] / record["times"]["fusednet"]["min"] * 1e-3, processor_peak(results, record)
+    return [number(rate), f"{100 * rate / peak:.0f} %" if peak else "–"]
 
 
 def roofline(results, record, part):
@@ -56,8 +60,7 @@ def roofline(results, record, part):
     parameters = sum((i + 1) * o for i, o in pairwise(widths)) * (2 if part == "training" else 1)
     moved = (batch * (widths[0] + widths[-1]) + parameters) * (4 if dtype == "float32" else 8)
     bandwidth = limits["bandwidth"]["l2" if moved <= limits["l2_bytes"] else "memory"][cores]
-    peak = limits["peak"][results["about"]["kernel_set"]][dtype][cores]
-    least = max(record["flops"] / peak, moved / bandwidth) * 1e-3
+    least = max(record["flops"] / processor_peak(results, record), moved / bandwidth) * 1e-3
     return f"{100 * least / record['times']['fusednet']['min']:.0f} %"
 
 

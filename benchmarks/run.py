@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import fusednet as fn
@@ -79,6 +80,7 @@ class Benchmark:
     def _compare(self, kind, names, cores, measured):
         """Return the records of some cases on one core or on all."""
         threads, numbers = (1, {self.options.core}) if cores == "one" else (None, set(self.all_cores))
+        kernel_set = fn.build_info()["active_kernel_set"]
         records = []
         with ExitStack() as stack:
             processes = [stack.enter_context(started(name, threads, numbers)) for name in names]
@@ -87,7 +89,9 @@ class Benchmark:
                 able = [p for p in processes if case.batch == 1 or not CONTENDERS[p.name].single_rows]
                 long = kind == "predict" and case.prediction_flops > LONG
                 rounds = min(2, self.options.rounds) if long else self.options.rounds
-                record = compare(able, kind, case, rounds, self.options.seconds)
+                seconds = self.options.seconds
+                peak = partial(machine.peak, kernel_set, case.dtype, numbers, seconds)
+                record = compare(able, kind, case, rounds, seconds, peak)
                 for name, failure in record["failures"].items():
                     print(f"    {name}: {failure}", file=sys.stderr)
                 records.append({"cores": cores, **record})
