@@ -1,8 +1,6 @@
 #include "core/network.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 
 #include "core/check.h"
 
@@ -176,85 +174,6 @@ void Network<T>::backward_layers(T* dz, std::size_t m, const GradientFactors<T>&
     if (input) *dx = dz;
 }
 
-// Whether each layer takes the optimizer's step with its gradient, rows at a time, rather than all with apply():
-// where parameters, gradient and what the optimizer remembers are too large to stay in the last-level cache from one
-// to the next.
-template <class T>
-bool Network<T>::steps_by_rows(const Optimizer& optimizer) const {
-    constexpr std::size_t near = std::size_t{7} << 19;  // bytes
-    return !optimizer.clip_norm && 4 * parameters_.size() * sizeof(T) > near;
-}
-
-template <class T>
-typename Network<T>::StepResult Network<T>::step(const Samples& samples, const RowSelection& rows,
-                                                 const Optimizer* optimizer, bool dropout, const Team& team,
-                                                 const BatchPart& part) {
-    const std::size_t m = rows.count;
-    gather(samples, rows);
-    double weight = static_cast<double>(m);
-    if (!samples.weight.empty()) {
-        weight = 0;
-        for (std::size_t i = 0; i < m; ++i) weight += static_cast<double>(workspace_.weight[i]);
-    }
-    forward_layers(m, dropout, takes_logits(config_.loss), team, part);
-    const double value = loss_gradient(samples, m, weight, team) + penalty(weight);
-    check<DivergenceError>(config_.scikit_learn || std::isfinite(value), "the loss became ",
-                           std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value);  // of either sign
-    const bool fused = optimizer != nullptr && optimizer->fusible();
-    const bool by_rows = optimizer != nullptr && !fused && steps_by_rows(*optimizer);
-    const double decay = penalty_factor(weight);
-    UpdateArguments arguments;
-    OptimizerStep<T> optimizer_step;
-    if (by_rows) {
-        OptimizerState<T>& s = state(*optimizer);
-        arguments = update_arguments(*optimizer, ++s.step);
-        optimizer_step = {&arguments, parameters_.data(), s.first.data(), s.second.data()};
-    }
-    const GradientFactors<T> factors{static_cast<T>(fused ? -optimizer->learning_rate : part.share),
-                                     static_cast<T>(fused ? decay + optimizer->weight_decay : decay),
-                                     static_cast<T>(fused ? optimizer->weight_decay : 0.0), fused,
-                                     by_rows ? &optimizer_step : nullptr};
-    backward_layers(workspace_.dz[0], m, factors, false, nullptr, team, part);
-    if (optimizer != nullptr && !fused && !by_rows) apply(*optimizer, team);
-    return {value, weight};
-}
-
-template <class T>
-double Network<T>::gradient_norm() const {
-    const T *first = gradient_.data(), *last = first + gradient_.size();
-    const double squares = kernels<T>().sum_squares(first, gradient_.size());
-    if (std::isfinite(squares)) return std::sqrt(squares);
-    double largest = 0, sum = 0;  // squares that overflow
-    for (const T* g = first; g != last; ++g) largest = std::max(largest, std::abs(static_cast<double>(*g)));
-    for (const T* g = first; g != last; ++g) sum += std::pow(static_cast<double>(*g) / largest, 2);
-    return largest * std::sqrt(sum);
-}
-
-// One pass of the optimizer over the trainable layers.
-template <class T>
-void Network<T>::apply(const Optimizer& optimizer, const Team& team) {
-    const KernelTable<T>& k = kernels<T>();
-    if (optimizer.clip_norm) {
-        const double norm = gradient_norm();
-        if (norm > *optimizer.clip_norm) {
-            k.scale(gradient_.data(), static_cast<T>(*optimizer.clip_norm / norm), gradient_.size());
-        }
-    }
-    OptimizerState<T>& s = state(optimizer);
-    const UpdateArguments arguments = update_arguments(optimizer, ++s.step);
-    constexpr std::size_t chunk = 16384;
-    for (std::size_t l = 0; l < layers_.size(); ++l) {
-        if (!layers_[l].trainable) continue;
-        const std::size_t begin = offset(l), size = layers_[l].parameter_count();
-        team.run((size + chunk - 1) / chunk, [&](std::size_t task, std::size_t) {
-            const std::size_t i = begin + task * chunk;
-            k.update(arguments, parameters_.data() + i, gradient_.data() + i,
-                     s.first.size() > 0 ? s.first.data() + i : nullptr,
-                     s.second.size() > 0 ? s.second.data() + i : nullptr, std::min(chunk, size - task * chunk));
-        });
-    }
-}
-
 template <class T>
 bool Network<T>::copy_parameters(T* out) const {
     const std::size_t n = parameters_.size();
@@ -303,104 +222,6 @@ void Network<T>::backward(const InputMatrix& dy, T* dx) {
             dx[i * inputs() + j] = static_cast<T>(static_cast<double>(row[j]) * standardization_->inverse_deviation[j]);
         }
     }
-}
-
-template <class T>
-double Network<T>::loss_and_gradient(const Samples& samples) {
-    const Busy busy(*occupancy_);
-    const Team team(wanted_threads(samples.x.rows));
-    reserve(samples.x.rows, samples.y.columns, team);
-    return step(samples, {nullptr, 0, samples.x.rows}, nullptr, false, team).loss;
-}
-
-template <class T>
-double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer) {
-    const Busy busy(*occupancy_);
-    const Team team(wanted_threads(samples.x.rows));
-    reserve(samples.x.rows, samples.y.columns, team);
-    return step(samples, {nullptr, 0, samples.x.rows}, &optimizer, true, team).loss;
-}
-
-template <class T>
-double Network<T>::part_gradient(const Samples& samples, const RowSelection& rows, const BatchPart& part) {
-    const Busy busy(*occupancy_);
-    const Team team(wanted_threads(rows.count));
-    reserve(rows.count, samples.y.columns, team);
-    return step(samples, rows, nullptr, true, team, part).loss;
-}
-
-template <class T>
-void Network<T>::update(const Optimizer& optimizer) {
-    const Busy busy(*occupancy_);
-    constexpr double cost = 20;  // of a parameter, in operations of the products: Adam's, measured
-    apply(optimizer, Team(threads_for(cost * static_cast<double>(parameters_.size()))));
-}
-
-// A step of an epoch in batches of so many rows, with the team or alone, as trial_ says.
-template <class T>
-typename Network<T>::StepResult Network<T>::tried_step(const Samples& samples, const RowSelection& rows,
-                                                       const Optimizer& optimizer, const Team& team,
-                                                       std::size_t batch) {
-    using Clock = std::chrono::steady_clock;
-    const Team alone(1);
-    const Clock::time_point start = Clock::now();
-    const StepResult result = step(samples, rows, &optimizer, true, trial_.use_team() ? team : alone);
-    const std::chrono::duration<double> time = Clock::now() - start;
-    if (rows.count == batch) trial_.finished(time.count());  // a shorter last one can't be compared
-    return result;
-}
-
-template <class T>
-double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimizer, std::size_t batch_size,
-                               const std::int64_t* order, std::size_t count, const Heartbeat::Callback& heartbeat) {
-    const Busy busy(*occupancy_);
-    const std::size_t batch = std::min(batch_size, count);
-    const double flops = step_flops(batch);
-    const Team team(wanted_threads(batch, batch > 0 ? count / batch : 0));
-    const bool settled = team.size() == 1 || wanted_threads(batch) > 1;
-    if (!settled) trial_.begin(batch, team.size());
-    reserve(batch, samples.y.columns, team);
-    Heartbeat beat(heartbeat, flops);
-    double total = 0, total_weight = 0;
-    for (std::size_t first = 0; first < count; first += batch) {
-        const RowSelection rows{order != nullptr ? order + first : nullptr, first, std::min(batch, count - first)};
-        workspace_.ahead = read_ahead(samples.x, rows.following(count - first - rows.count, batch), flops);
-        const StepResult r =
-            settled ? step(samples, rows, &optimizer, true, team) : tried_step(samples, rows, optimizer, team, batch);
-        const double share = config_.scikit_learn ? static_cast<double>(rows.count) : r.weight;
-        total += r.loss * share;
-        total_weight += share;
-        beat.step(first + rows.count);
-    }
-    return total_weight > 0 ? total / total_weight : 0.0;
-}
-
-template <class T>
-OptimizerState<T>* Network<T>::find_state(const Optimizer& optimizer) {
-    for (OptimizerState<T>& s : states_) {
-        if (s.optimizer.lock() == optimizer.identity) return &s;
-    }
-    return nullptr;
-}
-
-template <class T>
-OptimizerState<T>& Network<T>::state(const Optimizer& optimizer) {
-    if (OptimizerState<T>* known = find_state(optimizer)) return *known;
-    states_.erase(std::remove_if(states_.begin(), states_.end(), [](const auto& s) { return s.optimizer.expired(); }),
-                  states_.end());
-    OptimizerState<T> fresh;
-    fresh.optimizer = optimizer.identity;
-    if (keeps_first(optimizer.rule)) fresh.first = Buffer<T>(parameters_.size(), 2);
-    if (keeps_second(optimizer.rule)) fresh.second = Buffer<T>(parameters_.size(), 3);
-    states_.push_back(std::move(fresh));
-    return states_.back();
-}
-
-template <class T>
-void Network<T>::drop_state(const Optimizer& optimizer) {
-    states_.erase(std::remove_if(states_.begin(), states_.end(),
-                                 [&](const auto& s) { return s.optimizer.lock() == optimizer.identity; }),
-                  states_.end());
 }
 
 template class Network<float>;
