@@ -80,8 +80,9 @@ def sweep(results, path):
         peaks = [processor_peak(results, record) for record in records]
         if None not in peaks:
             axes.plot(peaks, color="#444444", linestyle="--", linewidth=1)
-            note = "the processor's peak, measured beside each"
-            axes.annotate(note, (0, peaks[0]), (0, 6), textcoords="offset points")
+            axes.annotate(
+                "the processor's peak, as measured", (0, peaks[0]), (0, 6), textcoords="offset points"
+            )
             axes.set_ylim(0, 1.15 * max(peaks))
     figure.savefig(path, dpi=150)
     plt.close(figure)

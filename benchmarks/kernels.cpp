@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstdio>
 #include <string>
-#include <vector>
 
 #include "core/buffer.h"
 #include "kernels/dispatch.h"

@@ -57,6 +57,8 @@ std::vector<std::pair<const char*, const Kernels*>> available_sets() {
 #endif
 }
 
+constexpr double usual = 0.3;  // seconds to measure one thing
+
 // The best of several timings of the body, in billions of what it counts per second.
 double best_rate(const Body& body, double seconds) {
     using Clock = std::chrono::steady_clock;
@@ -71,7 +73,7 @@ double best_rate(const Body& body, double seconds) {
 }
 
 // The sum over threads that measure at the same time; make_body is called in each thread.
-double rate_of_threads(int threads, const std::function<Body()>& make_body, double seconds = 0.3) {
+double rate_of_threads(int threads, const std::function<Body()>& make_body, double seconds = usual) {
     std::vector<double> rates(static_cast<std::size_t>(threads));
     std::vector<std::thread> workers;
     std::atomic<int> ready{0};
@@ -106,7 +108,7 @@ Body triad(const Kernels& kernels, double bytes) {
     };
 }
 
-double peak(const Kernels& kernels, bool wide, int threads, double seconds = 0.3) {
+double peak(const Kernels& kernels, bool wide, int threads, double seconds = usual) {
     const auto multiply_add = wide ? kernels.multiply_add_float64 : kernels.multiply_add_float32;
     return rate_of_threads(threads, [=] { return [=] { return multiply_add(100'000); }; }, seconds);
 }

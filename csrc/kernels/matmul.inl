@@ -47,11 +47,12 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
     }
 }
 
-// So many tiles must read a copy of B for it to pay.
-constexpr size_t packing_tiles = 8;
+// More than so many tiles must read a copy of B for it to pay; or so few where rows of B that are whole pages apart
+// crowd into a few sets of the caches.
+constexpr size_t packing_tiles = 8, crowded_tiles = 2;
 
 // C (m, columns) = start + A (m, depth) · B (depth, columns), in blocks of the depth, see block_rows. Without a panel,
-// B is used where it lies. Else, of more than packing_tiles tiles, the first leaves a copy of each block there for the
+// B is used where it lies. Else, of more than crowded_tiles tiles, the first leaves a copy of each block there for the
 // others, or, where b is null, fill(first, block) puts the block there.
 template <bool far, class Columns, class T, class Fill, class Next>
 void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, size_t depth, const T* start, T* c,
@@ -67,7 +68,7 @@ void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, siz
             const T* first = p == 0 ? start : nullptr;
             const T floor = p + block == depth ? final_floor : no_floor<T>;
             read_ahead(rows_ahead);
-            if constexpr (height.n >= least_height(packing_tiles)) {
+            if constexpr (height.n >= least_height(crowded_tiles)) {
                 if (i == 0 && b != nullptr && panel != nullptr) {
                     return product_tile<true, far, height.n, Columns, T>(a + p, lda, b + p * ldb, ldb, block, first, c,
                                                                          ldc, floor, nullptr, panel, ahead);
@@ -152,7 +153,8 @@ void dense_forward(const DenseForward<T>& f) {
         finish(0, 1, j);
     }
     const bool far = is_far<T>(f.k, f.ldw);
-    const bool packing = f.m > packing_tiles * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
+    const size_t unpacked = f.ldw * sizeof(T) % 4096 == 0 ? crowded_tiles : packing_tiles;
+    const bool packing = f.m > unpacked * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
     const size_t rows = block_rows(f.k, depth_block);
     T start[panel_columns<T>];
     while (j < f.n) {
@@ -187,6 +189,25 @@ void dense_forward(const DenseForward<T>& f) {
     }
 }
 
+// Some columns of dX, as many as the panel has, and some of the depth: dX + dZ · panel, or from zero at its beginning,
+// and at its end through the gate, if there is one.
+template <class T, class Ahead>
+void multiply_block(const InputGradient<T>& g, const Panel<T>& columns, size_t column, const T* panel, size_t first,
+                    size_t depth, const T* gate, Ahead* ahead) {
+    const T zeros[panel_columns<T>] = {};
+    const T* start = first == 0 ? zeros : nullptr;
+    if (first + depth < g.n) gate = nullptr;
+    with_columns<T>(columns.width, [&](auto tile_columns) {
+        for_each_row_tile<1>(g.m, [&](size_t i, auto height) {
+            const size_t offset = i * g.lddx + column;
+            read_ahead(g.ahead);
+            product_tile<false, true, height.n, decltype(tile_columns), T>(
+                g.dz + i * g.lddz + first, g.lddz, panel, columns.width, depth, start, g.dx + offset, g.lddx,
+                no_floor<T>, gate != nullptr ? gate + offset : nullptr, nullptr, ahead);
+        });
+    });
+}
+
 template <class T>
 void input_gradient(const InputGradient<T>& g) {
     const auto finish = [&g](size_t column, size_t columns) {
@@ -206,47 +227,48 @@ void input_gradient(const InputGradient<T>& g) {
             [=](size_t i, size_t j, auto access) { return broadcast(g.dz[i * g.lddz]) * access.load(g.w + j); });
     }
     // Blocks of W: a panel's rows by some of the depth. While one is multiplied, the next is transposed; or after that,
-    // where so few tiles would be interrupted every three steps or fewer.
+    // where so few tiles would be interrupted every step or two, or three if that has to wait for W.
     struct Block {
         size_t row, column;
     };
-    const size_t columns = block_rows(g.n, transposed_block<T>), tiles = (g.m + tile_rows - 1) / tile_rows;
-    const bool overlap = tiles * piece<T> >= 4 * tile_vectors, far = is_far<T>(g.k, g.ldw);
+    const size_t longest = block_rows(g.n, transposed_block<T>), tiles = (g.m + tile_rows - 1) / tile_rows;
+    const bool far = is_far<T>(g.k, g.ldw), overlap = tiles * piece<T> >= (far ? 5 : 4) * tile_vectors;
     const auto after = [&](const Block& b) {
-        if (b.column + columns < g.n) return Block{b.row, b.column + columns};
+        if (b.column + longest < g.n) return Block{b.row, b.column + longest};
         return Block{b.row + Panel<T>(g.k - b.row).columns, 0};
     };
+    const auto depth_of = [&](const Block& b) { return at_most(g.n - b.column, longest); };
     const auto first_weight = [&](const Block& b) { return g.w + b.row * g.ldw + b.column; };
     const auto transposition = [&](const Block& b, T* panel) {
         const Panel<T> p(g.k - b.row);
-        return Transposition<T>(first_weight(b), g.ldw, at_most(g.n - b.column, columns), p.columns, panel, p.width,
+        return Transposition<T>(first_weight(b), g.ldw, depth_of(b), p.columns, panel, p.width,
                                 far ? first_weight(after(b)) : nullptr);
     };
-    const T start[panel_columns<T>] = {};
     const bool gated = g.saved != nullptr && g.activation == Activation::relu && g.mask == nullptr && g.lds == g.lddx;
-    T* const panels[] = {g.panel, overlap ? g.panel + at_most(g.n, columns) * panel_columns<T> : g.panel};
+    const T* gate = gated ? g.saved : nullptr;
+    T* const panels[] = {g.panel, overlap ? g.panel + at_most(g.n, longest) * panel_columns<T> : g.panel};
     Block b{0, 0};
     transposition(b, panels[0]).finish();
     for (size_t turn = 0; b.row < g.k; ++turn) {
         const T* panel = panels[turn % 2];
-        const Block next = after(b);
         const Panel<T> p(g.k - b.row);
-        const size_t depth = at_most(g.n - b.column, columns);
-        const bool last = b.column + depth == g.n;
+        const Block next = after(b);
+        const size_t depth = depth_of(b);
         Transposition<T> ahead = transposition(next, panels[(turn + 1) % 2]);
-        if (overlap) ahead.spread(tiles, depth);
-        with_columns<T>(p.width, [&](auto tile_columns) {
-            for_each_row_tile<1>(g.m, [&](size_t i, auto height) {
-                const size_t offset = i * g.lddx + b.row;
-                const T* gate = gated && last ? g.saved + offset : nullptr;
-                read_ahead(g.ahead);
-                product_tile<false, true, height.n, decltype(tile_columns), T>(
-                    g.dz + i * g.lddz + b.column, g.lddz, panel, p.width, depth, b.column == 0 ? start : nullptr,
-                    g.dx + offset, g.lddx, no_floor<T>, gate, nullptr, &ahead);
-            });
-        });
+        if (overlap) {
+            ahead.spread(tiles, depth);
+            multiply_block(g, p, b.row, panel, b.column, depth, gate, &ahead);
+        } else {
+            Prefetch<T> lines;
+            if (far) {
+                const Block later = after(next);
+                const size_t rows = Panel<T>(g.k - later.row).columns;
+                lines = Prefetch<T>({first_weight(later)}, g.ldw, rows, depth_of(later), tiles * depth);
+            }
+            multiply_block(g, p, b.row, panel, b.column, depth, gate, &lines);
+        }
         if (next.row < g.k) ahead.finish();
-        if (last && !gated) finish(b.row, p.width);
+        if (next.row > b.row && !gated) finish(b.row, p.width);
         b = next;
     }
 }

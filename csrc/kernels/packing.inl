@@ -33,7 +33,8 @@ constexpr size_t whole_vectors(size_t n) {
 template <class T>
 constexpr size_t panel_columns = tile_vectors * lanes<T>;
 
-// The depth of a block of W that is transposed: with what it comes from it stays in the first-level cache.
+// The depth of a block of W that is transposed: it stays in the first-level cache, with what it comes from or with the
+// one that is transposed next.
 template <class T>
 constexpr size_t transposed_block = at_most(depth_block, first_level_cache / (2 * panel_columns<T> * sizeof(T)));
 
@@ -132,9 +133,10 @@ public:
 
     // Spreads the blocks over so many tiles of so many steps of depth.
     void spread(size_t tiles, size_t steps) {
-        const size_t blocks = whole_columns_ / lanes<T> * (whole_depth_ / piece<T>),
-                     each = (blocks + tiles - 1) / tiles;
-        if (each > 0) interval_ = steps > each ? (steps - 1) / each : 1;
+        const size_t blocks = whole_columns_ / lanes<T> * (whole_depth_ / piece<T>);
+        if (blocks == 0) return;
+        const size_t each = (blocks + tiles - 1) / tiles;
+        interval_ = steps > each ? (steps - 1) / each : 1;
     }
 
     // So many steps go by between two blocks.
@@ -143,8 +145,8 @@ public:
     FUSEDNET_INLINE void next() {
         const size_t offset = column_ * ldw_ + row_;
         transpose_block(w_ + offset, ldw_, panel_ + row_ * width_ + column_, width_);
-        // Four blocks side by side have a line in each of their rows: a quarter of those at a time.
-        constexpr size_t lines = lanes<T> / 4;
+        // Four blocks side by side have a line in each of their rows: a quarter of those at a time, or one.
+        constexpr size_t lines = lanes<T> < 4 ? 1 : lanes<T> / 4;
         const size_t first = offset + row_ / piece<T> % 4 * lines * ldw_;
         if (after_ != nullptr) {
             for (size_t i = 0; i < lines; ++i) __builtin_prefetch(after_ + first + i * ldw_, 0, 2);
@@ -174,7 +176,7 @@ public:
 private:
     static constexpr size_t never = ~size_t{0};
 
-    void copy(size_t first, size_t p, size_t end) {
+    void copy(size_t first, size_t p, size_t end) const {
         for (size_t j = first; j < columns_; ++j) {
             for (size_t q = p; q < end; ++q) panel_[q * width_ + j] = w_[j * ldw_ + q];
         }
