@@ -232,7 +232,7 @@ void input_gradient(const InputGradient<T>& g) {
         size_t row, column;
     };
     const size_t longest = block_rows(g.n, transposed_block<T>), tiles = (g.m + tile_rows - 1) / tile_rows;
-    const bool far = is_far<T>(g.k, g.ldw), overlap = tiles * piece<T> >= (far ? 5 : 4) * tile_vectors;
+    const bool far = is_far<T>(g.k, g.ldw), overlap = tiles * block_columns<T> >= (far ? 5 : 4) * tile_vectors;
     const auto after = [&](const Block& b) {
         if (b.column + longest < g.n) return Block{b.row, b.column + longest};
         return Block{b.row + Panel<T>(g.k - b.row).columns, 0};

@@ -111,7 +111,11 @@ FUSEDNET_INLINE void transpose_pieces(Vec<T> (&r)[piece<T>]) {
     }
 }
 
-// out (piece, lanes) = w (lanes, piece)ᵀ. Each load gathers the rows that stand one piece apart.
+// Columns of the block of W that is transposed at a time. (Doubles by the piece would take twice as many loads.)
+template <class T>
+constexpr size_t block_columns = FUSEDNET_VECTOR_BYTES == 64 ? 4 : piece<T>;
+
+// out (block_columns, lanes) = w (lanes, block_columns)ᵀ. Each load gathers the rows that stand one piece apart.
 template <class T>
 FUSEDNET_INLINE void transpose_block(const T* w, size_t ldw, T* out, size_t ldo) {
     Vec<T> r[piece<T>];
@@ -120,6 +124,19 @@ FUSEDNET_INLINE void transpose_block(const T* w, size_t ldw, T* out, size_t ldo)
     for (size_t i = 0; i < piece<T>; ++i) store(out + i * ldo, r[i]);
 }
 
+#if FUSEDNET_VECTOR_BYTES == 64
+FUSEDNET_INLINE void transpose_block(const double* w, size_t ldw, double* out, size_t ldo) {
+    const Vec<double> r0 = load_halves(w, 4 * ldw), r1 = load_halves(w + ldw, 4 * ldw);
+    const Vec<double> r2 = load_halves(w + 2 * ldw, 4 * ldw), r3 = load_halves(w + 3 * ldw, 4 * ldw);
+    const Vec<double> a = interleave_low(r0, r1), b = interleave_high(r0, r1);
+    const Vec<double> c = interleave_low(r2, r3), d = interleave_high(r2, r3);
+    store(out, even_pieces(a, c));
+    store(out + ldo, even_pieces(b, d));
+    store(out + 2 * ldo, odd_pieces(a, c));
+    store(out + 3 * ldo, odd_pieces(b, d));
+}
+#endif
+
 // panel (depth, width) = w (columns, depth)ᵀ, zeros beyond `columns`: a block at a time while something else is
 // computed, or at once. What will be transposed after it, if given, is brought into the second-level cache meanwhile.
 template <class T>
@@ -127,13 +144,13 @@ class Transposition {
 public:
     Transposition(const T* w, size_t ldw, size_t depth, size_t columns, T* panel, size_t width, const T* after)
         : w_(w), ldw_(ldw), depth_(depth), columns_(columns), panel_(panel), width_(width), after_(after) {
-        whole_depth_ = depth - depth % piece<T>;
+        whole_depth_ = depth - depth % block_columns<T>;
         whole_columns_ = columns - columns % lanes<T>;
     }
 
     // Spreads the blocks over so many tiles of so many steps of depth.
     void spread(size_t tiles, size_t steps) {
-        const size_t blocks = whole_columns_ / lanes<T> * (whole_depth_ / piece<T>);
+        const size_t blocks = whole_columns_ / lanes<T> * (whole_depth_ / block_columns<T>);
         if (blocks == 0) return;
         const size_t each = (blocks + tiles - 1) / tiles;
         interval_ = steps > each ? (steps - 1) / each : 1;
@@ -145,15 +162,16 @@ public:
     FUSEDNET_INLINE void next() {
         const size_t offset = column_ * ldw_ + row_;
         transpose_block(w_ + offset, ldw_, panel_ + row_ * width_ + column_, width_);
-        // Four blocks side by side have a line in each of their rows: a quarter of those at a time, or one.
-        constexpr size_t lines = lanes<T> < 4 ? 1 : lanes<T> / 4;
-        const size_t first = offset + row_ / piece<T> % 4 * lines * ldw_;
+        // Blocks side by side share the lines of their rows: each fetches some of those.
+        constexpr size_t sharing = cache_line / (block_columns<T> * sizeof(T));
+        constexpr size_t lines = lanes<T> < sharing ? 1 : lanes<T> / sharing;
+        const size_t first = offset + row_ / block_columns<T> % sharing * lines * ldw_;
         if (after_ != nullptr) {
             for (size_t i = 0; i < lines; ++i) __builtin_prefetch(after_ + first + i * ldw_, 0, 2);
         } else {
             for (size_t i = 0; i < lines; ++i) __builtin_prefetch(w_ + first + i * ldw_ + cache_line / sizeof(T));
         }
-        row_ += piece<T>;
+        row_ += block_columns<T>;
         if (row_ < whole_depth_) return;
         row_ = 0;
         column_ += lanes<T>;
@@ -166,7 +184,8 @@ public:
         T* const panel = panel_;
         const size_t ldw = ldw_, width = width_, columns = whole_columns_, depth = whole_depth_;
         for (size_t j = column_, p = row_; j < columns; j += lanes<T>, p = 0) {
-            for (; p < depth; p += piece<T>) transpose_block(w + j * ldw + p, ldw, panel + p * width + j, width);
+            for (; p < depth; p += block_columns<T>)
+                transpose_block(w + j * ldw + p, ldw, panel + p * width + j, width);
         }
         for (size_t p = 0; columns < width && p < depth_; ++p) store(panel + p * width + columns, Vec<T>{});
         copy(columns, 0, depth);

@@ -174,6 +174,20 @@ FUSEDNET_INLINE Vec<double> load_pieces(const double* p, [[maybe_unused]] size_t
 }
 
 #if FUSEDNET_VECTOR_BYTES == 64
+// Half a vector of memory, and another `stride` elements on.
+FUSEDNET_INLINE Vec<double> load_halves(const double* p, size_t stride) {
+    const __m512d first = _mm512_castpd256_pd512(_mm256_loadu_pd(p));
+    return (Vec<double>)_mm512_insertf64x4(first, _mm256_loadu_pd(p + stride), 1);
+}
+
+// Of the four pieces of 16 bytes in a and in b: the first of both, then the third; or the second, then the fourth.
+FUSEDNET_INLINE Vec<double> even_pieces(Vec<double> a, Vec<double> b) {
+    return (Vec<double>)_mm512_permutex2var_pd((__m512d)a, _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), (__m512d)b);
+}
+FUSEDNET_INLINE Vec<double> odd_pieces(Vec<double> a, Vec<double> b) {
+    return (Vec<double>)_mm512_permutex2var_pd((__m512d)a, _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15), (__m512d)b);
+}
+
 // Two elements of memory in turn: p₀ p₁ p₀ p₁ …
 FUSEDNET_INLINE Half<float> broadcast_pair(const float* p) {
     double pair;
