@@ -209,25 +209,18 @@ void multiply_block(const InputGradient<T>& g, const Panel<T>& columns, size_t c
 }
 
 template <class T>
-void input_gradient(const InputGradient<T>& g) {
-    const auto finish = [&g](size_t column, size_t columns) {
-        if (g.saved == nullptr) return;
-        T* dx = g.dx + column;
-        const T* mask = g.mask != nullptr ? g.mask + column : nullptr;
-        differentiate_block(g.activation, g.saved + column, mask, g.lds, dx, g.lddx, g.m, columns,
-                            [=](size_t i, size_t j, auto access) { return access.load(dx + i * g.lddx + j); });
-    };
-    if (g.k == 1 && g.lddx == 1) {  // W is one row: each row of dX is a dot product
-        dot_rows(g.dz, g.lddz, g.w, g.m, g.n, T(0), g.dx, g.lddx);
-        return finish(0, 1);
-    }
-    if (g.n == 1 && g.ldw == 1 && g.saved != nullptr) {  // W is one column: nothing to add up
-        return differentiate_block(
-            g.activation, g.saved, g.mask, g.lds, g.dx, g.lddx, g.m, g.k,
-            [=](size_t i, size_t j, auto access) { return broadcast(g.dz[i * g.lddz]) * access.load(g.w + j); });
-    }
-    // Blocks of W: a panel's rows by some of the depth. While one is multiplied, the next is transposed; or after that,
-    // where so few tiles would be interrupted every step or two, or three if that has to wait for W.
+void differentiate_columns(const InputGradient<T>& g, size_t column, size_t columns) {
+    if (g.saved == nullptr) return;
+    T* dx = g.dx + column;
+    const T* mask = g.mask != nullptr ? g.mask + column : nullptr;
+    differentiate_block(g.activation, g.saved + column, mask, g.lds, dx, g.lddx, g.m, columns,
+                        [=](size_t i, size_t j, auto access) { return access.load(dx + i * g.lddx + j); });
+}
+
+// By blocks of W: a panel's rows by some of the depth. While one is multiplied, the next is transposed; or after that,
+// where so few tiles would be interrupted every step or two, or three if that has to wait for W.
+template <class T>
+__attribute__((noinline)) void input_gradient_by_panels(const InputGradient<T>& g) {
     struct Block {
         size_t row, column;
     };
@@ -253,23 +246,38 @@ void input_gradient(const InputGradient<T>& g) {
         const T* panel = panels[turn % 2];
         const Panel<T> p(g.k - b.row);
         const Block next = after(b);
+        const bool more = next.row < g.k;
         const size_t depth = depth_of(b);
         Transposition<T> ahead = transposition(next, panels[(turn + 1) % 2]);
-        if (overlap) {
+        if (more && overlap) {
             ahead.spread(tiles, depth);
             multiply_block(g, p, b.row, panel, b.column, depth, gate, &ahead);
         } else {
             Prefetch<T> lines;
-            if (far) {
+            if (more && far) {
                 const Block later = after(next);
                 const size_t rows = Panel<T>(g.k - later.row).columns;
                 lines = Prefetch<T>({first_weight(later)}, g.ldw, rows, depth_of(later), tiles * depth);
             }
             multiply_block(g, p, b.row, panel, b.column, depth, gate, &lines);
         }
-        if (next.row < g.k) ahead.finish();
-        if (next.row > b.row && !gated) finish(b.row, p.width);
+        if (more) ahead.finish();
+        if (next.row > b.row && !gated) differentiate_columns(g, b.row, p.width);
         b = next;
+    }
+}
+
+template <class T>
+void input_gradient(const InputGradient<T>& g) {
+    if (g.k == 1 && g.lddx == 1) {  // W is one row: each row of dX is a dot product
+        dot_rows(g.dz, g.lddz, g.w, g.m, g.n, T(0), g.dx, g.lddx);
+        differentiate_columns(g, 0, 1);
+    } else if (g.n == 1 && g.ldw == 1 && g.saved != nullptr) {  // W is one column: nothing to add up
+        differentiate_block(
+            g.activation, g.saved, g.mask, g.lds, g.dx, g.lddx, g.m, g.k,
+            [=](size_t i, size_t j, auto access) { return broadcast(g.dz[i * g.lddz]) * access.load(g.w + j); });
+    } else {
+        input_gradient_by_panels(g);
     }
 }
 

@@ -111,11 +111,49 @@ FUSEDNET_INLINE void transpose_pieces(Vec<T> (&r)[piece<T>]) {
     }
 }
 
-// Columns of the block of W that is transposed at a time. (Doubles by the piece would take twice as many loads.)
-template <class T>
-constexpr size_t block_columns = FUSEDNET_VECTOR_BYTES == 64 ? 4 : piece<T>;
+// transpose_block: out (block_columns, lanes) = w (lanes, block_columns)ᵀ.
+#if FUSEDNET_VECTOR_BYTES == 64
 
-// out (block_columns, lanes) = w (lanes, block_columns)ᵀ. Each load gathers the rows that stand one piece apart.
+template <class T>
+constexpr size_t block_columns = 32 / sizeof(T);
+
+// Each load takes a row and the one that stands half of them on.
+FUSEDNET_INLINE void transpose_block(const double* w, size_t ldw, double* out, size_t ldo) {
+    Vec<double> r[4];
+    for (size_t i = 0; i < 4; ++i) r[i] = load_halves(w + i * ldw, 4 * ldw);
+    const Vec<double> a = interleave_low(r[0], r[1]), b = interleave_high(r[0], r[1]);
+    const Vec<double> c = interleave_low(r[2], r[3]), d = interleave_high(r[2], r[3]);
+    store(out, even_pieces(a, c));
+    store(out + ldo, even_pieces(b, d));
+    store(out + 2 * ldo, odd_pieces(a, c));
+    store(out + 3 * ldo, odd_pieces(b, d));
+}
+
+FUSEDNET_INLINE void transpose_block(const float* w, size_t ldw, float* out, size_t ldo) {
+    using Pairs = Vec<double>;  // of floats
+    Pairs column[2][4];         // by pieces: of rows 0 to 3 or 4 to 7, and so many columns and eight rows on
+    for (size_t g = 0; g < 2; ++g, w += 4 * ldw) {
+        Vec<float> r[4];
+        for (size_t i = 0; i < 4; ++i) r[i] = load_halves(w + i * ldw, 8 * ldw);
+        const Pairs a = (Pairs)interleave_low(r[0], r[1]), b = (Pairs)interleave_high(r[0], r[1]);
+        const Pairs c = (Pairs)interleave_low(r[2], r[3]), d = (Pairs)interleave_high(r[2], r[3]);
+        column[g][0] = interleave_low(a, c);
+        column[g][1] = interleave_high(a, c);
+        column[g][2] = interleave_low(b, d);
+        column[g][3] = interleave_high(b, d);
+    }
+    for (size_t j = 0; j < 4; ++j) {
+        store(out + j * ldo, (Vec<float>)even_pieces(column[0][j], column[1][j]));
+        store(out + (j + 4) * ldo, (Vec<float>)odd_pieces(column[0][j], column[1][j]));
+    }
+}
+
+#else
+
+template <class T>
+constexpr size_t block_columns = piece<T>;
+
+// Each load gathers the rows that stand one piece apart.
 template <class T>
 FUSEDNET_INLINE void transpose_block(const T* w, size_t ldw, T* out, size_t ldo) {
     Vec<T> r[piece<T>];
@@ -124,17 +162,6 @@ FUSEDNET_INLINE void transpose_block(const T* w, size_t ldw, T* out, size_t ldo)
     for (size_t i = 0; i < piece<T>; ++i) store(out + i * ldo, r[i]);
 }
 
-#if FUSEDNET_VECTOR_BYTES == 64
-FUSEDNET_INLINE void transpose_block(const double* w, size_t ldw, double* out, size_t ldo) {
-    const Vec<double> r0 = load_halves(w, 4 * ldw), r1 = load_halves(w + ldw, 4 * ldw);
-    const Vec<double> r2 = load_halves(w + 2 * ldw, 4 * ldw), r3 = load_halves(w + 3 * ldw, 4 * ldw);
-    const Vec<double> a = interleave_low(r0, r1), b = interleave_high(r0, r1);
-    const Vec<double> c = interleave_low(r2, r3), d = interleave_high(r2, r3);
-    store(out, even_pieces(a, c));
-    store(out + ldo, even_pieces(b, d));
-    store(out + 2 * ldo, odd_pieces(a, c));
-    store(out + 3 * ldo, odd_pieces(b, d));
-}
 #endif
 
 // panel (depth, width) = w (columns, depth)ᵀ, zeros beyond `columns`: a block at a time while something else is

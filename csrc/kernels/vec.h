@@ -146,35 +146,12 @@ FUSEDNET_INLINE void store_partial(double* p, Vec<double> v, size_t count) {
 #endif
 }
 
-// 16-byte pieces of memory, `stride` elements apart, side by side in one vector.
-FUSEDNET_INLINE Vec<float> load_pieces(const float* p, [[maybe_unused]] size_t stride) {
-#if FUSEDNET_VECTOR_BYTES == 64
-    const __m512 first = _mm512_castps128_ps512(_mm_loadu_ps(p));
-    const __m512 two = _mm512_insertf32x4(first, _mm_loadu_ps(p + stride), 1);
-    const __m512 three = _mm512_insertf32x4(two, _mm_loadu_ps(p + 2 * stride), 2);
-    return (Vec<float>)_mm512_insertf32x4(three, _mm_loadu_ps(p + 3 * stride), 3);
-#elif FUSEDNET_VECTOR_BYTES == 32
-    return (Vec<float>)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + stride), 1);
-#else
-    return load(p);
-#endif
-}
-
-FUSEDNET_INLINE Vec<double> load_pieces(const double* p, [[maybe_unused]] size_t stride) {
-#if FUSEDNET_VECTOR_BYTES == 64
-    const __m512d first = _mm512_castpd128_pd512(_mm_loadu_pd(p));
-    const __m512d two = _mm512_insertf64x2(first, _mm_loadu_pd(p + stride), 1);
-    const __m512d three = _mm512_insertf64x2(two, _mm_loadu_pd(p + 2 * stride), 2);
-    return (Vec<double>)_mm512_insertf64x2(three, _mm_loadu_pd(p + 3 * stride), 3);
-#elif FUSEDNET_VECTOR_BYTES == 32
-    return (Vec<double>)_mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(p)), _mm_loadu_pd(p + stride), 1);
-#else
-    return load(p);
-#endif
-}
-
 #if FUSEDNET_VECTOR_BYTES == 64
 // Half a vector of memory, and another `stride` elements on.
+FUSEDNET_INLINE Vec<float> load_halves(const float* p, size_t stride) {
+    const __m512 first = _mm512_castps256_ps512(_mm256_loadu_ps(p));
+    return (Vec<float>)_mm512_insertf32x8(first, _mm256_loadu_ps(p + stride), 1);
+}
 FUSEDNET_INLINE Vec<double> load_halves(const double* p, size_t stride) {
     const __m512d first = _mm512_castpd256_pd512(_mm256_loadu_pd(p));
     return (Vec<double>)_mm512_insertf64x4(first, _mm256_loadu_pd(p + stride), 1);
@@ -187,7 +164,25 @@ FUSEDNET_INLINE Vec<double> even_pieces(Vec<double> a, Vec<double> b) {
 FUSEDNET_INLINE Vec<double> odd_pieces(Vec<double> a, Vec<double> b) {
     return (Vec<double>)_mm512_permutex2var_pd((__m512d)a, _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15), (__m512d)b);
 }
+#else
+// 16-byte pieces of memory, `stride` elements apart, side by side in one vector.
+FUSEDNET_INLINE Vec<float> load_pieces(const float* p, [[maybe_unused]] size_t stride) {
+#if FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<float>)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + stride), 1);
+#else
+    return load(p);
+#endif
+}
+FUSEDNET_INLINE Vec<double> load_pieces(const double* p, [[maybe_unused]] size_t stride) {
+#if FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<double>)_mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(p)), _mm_loadu_pd(p + stride), 1);
+#else
+    return load(p);
+#endif
+}
+#endif
 
+#if FUSEDNET_VECTOR_BYTES == 64
 // Two elements of memory in turn: p₀ p₁ p₀ p₁ …
 FUSEDNET_INLINE Half<float> broadcast_pair(const float* p) {
     double pair;
