@@ -138,7 +138,8 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
     const std::size_t batch = std::min(batch_size, count);
     const double flops = step_flops(batch);
     const Team team(wanted_threads(batch, batch > 0 ? count / batch : 0));
-    const bool settled = team.size() == 1 || wanted_threads(batch) > 1;
+    // Of a step four times as long as pays for a team of its own, nobody doubts it, however far the cores are apart.
+    const bool settled = team.size() == 1 || wanted_threads(batch / 4) > 1;
     if (!settled) trial_.begin(batch, team.size());
     reserve(batch, samples.y.columns, team);
     Heartbeat beat(heartbeat, flops);
