@@ -13,6 +13,9 @@ namespace {
 
 constexpr std::size_t tile_rows = 128;
 
+// Rows for each thread from which it takes some through all layers by itself: it reads all of W for them.
+constexpr std::size_t least_rows = 32;
+
 // Two activations of a tile and a panel for each thread of a team, grown as needed and kept by the thread.
 template <class T>
 class Arena {
@@ -110,17 +113,17 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
     return {from, ld};
 }
 
-// Runs body(Tile, Team) over the tiles: one a thread, or, where they are fewer than threads, one after the other with
-// all threads. What one throws is thrown again here. The threads wait for each other once, or once a layer, so they pay
-// for themselves at a quarter or half of the operations that a training step takes for it: some 100 µs.
+std::size_t tiles_of(std::size_t rows) { return (rows + tile_rows - 1) / tile_rows; }
+
+// Runs body(Tile, Team) over so many tiles of nearly equal height: one a thread, or, where they are fewer than threads,
+// one after the other with all threads. What one throws is thrown again here.
 template <class Body>
-void for_each_tile(std::size_t rows, double cost, Body body) {
-    const std::size_t tiles = (rows + tile_rows - 1) / tile_rows;
-    const auto select = [&](std::size_t tile) {
-        const std::size_t first = std::min(tile * tile_rows, rows);
-        return RowSelection{nullptr, first, std::min(tile_rows, rows - first)};
+void for_each_tile(std::size_t rows, std::size_t tiles, const Team& team, Body body) {
+    const auto select = [=](std::size_t tile) {
+        const std::size_t each = rows / tiles, taller = rows % tiles;
+        if (tile == tiles) return RowSelection{nullptr, rows, 0};
+        return RowSelection{nullptr, tile * each + std::min(tile, taller), each + (tile < taller ? 1 : 0)};
     };
-    const Team team(threads_for(cost * (tiles < get_num_threads() ? 2 : 4)));
     if (tiles < team.size()) {
         for (std::size_t tile = 0; tile < tiles; ++tile) body(Tile{tile, select(tile), select(tile + 1)}, team);
         return;
@@ -128,21 +131,23 @@ void for_each_tile(std::size_t rows, double cost, Body body) {
     const Team alone(1);
     FirstError error;
     team.run(tiles, [&](std::size_t tile, std::size_t) {
-        error.guard(tile, [&] { body(Tile{tile, select(tile), select(tile + team.size())}, alone); });
+        error.guard(tile, [&] { body(Tile{tile, select(tile), select(tile + 1)}, alone); });
     });
     error.rethrow();
 }
 
-// What a prediction costs, in operations of the products. Beside these, measured: an element of a layer's output costs
-// as much as 40 operations, a byte of the parameters 16, since a few rows read them all from far away.
+// Threads for a prediction. They wait for each other once, or once a layer, so they pay for themselves at a quarter or
+// half of the operations that a training step takes for it: some 100 µs. Beside the products', measured: an element of
+// a layer's output costs as much as 40 operations, a byte of the parameters 16, since a few rows read them all from far
+// away.
 template <class T>
-double prediction_cost(const std::vector<DenseLayer<T>>& layers, std::size_t rows) {
+std::size_t prediction_threads(const std::vector<DenseLayer<T>>& layers, std::size_t rows) {
     double cost = 0;
     for (const DenseLayer<T>& l : layers) {
         cost += l.flops(rows) + 40.0 * static_cast<double>(rows * l.out) +
                 16.0 * static_cast<double>(l.parameter_count() * sizeof(T));
     }
-    return cost;
+    return threads_for(cost * (rows < least_rows * get_num_threads() ? 2 : 4));
 }
 
 }  // namespace
@@ -150,9 +155,13 @@ double prediction_cost(const std::vector<DenseLayer<T>>& layers, std::size_t row
 template <class T>
 void Network<T>::predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride,
                          bool logits) const {
-    for_each_tile(x.rows, prediction_cost(layers_, x.rows), [&](const Tile& tile, const Team& team) {
+    const Team team(prediction_threads(layers_, x.rows));
+    const std::size_t threads = team.size(), tiles = tiles_of(x.rows);
+    // As many tiles for each thread: the cuts don't show in the result.
+    const std::size_t even = x.rows < least_rows * threads ? tiles : (tiles + threads - 1) / threads * threads;
+    for_each_tile(x.rows, even, team, [&](const Tile& tile, const Team& helpers) {
         const RowSelection& rows = tile.rows;
-        const TileOutput<T> y = predict_tile(layers_, x, tile, team, logits);
+        const TileOutput<T> y = predict_tile(layers_, x, tile, helpers, logits);
         for (std::size_t i = 0; i < rows.count; ++i) {
             T* row = out + static_cast<std::ptrdiff_t>(rows.row(i)) * row_stride;
             for (std::size_t j = 0; j < outputs(); ++j) {
@@ -165,7 +174,7 @@ void Network<T>::predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride
 template <class T>
 double Network<T>::loss(const Samples& samples) const {
     const std::size_t n = samples.x.rows, columns = samples.y.columns;
-    const std::size_t tiles = (n + tile_rows - 1) / tile_rows;
+    const std::size_t tiles = tiles_of(n);  // whatever the threads: the losses are added up by tiles
     if (has_custom_loss()) {  // defined for a batch: all rows are one
         Buffer<T> prediction(n * outputs()), target(n * columns), gradient(n * outputs());
         predict(samples.x, prediction.data(), static_cast<std::ptrdiff_t>(outputs()), 1, false);
@@ -175,9 +184,10 @@ double Network<T>::loss(const Samples& samples) const {
                                                               {gradient.data(), n, outputs(), outputs()});
     }
     std::vector<double> losses(tiles), weights(tiles);
-    for_each_tile(n, prediction_cost(layers_, n), [&](const Tile& tile, const Team& team) {
+    const Team team(prediction_threads(layers_, n));
+    for_each_tile(n, tiles, team, [&](const Tile& tile, const Team& helpers) {
         const RowSelection& rows = tile.rows;
-        const TileOutput<T> y = predict_tile(layers_, samples.x, tile, team, takes_logits(config_.loss));
+        const TileOutput<T> y = predict_tile(layers_, samples.x, tile, helpers, takes_logits(config_.loss));
         const std::size_t ldt = leading_dimension<T>(columns);
         std::vector<T> target(samples.labels ? 0 : rows.count * ldt), weight(samples.weight.empty() ? 0 : rows.count);
         std::vector<std::int32_t> label(samples.labels ? rows.count : 0);
