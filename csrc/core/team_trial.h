@@ -9,8 +9,9 @@ namespace fusednet {
 
 // Small steps are decided by how far the cores are apart: of the same work two cores that share a cache make two thirds
 // of the time, two that do not make one and a half times it. So it is tried, on steps that are due anyway, since
-// results don't depend on it: a few steps with the team and as many without, three times, the best of each compared;
-// and again after some thousand steps. The first step of a few is left out: it wakes the others.
+// results don't depend on it: a few steps with the team, three times, then as many without, the best of each compared;
+// and again after some seconds. Before it is timed the team works for a while: an idle core's clock takes tens of
+// milliseconds to rise, and as long some schedulers leave a thread that woke beside the one that woke it.
 class TeamTrial {
 public:
     // Before an epoch. What was found holds for the same batches and threads.
@@ -21,32 +22,55 @@ public:
         threads_ = threads;
     }
 
-    bool use_team() const { return step_ < trial ? !alone() : faster_; }
+    bool use_team() const { return phase_ == Phase::settled ? faster_ : phase_ != Phase::alone; }
 
     // After each step.
     void finished(double seconds) {
-        if (step_ < trial) {
-            const std::size_t place = step_ % few;
-            time_ = place == 0 ? 0 : time_ + seconds;
-            double& best = alone() ? best_alone_ : best_team_;
-            if (place == few - 1) best = std::min(best, time_);
+        time_ += seconds;
+        ++steps_;
+        switch (phase_) {
+            case Phase::warming:
+                if (time_ >= warm_up) enter(Phase::team);
+                break;
+            case Phase::team:
+                if (timed(best_team_)) enter(Phase::alone);
+                break;
+            case Phase::alone:
+                if (!timed(best_alone_)) break;
+                faster_ = best_team_ < best_alone_;
+                best_team_ = best_alone_ = infinity;
+                enter(Phase::settled);
+                break;
+            case Phase::settled:
+                if (time_ >= period) enter(Phase::warming);
         }
-        if (++step_ == trial) {
-            faster_ = best_team_ < best_alone_;
-            best_team_ = best_alone_ = infinity;
-        }
-        step_ %= period;
     }
 
-    static constexpr std::size_t few = 8, trial = 6 * few, period = 2048;
+    static constexpr std::size_t few = 8, times = 3;
+    static constexpr double warm_up = 0.04, period = 2;  // seconds
 
 private:
+    enum class Phase { warming, team, alone, settled };
     static constexpr double infinity = std::numeric_limits<double>::infinity();
 
-    bool alone() const { return step_ / few % 2 == 1; }
+    void enter(Phase phase) {
+        phase_ = phase;
+        steps_ = 0;
+        time_ = 0;
+    }
 
-    std::size_t batch_ = 0, threads_ = 0, step_ = 0;
+    // Counts a step; whether it was the last of these.
+    bool timed(double& best) {
+        if (steps_ % few == 0) {
+            best = std::min(best, time_);
+            time_ = 0;
+        }
+        return steps_ == times * few;
+    }
+
+    std::size_t batch_ = 0, threads_ = 0, steps_ = 0;
     double time_ = 0, best_team_ = infinity, best_alone_ = infinity;
+    Phase phase_ = Phase::warming;
     bool faster_ = false;
 };
 

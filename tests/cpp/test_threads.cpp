@@ -94,45 +94,60 @@ TEST_CASE("small work gets one thread, and so does work in small sections") {
 }
 
 TEST_CASE("a team is tried, used where it is faster, and tried again") {
+    constexpr std::size_t tried = TeamTrial::few * TeamTrial::times;
     TeamTrial trial;
     trial.begin(32, 2);
-    const auto steps_of_team = [&](double with_team, double alone) {  // seconds a step, over one period
-        std::size_t count = 0;
-        for (std::size_t i = 0; i < TeamTrial::period; ++i) {
-            const bool team = trial.use_team();
-            count += team;
-            // A step in fifty is a hundred times as slow, and so is the first after a change: neither may count.
-            const bool disturbed = i % 50 == 30 || i % TeamTrial::few == 0;
-            trial.finished((team ? with_team : alone) * (disturbed ? 100 : 1));
+    // One trial and what follows from it, in milliseconds a step. Returns whether the team was used for that.
+    const auto is_used = [&](double with_team, double alone) {
+        for (double time = 0; time < TeamTrial::warm_up; time += 5e-3) {  // slow to begin with, which may not count
+            CHECK(trial.use_team());
+            trial.finished(5e-3);
         }
-        return count;
+        for (std::size_t i = 0; i < 2 * tried; ++i) {
+            const bool team = i < tried;
+            CHECK(trial.use_team() == team);
+            const bool disturbed = i % tried < 10;  // nor these, in two of three times
+            trial.finished(1e-3 * (team ? with_team : alone) * (disturbed ? 100 : 1));
+        }
+        const bool used = trial.use_team();
+        for (double time = 0; time < TeamTrial::period; time += 1e-3) {
+            CHECK(trial.use_team() == used);
+            trial.finished(1e-3);
+        }
+        return used;
     };
-    constexpr std::size_t half = TeamTrial::trial / 2;
-    CHECK(steps_of_team(1.0, 1.2) == TeamTrial::period - half);
-    CHECK(steps_of_team(1.2, 1.0) == half);
-    CHECK(steps_of_team(1.0, 1.2) == TeamTrial::period - half);
+    CHECK(is_used(1.0, 1.2));
+    CHECK(!is_used(1.2, 1.0));
+    CHECK(is_used(1.0, 1.2));
     trial.begin(32, 2);  // another epoch of the same
-    CHECK(steps_of_team(1.2, 1.0) == half);
-    trial.finished(1.0);
-    trial.begin(64, 2);
-    for (std::size_t i = 0; i < TeamTrial::few; ++i, trial.finished(1.0)) CHECK(trial.use_team());
+    CHECK(!is_used(1.2, 1.0));
+    for (double time = 0; time < TeamTrial::warm_up; time += 5e-3) trial.finished(5e-3);
+    for (std::size_t i = 0; i < tried; ++i) trial.finished(1e-3);
     CHECK(!trial.use_team());
+    trial.begin(64, 2);
+    CHECK(trial.use_team());
 }
 
 TEST_CASE("an epoch that tries teams trains to the same bits") {
     const Data<float> data(643, 64, 40, Loss::mse);
-    const auto trained = [&](std::size_t threads) {
+    const NetworkConfig config = network_config({64, 48, 40}, Activation::tanh, Activation::identity, Loss::mse);
+    const Optimizer adam = optimizer(UpdateRule::adam);
+    Network<float> with_teams(config), alone(config);
+    initialize(with_teams, 1);
+    initialize(alone, 1);
+    const auto train = [&](Network<float>& net, std::size_t threads) {
+        using Clock = std::chrono::steady_clock;
+        const Clock::time_point start = Clock::now();
         const Threads some(threads);
         set_parallel_threshold(5e6);  // an epoch of 40 steps is enough for a team, a step of 0.48e6 isn't
-        Network<float> net(network_config({64, 48, 40}, Activation::tanh, Activation::identity, Loss::mse));
-        initialize(net, 1);
-        const Optimizer adam = optimizer(UpdateRule::adam);
-        for (int epoch = 0; epoch < 3; ++epoch) {
-            net.train_epoch(data.samples(false, false), adam, 16, nullptr, 643, Heartbeat::Callback{});
-        }
-        return copy(net.parameters());
+        net.train_epoch(data.samples(false, false), adam, 16, nullptr, 643, Heartbeat::Callback{});
+        return std::chrono::duration<double>(Clock::now() - start).count();
     };
-    CHECK(trained(3) == trained(1));
+    for (double time = 0; time < 2 * TeamTrial::warm_up;) {  // until both ways have been tried
+        time += train(with_teams, 3);
+        train(alone, 1);
+        REQUIRE(copy(with_teams.parameters()) == copy(alone.parameters()));
+    }
 }
 
 TEST_CASE("several threads share the work") {
