@@ -52,6 +52,22 @@ private:
     std::size_t rows_, columns_, row_step_, column_step_, column_blocks_ = 1, count_;
 };
 
+// An output is cut by rows where W is small, since each thread reads all of it, and where they are many; or not so many,
+// if columns would give one thread more than another. Else by columns.
+template <class T>
+Blocks forward_blocks(const DenseLayer<T>& layer, std::size_t m, std::size_t threads) {
+    const KernelTable<T>& k = kernels<T>();
+    constexpr std::size_t many = 64, near = std::size_t{1} << 19;  // rows a thread, bytes
+    if (threads > 1 && layer.in * layer.out * sizeof(T) <= near) {
+        const bool even = layer.out % (threads * k.panel_columns) == 0;
+        if (m >= (even ? many : many / 2) * threads) {
+            const std::size_t count = std::clamp<std::size_t>(m / (many * threads), 1, 4) * threads;
+            return Blocks(m, (m + count - 1) / count, layer.out, layer.out, threads);
+        }
+    }
+    return Blocks(m, product_rows(layer, m), layer.out, k.panel_columns, threads);
+}
+
 // Rows of W for one task of a backward pass: all for one thread. Else four tasks a thread, in whole panels, and no more
 // rows than stay in the second-level cache from one product to the next.
 template <class T>
@@ -75,7 +91,7 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
                    std::size_t m, bool logits, const Team& team, const Scratch<T>& scratch) {
     const KernelTable<T>& k = kernels<T>();
     const Activation f = logits ? Activation::identity : layer.activation;
-    const Blocks blocks(m, product_rows(layer, m), layer.out, k.panel_columns, team.size());
+    const Blocks blocks = forward_blocks(layer, m, team.size());
     team.run(blocks.count(), [&](std::size_t task, std::size_t worker) {
         const Block b = blocks[task];
         const std::size_t offset = b.row * ldy + b.column;
