@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "core/check.h"
+#include "core/first_error.h"
 #include "kernels/dispatch.h"
 
 namespace fusednet {
@@ -170,6 +171,21 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
 }
 
 template <class T>
+void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
+                 const Team& team) {
+    constexpr std::size_t enough = std::size_t{1} << 16;  // bytes
+    const std::size_t parts = rows.count * source.columns * sizeof(T) < enough ? 1 : team.size();
+    FirstError error;
+    team.run(parts, [&](std::size_t task, std::size_t) {
+        error.guard(task, [&] {
+            const RowSelection part = rows.part(task, parts);
+            gather_rows(source, part, out + rows.count * task / parts * ldo, ldo, what);
+        });
+    });
+    error.rethrow();
+}
+
+template <class T>
 MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection& rows) {
     const std::size_t n = source.columns, row_bytes = n * sizeof(T);
     const auto stride = static_cast<std::size_t>(std::max<std::ptrdiff_t>(source.row_stride, 0));
@@ -222,6 +238,7 @@ void gather_weights(const InputMatrix& source, const RowSelection& rows, T* out,
 
 #define FUSEDNET_INSTANTIATE(T)                                                                                        \
     template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Range*); \
+    template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Team&); \
     template MatrixView<const T> rows_in_place<T>(const InputMatrix&, const RowSelection&);                            \
     template void gather_weights<T>(const InputMatrix&, const RowSelection&, T*, bool);
 FUSEDNET_INSTANTIATE(float)

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/matrix_view.h"
+#include "core/thread_pool.h"
 #include "kernels/kernel_table.h"
 
 namespace fusednet {
@@ -16,6 +17,12 @@ struct RowSelection {
     // The rows that come after these: so many at most, of those that remain.
     RowSelection following(std::size_t remaining, std::size_t most) const {
         return {index != nullptr ? index + count : nullptr, first + count, remaining < most ? remaining : most};
+    }
+
+    // One of so many parts, nearly equal.
+    RowSelection part(std::size_t i, std::size_t parts) const {
+        const std::size_t begin = count * i / parts;
+        return {index != nullptr ? index + begin : nullptr, first + begin, count * (i + 1) / parts - begin};
     }
 
     std::size_t row(std::size_t i) const { return index != nullptr ? static_cast<std::size_t>(index[i]) : first + i; }
@@ -34,6 +41,11 @@ struct Range {
 template <class T>
 void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
                  const Range* range = nullptr);
+
+// gather_rows by a team, where there is enough to copy.
+template <class T>
+void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
+                 const Team& team);
 
 // The selected rows where they lie, if the products can read them there: in order, finite, each in one piece, and of
 // type T. Else null, and gather_rows has to copy them, or to say what is wrong.

@@ -76,8 +76,8 @@ void Network<T>::reserve(std::size_t rows, std::size_t targets, const Team& team
 }
 
 template <class T>
-void Network<T>::gather(const Samples& samples, const RowSelection& rows) {
-    gather_rows(samples.x, rows, workspace_.input, workspace_.ld_input, "X");
+void Network<T>::gather(const Samples& samples, const RowSelection& rows, const Team& team) {
+    gather_rows(samples.x, rows, workspace_.input, workspace_.ld_input, "X", team);
     if (samples.labels) {
         gather_labels(samples.y, rows, workspace_.label, outputs());
     } else {

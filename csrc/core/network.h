@@ -126,7 +126,7 @@ private:
     StepResult step(const Samples&, const RowSelection&, const Optimizer*, bool dropout, const Team&,
                     const BatchPart& = {});
     StepResult tried_step(const Samples&, const RowSelection&, const Optimizer&, const Team&, std::size_t batch);
-    void gather(const Samples&, const RowSelection&);
+    void gather(const Samples&, const RowSelection&, const Team&);
     void forward_layers(std::size_t m, bool dropout, bool logits, const Team&, const BatchPart& = {});
     double loss_gradient(const Samples&, std::size_t m, double total_weight, const Team&);
     LossFactors loss_factors() const {

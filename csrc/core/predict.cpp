@@ -1,10 +1,9 @@
 // Prediction and the loss without a gradient: row tiles go through all layers while they sit in the cache, in scratch
 // of the running thread's own. Nothing of the network is written.
 #include <algorithm>
-#include <exception>
-#include <mutex>
 
 #include "core/check.h"
+#include "core/first_error.h"
 #include "core/network.h"
 
 namespace fusednet {
@@ -45,31 +44,6 @@ public:
 
 private:
     Buffer<T> storage_;
-};
-
-// The exception of the lowest task that threw: tasks of a team must not throw.
-class FirstError {
-public:
-    template <class Body>
-    void guard(std::size_t task, Body body) {
-        try {
-            body();
-        } catch (...) {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            if (!error_ || task < task_) {
-                error_ = std::current_exception();
-                task_ = task;
-            }
-        }
-    }
-    void rethrow() const {
-        if (error_) std::rethrow_exception(error_);
-    }
-
-private:
-    std::mutex mutex_;
-    std::exception_ptr error_;
-    std::size_t task_ = 0;
 };
 
 template <class T>

@@ -21,7 +21,7 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
                                                  const Optimizer* optimizer, bool dropout, const Team& team,
                                                  const BatchPart& part) {
     const std::size_t m = rows.count;
-    gather(samples, rows);
+    gather(samples, rows, team);
     double weight = static_cast<double>(m);
     if (!samples.weight.empty()) {
         weight = 0;
