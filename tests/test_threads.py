@@ -219,6 +219,19 @@ def test_a_failing_loss_leaves_the_network_usable(threads):
     assert net.train_step(X, y, fn.SGD(0.1)) > 0
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_the_first_wrong_row_is_named(threads, count):
+    threads(count)
+    net, X, y = problem(rows=400)
+    X[[150, 390], 7] = np.nan, np.inf
+    before = net.parameters.copy()
+    with pytest.raises(ValueError, match="received nan in row 150, column 7"):
+        net.train_step(X, y, fn.SGD(0.1))
+    with pytest.raises(ValueError, match="received inf in row 0, column 7"):
+        net.train_step(X[::-1][9:], y[9:], fn.SGD(0.1))
+    assert np.array_equal(net.parameters, before)
+
+
 def test_threads_may_change_between_forward_and_backward(threads):
     net, X, y = problem()
     threads(1)

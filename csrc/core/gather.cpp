@@ -173,8 +173,9 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
 template <class T>
 void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
                  const Team& team) {
-    constexpr std::size_t enough = std::size_t{1} << 16;  // bytes
-    const std::size_t parts = rows.count * source.columns * sizeof(T) < enough ? 1 : team.size();
+    constexpr std::size_t enough = std::size_t{1} << 15;  // bytes for a thread
+    const std::size_t bytes = rows.count * source.columns * sizeof(T);
+    const std::size_t parts = std::clamp<std::size_t>(bytes / enough, 1, team.size());
     FirstError error;
     team.run(parts, [&](std::size_t task, std::size_t) {
         error.guard(task, [&] {
