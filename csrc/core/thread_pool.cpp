@@ -41,17 +41,23 @@ void pause() {
 #endif
 }
 
-// Waits for the condition: spins for tens of microseconds, then tells whether it came true.
+// Waits for the condition: spins for tens of microseconds, then lets others have the processor between two looks; after
+// some more of them tells whether it came true.
 template <class Condition>
-bool spin_until(Condition condition) {
+bool wait_for(Condition condition) {
     using Clock = std::chrono::steady_clock;
-    const auto end = Clock::now() + std::chrono::microseconds(40);
-    do {
+    constexpr std::chrono::microseconds spinning(40), all(200);
+    const Clock::time_point start = Clock::now();
+    while (Clock::now() - start < spinning) {
         for (int i = 0; i < 32; ++i) {
             if (condition()) return true;
             pause();
         }
-    } while (Clock::now() < end);
+    }
+    while (Clock::now() - start < all) {
+        if (condition()) return true;
+        std::this_thread::yield();
+    }
     return condition();
 }
 
@@ -112,7 +118,7 @@ public:
             wake_.notify_all();
         }
         take_tasks(0);
-        while (!spin_until([&] { return done_.load(std::memory_order_acquire) == count; })) std::this_thread::yield();
+        while (!wait_for([&] { return done_.load(std::memory_order_acquire) == count; })) continue;
     }
 
 private:
@@ -143,7 +149,7 @@ private:
             return run_.load(std::memory_order_seq_cst) != seen && worker <= workers_.load(std::memory_order_relaxed);
         };
         while (true) {
-            if (!spin_until(has_run)) {
+            if (!wait_for(has_run)) {
                 std::unique_lock<std::mutex> lock(mutex_);
                 sleeping_.fetch_add(1, std::memory_order_seq_cst);
                 wake_.wait(lock, has_run);

@@ -27,7 +27,7 @@ private:
 class ThreadPool;
 
 // The right to use several threads, held for one training step, epoch or prediction. While one caller holds it, a
-// second gets a team of one. After a run its workers spin for some microseconds, in case another follows, then sleep.
+// second gets a team of one. After a run its workers wait for a while, in case another follows, then sleep.
 class Team {
 public:
     explicit Team(std::size_t wanted);  // at most that many threads; 1 needs no pool
