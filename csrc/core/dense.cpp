@@ -52,8 +52,8 @@ private:
     std::size_t rows_, columns_, row_step_, column_step_, column_blocks_ = 1, count_;
 };
 
-// An output is cut by rows where W is small, since each thread reads all of it, and where they are many; or not so many,
-// if columns would give one thread more than another. Else by columns.
+// An output is cut by rows where W is small, since each thread reads all of it, and where they are many; or not so
+// many, if columns would give one thread more than another. Else by columns.
 template <class T>
 Blocks forward_blocks(const DenseLayer<T>& layer, std::size_t m, std::size_t threads) {
     const KernelTable<T>& k = kernels<T>();
@@ -107,6 +107,22 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
             k.softmax(y + b.row * ldy, ldy, y + b.row * ldy, ldy, b.rows, layer.out);
         });
     }
+}
+
+template <class T>
+void dense_dropout(const DropoutArguments<T>& a, const Team& team) {
+    constexpr std::size_t enough = 4096;  // elements for a thread
+    const std::size_t parts = std::clamp<std::size_t>(a.rows * a.columns / enough, 1, team.size());
+    team.run(parts, [&](std::size_t task, std::size_t) {
+        const std::size_t first = a.rows * task / parts, offset = first * a.ld;
+        DropoutArguments<T> part = a;
+        part.a += offset;
+        part.mask += offset;
+        part.out += offset;
+        part.first_row += first;
+        part.rows = a.rows * (task + 1) / parts - first;
+        kernels<T>().dropout(part);
+    });
 }
 
 template <class T>
@@ -192,6 +208,7 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
     template bool is_divisible<T>(const DenseLayer<T>&, std::size_t);                                                \
     template void dense_forward<T>(const DenseLayer<T>&, const T*, std::size_t, T*, T*, std::size_t, std::size_t,    \
                                    bool, const Team&, const Scratch<T>&);                                            \
+    template void dense_dropout<T>(const DropoutArguments<T>&, const Team&);                                         \
     template void output_gradient<T>(const DenseLayer<T>&, const T*, T*, std::size_t, std::size_t, const Team&);     \
     template void dense_backward<T>(const DenseLayer<T>&, const T*, std::size_t, const T*, std::size_t, std::size_t, \
                                     const BelowLayer<T>&, const GradientFactors<T>&, const Team&, const Scratch<T>&);

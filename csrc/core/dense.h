@@ -57,6 +57,10 @@ template <class T>
 void dense_forward(const DenseLayer<T>&, const T* x, std::size_t ldx, T* y, T* derivative, std::size_t ldy,
                    std::size_t m, bool logits, const Team&, const Scratch<T>&);
 
+// KernelTable::dropout by a team.
+template <class T>
+void dense_dropout(const DropoutArguments<T>&, const Team&);
+
 // dz = dy ∘ f'(z) (softmax: p∘(g − Σ g·p)), in place. `saved` is y, or f'(z) where the activation stores it.
 template <class T>
 void output_gradient(const DenseLayer<T>&, const T* saved, T* dy, std::size_t ld, std::size_t m, const Team&);

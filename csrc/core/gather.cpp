@@ -239,7 +239,7 @@ void gather_weights(const InputMatrix& source, const RowSelection& rows, T* out,
 
 #define FUSEDNET_INSTANTIATE(T)                                                                                        \
     template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Range*); \
-    template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Team&); \
+    template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Team&);  \
     template MatrixView<const T> rows_in_place<T>(const InputMatrix&, const RowSelection&);                            \
     template void gather_weights<T>(const InputMatrix&, const RowSelection&, T*, bool);
 FUSEDNET_INSTANTIATE(float)

@@ -88,7 +88,6 @@ void Network<T>::gather(const Samples& samples, const RowSelection& rows, const 
 
 template <class T>
 void Network<T>::forward_layers(std::size_t m, bool dropout, bool logits, const Team& team, const BatchPart& part) {
-    const KernelTable<T>& k = kernels<T>();
     const T* x = workspace_.input;
     std::size_t ldx = workspace_.ld_input;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
@@ -97,8 +96,9 @@ void Network<T>::forward_layers(std::size_t m, bool dropout, bool logits, const 
                       team, workspace_.scratch());
         tape.dropout_applied = dropout && dropout_[l] > 0;
         if (tape.dropout_applied) {
-            k.dropout({tape.output, tape.mask, tape.dropped, tape.ld, m, layers_[l].out, part.first_row, dropout_[l],
-                       config_.seed, dropout_step_, static_cast<std::uint32_t>(l)});
+            dense_dropout<T>({tape.output, tape.mask, tape.dropped, tape.ld, m, layers_[l].out, part.first_row,
+                              dropout_[l], config_.seed, dropout_step_, static_cast<std::uint32_t>(l)},
+                             team);
         }
         x = tape.next_input();
         ldx = tape.ld;

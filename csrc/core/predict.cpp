@@ -149,7 +149,7 @@ template <class T>
 double Network<T>::loss(const Samples& samples) const {
     const std::size_t n = samples.x.rows, columns = samples.y.columns;
     const std::size_t tiles = tiles_of(n);  // whatever the threads: the losses are added up by tiles
-    if (has_custom_loss()) {  // defined for a batch: all rows are one
+    if (has_custom_loss()) {                // defined for a batch: all rows are one
         Buffer<T> prediction(n * outputs()), target(n * columns), gradient(n * outputs());
         predict(samples.x, prediction.data(), static_cast<std::ptrdiff_t>(outputs()), 1, false);
         gather_rows(samples.y, {nullptr, 0, n}, target.data(), columns, "y");

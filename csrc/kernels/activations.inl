@@ -1,4 +1,4 @@
-// Activations, their derivatives, softmax and dropout.
+// Activations, their derivatives and softmax.
 #pragma once
 
 #include "elementary.inl"
@@ -211,56 +211,6 @@ void softmax_backward(const T* p, size_t ldp, const T* g, size_t ldg, T* out, si
         for_each_vector<T>(columns, [&](size_t j, auto access) {
             access.store(out + j, access.load(p + j) * (access.load(g + j) - inner));
         });
-    }
-}
-
-// Philox4x32-10 (Salmon et al., SC 2011), written over `width` counters at once so that the compiler vectorises it.
-constexpr size_t philox_width = 16;
-
-struct PhiloxBlock {
-    std::uint32_t word[4][philox_width];
-};
-
-FUSEDNET_INLINE void philox(PhiloxBlock& c, std::uint32_t key0, std::uint32_t key1) {
-    for (int round = 0; round < 10; ++round) {
-        for (size_t l = 0; l < philox_width; ++l) {
-            const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * c.word[0][l];
-            const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * c.word[2][l];
-            const std::uint32_t w1 = c.word[1][l], w3 = c.word[3][l];
-            c.word[0][l] = static_cast<std::uint32_t>(p1 >> 32) ^ w1 ^ key0;
-            c.word[1][l] = static_cast<std::uint32_t>(p1);
-            c.word[2][l] = static_cast<std::uint32_t>(p0 >> 32) ^ w3 ^ key1;
-            c.word[3][l] = static_cast<std::uint32_t>(p0);
-        }
-        key0 += 0x9E3779B9u;
-        key1 += 0xBB67AE85u;
-    }
-}
-
-// Counter: (column / 4, row, step, layer and the step's high half); key: the seed. Column 4q + w takes word w.
-template <class T>
-void dropout(const DropoutArguments<T>& a) {
-    const std::uint32_t threshold = static_cast<std::uint32_t>(a.rate * 4294967296.0);
-    const T keep = static_cast<T>(1.0 / (1.0 - a.rate));
-    const auto step_low = static_cast<std::uint32_t>(a.step), step_high = static_cast<std::uint32_t>(a.step >> 32);
-    for (size_t i = 0; i < a.rows; ++i) {
-        for (size_t j0 = 0; j0 < a.columns; j0 += 4 * philox_width) {
-            PhiloxBlock c;
-            for (size_t l = 0; l < philox_width; ++l) {
-                c.word[0][l] = static_cast<std::uint32_t>(j0 / 4 + l);
-                c.word[1][l] = static_cast<std::uint32_t>(a.first_row + i);
-                c.word[2][l] = step_low;
-                c.word[3][l] = a.layer ^ (step_high << 8);
-            }
-            philox(c, static_cast<std::uint32_t>(a.seed), static_cast<std::uint32_t>(a.seed >> 32));
-            const size_t offset = i * a.ld + j0;
-            const size_t count = a.columns - j0 < 4 * philox_width ? a.columns - j0 : 4 * philox_width;
-            for (size_t j = 0; j < count; ++j) {
-                const T m = c.word[j % 4][j / 4] < threshold ? T(0) : keep;
-                a.mask[offset + j] = m;
-                a.out[offset + j] = a.a[offset + j] * m;
-            }
-        }
     }
 }
 

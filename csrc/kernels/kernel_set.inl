@@ -2,6 +2,7 @@
 // for FUSEDNET_ELEMENT, and their table. The two types are compiled apart to keep two cores busy.
 #pragma once
 
+#include "dropout.inl"
 #include "kernel_table.h"
 #include "losses.inl"
 #include "weight_gradient.inl"
