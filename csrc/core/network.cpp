@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "core/sum_squares.h"
 
 namespace fusednet {
 
@@ -141,10 +142,10 @@ double Network<T>::penalty_factor(double weight) const {
 
 // (λ / 2)·Σ W² over the weights of all layers.
 template <class T>
-double Network<T>::penalty(double weight) const {
+double Network<T>::penalty(double weight, const Team& team) const {
     if (config_.l2 == 0) return 0;
     double sum = 0;
-    for (const DenseLayer<T>& l : layers_) sum += kernels<T>().sum_squares(l.w, l.in * l.out);
+    for (const DenseLayer<T>& l : layers_) sum += sum_squares(l.w, l.in * l.out, team);
     return 0.5 * penalty_factor(weight) * sum;
 }
 

@@ -134,8 +134,8 @@ private:
     }
     double clip() const { return config_.scikit_learn ? std::numeric_limits<T>::epsilon() : 0.0; }
     double penalty_factor(double weight) const;
-    double penalty(double weight) const;
-    double gradient_norm() const;
+    double penalty(double weight, const Team&) const;
+    double gradient_norm(const Team&) const;
     bool steps_by_rows(const Optimizer&) const;
     void backward_layers(T* dz, std::size_t m, const GradientFactors<T>&, bool input, T** dx, const Team&,
                          const BatchPart& = {});

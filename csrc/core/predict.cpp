@@ -153,9 +153,9 @@ double Network<T>::loss(const Samples& samples) const {
         Buffer<T> prediction(n * outputs()), target(n * columns), gradient(n * outputs());
         predict(samples.x, prediction.data(), static_cast<std::ptrdiff_t>(outputs()), 1, false);
         gather_rows(samples.y, {nullptr, 0, n}, target.data(), columns, "y");
-        return penalty(static_cast<double>(n)) + custom_loss_({prediction.data(), n, outputs(), outputs()},
-                                                              {target.data(), n, columns, columns},
-                                                              {gradient.data(), n, outputs(), outputs()});
+        return penalty(static_cast<double>(n), Team(1)) + custom_loss_({prediction.data(), n, outputs(), outputs()},
+                                                                       {target.data(), n, columns, columns},
+                                                                       {gradient.data(), n, outputs(), outputs()});
     }
     std::vector<double> losses(tiles), weights(tiles);
     const Team team(prediction_threads(layers_, n));
@@ -186,7 +186,7 @@ double Network<T>::loss(const Samples& samples) const {
         total += losses[t];
         total_weight += weights[t];
     }
-    return penalty(total_weight) + (total_weight != 0 ? loss_factors().value * total / total_weight : 0.0);
+    return penalty(total_weight, team) + (total_weight != 0 ? loss_factors().value * total / total_weight : 0.0);
 }
 
 template void Network<float>::predict(const InputMatrix&, float*, std::ptrdiff_t, std::ptrdiff_t, bool) const;

@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <optional>
 
 #include "core/check.h"
 #include "core/network.h"
+#include "core/sum_squares.h"
 
 namespace fusednet {
 
@@ -28,7 +30,7 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
         for (std::size_t i = 0; i < m; ++i) weight += static_cast<double>(workspace_.weight[i]);
     }
     forward_layers(m, dropout, takes_logits(config_.loss), team, part);
-    const double value = loss_gradient(samples, m, weight, team) + penalty(weight);
+    const double value = loss_gradient(samples, m, weight, team) + penalty(weight, team);
     check<DivergenceError>(config_.scikit_learn || std::isfinite(value), "the loss became ",
                            std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value);  // of either sign
     const bool fused = optimizer != nullptr && optimizer->fusible();
@@ -51,9 +53,9 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
 }
 
 template <class T>
-double Network<T>::gradient_norm() const {
+double Network<T>::gradient_norm(const Team& team) const {
     const T *first = gradient_.data(), *last = first + gradient_.size();
-    const double squares = kernels<T>().sum_squares(first, gradient_.size());
+    const double squares = sum_squares(first, gradient_.size(), team);
     if (std::isfinite(squares)) return std::sqrt(squares);
     double largest = 0, sum = 0;  // squares that overflow
     for (const T* g = first; g != last; ++g) largest = std::max(largest, std::abs(static_cast<double>(*g)));
@@ -65,11 +67,10 @@ double Network<T>::gradient_norm() const {
 template <class T>
 void Network<T>::apply(const Optimizer& optimizer, const Team& team) {
     const KernelTable<T>& k = kernels<T>();
+    std::optional<T> factor;
     if (optimizer.clip_norm) {
-        const double norm = gradient_norm();
-        if (norm > *optimizer.clip_norm) {
-            k.scale(gradient_.data(), static_cast<T>(*optimizer.clip_norm / norm), gradient_.size());
-        }
+        const double norm = gradient_norm(team);
+        if (norm > *optimizer.clip_norm) factor = static_cast<T>(*optimizer.clip_norm / norm);
     }
     OptimizerState<T>& s = state(optimizer);
     const UpdateArguments arguments = update_arguments(optimizer, ++s.step);
@@ -78,10 +79,11 @@ void Network<T>::apply(const Optimizer& optimizer, const Team& team) {
         if (!layers_[l].trainable) continue;
         const std::size_t begin = offset(l), size = layers_[l].parameter_count();
         team.run((size + chunk - 1) / chunk, [&](std::size_t task, std::size_t) {
-            const std::size_t i = begin + task * chunk;
+            const std::size_t i = begin + task * chunk, n = std::min(chunk, size - task * chunk);
+            if (factor) k.scale(gradient_.data() + i, *factor, n);
             k.update(arguments, parameters_.data() + i, gradient_.data() + i,
                      s.first.size() > 0 ? s.first.data() + i : nullptr,
-                     s.second.size() > 0 ? s.second.data() + i : nullptr, std::min(chunk, size - task * chunk));
+                     s.second.size() > 0 ? s.second.data() + i : nullptr, n);
         });
     }
 }
