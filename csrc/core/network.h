@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <limits>
+#include <map>
 #include <vector>
 
 #include "core/busy.h"
@@ -125,7 +126,9 @@ private:
 
     StepResult step(const Samples&, const RowSelection&, const Optimizer*, bool dropout, const Team&,
                     const BatchPart& = {});
-    StepResult tried_step(const Samples&, const RowSelection&, const Optimizer&, const Team&, std::size_t batch);
+    TeamTrial* trial(std::size_t rows, const Team&);
+    StepResult tried_step(TeamTrial*, const Samples&, const RowSelection&, const Optimizer&, const Team&,
+                          std::size_t batch);
     void gather(const Samples&, const RowSelection&, const Team&);
     void forward_layers(std::size_t m, bool dropout, bool logits, const Team&, const BatchPart& = {});
     double loss_gradient(const Samples&, std::size_t m, double total_weight, const Team&);
@@ -151,8 +154,8 @@ private:
     Workspace<T> workspace_;
     std::vector<OptimizerState<T>> states_;
     Relaxed<std::uint64_t> dropout_step_{0};
-    TeamTrial trial_;
-    std::size_t forward_rows_ = 0;  // of which `backward` finds what it needs; 0: nothing is kept
+    std::map<std::size_t, TeamTrial> trials_;  // by the rows of a batch
+    std::size_t forward_rows_ = 0;             // of which `backward` finds what it needs; 0: nothing is kept
     std::shared_ptr<Occupancy> occupancy_ = std::make_shared<Occupancy>();  // of the layers too
 };
 

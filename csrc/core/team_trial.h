@@ -1,4 +1,4 @@
-// Whether the steps of an epoch are quicker with several threads or with one.
+// Whether steps of so many rows are quicker with several threads or with one.
 #pragma once
 
 #include <algorithm>
@@ -14,11 +14,10 @@ namespace fusednet {
 // milliseconds to rise, and as long some schedulers leave a thread that woke beside the one that woke it.
 class TeamTrial {
 public:
-    // Before an epoch. What was found holds for the same batches and threads.
-    void begin(std::size_t batch, std::size_t threads) {
-        if (batch == batch_ && threads == threads_) return;
+    // Before a step or an epoch. What was found holds for as many threads.
+    void begin(std::size_t threads) {
+        if (threads == threads_) return;
         *this = {};
-        batch_ = batch;
         threads_ = threads;
     }
 
@@ -68,7 +67,7 @@ private:
         return steps_ == times * few;
     }
 
-    std::size_t batch_ = 0, threads_ = 0, steps_ = 0;
+    std::size_t threads_ = 0, steps_ = 0;
     double time_ = 0, best_team_ = infinity, best_alone_ = infinity;
     Phase phase_ = Phase::warming;
     bool faster_ = false;

@@ -97,14 +97,6 @@ double Network<T>::loss_and_gradient(const Samples& samples) {
 }
 
 template <class T>
-double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer) {
-    const Busy busy(*occupancy_);
-    const Team team(wanted_threads(samples.x.rows));
-    reserve(samples.x.rows, samples.y.columns, team);
-    return step(samples, {nullptr, 0, samples.x.rows}, &optimizer, true, team).loss;
-}
-
-template <class T>
 double Network<T>::part_gradient(const Samples& samples, const RowSelection& rows, const BatchPart& part) {
     const Busy busy(*occupancy_);
     const Team team(wanted_threads(rows.count));
@@ -119,18 +111,39 @@ void Network<T>::update(const Optimizer& optimizer) {
     apply(optimizer, Team(threads_for(cost * static_cast<double>(parameters_.size()))));
 }
 
-// A step of an epoch in batches of so many rows, with the team or alone, as trial_ says.
+// Whether the team is quicker at steps of so many rows than one thread, where that has to be tried: of a step four
+// times as long as pays for a team of its own nobody doubts it, however far the cores are apart.
 template <class T>
-typename Network<T>::StepResult Network<T>::tried_step(const Samples& samples, const RowSelection& rows,
-                                                       const Optimizer& optimizer, const Team& team,
-                                                       std::size_t batch) {
+TeamTrial* Network<T>::trial(std::size_t rows, const Team& team) {
+    if (team.size() == 1 || wanted_threads(rows / 4) > 1) return nullptr;
+    TeamTrial& trial = trials_[rows];
+    trial.begin(team.size());
+    return &trial;
+}
+
+// A step with the team, or alone, as the trial says. Rows fewer than the batch's can't be compared.
+template <class T>
+typename Network<T>::StepResult Network<T>::tried_step(TeamTrial* trial, const Samples& samples,
+                                                       const RowSelection& rows, const Optimizer& optimizer,
+                                                       const Team& team, std::size_t batch) {
+    if (trial == nullptr) return step(samples, rows, &optimizer, true, team);
     using Clock = std::chrono::steady_clock;
     const Team alone(1);
     const Clock::time_point start = Clock::now();
-    const StepResult result = step(samples, rows, &optimizer, true, trial_.use_team() ? team : alone);
+    const StepResult result = step(samples, rows, &optimizer, true, trial->use_team() ? team : alone);
     const std::chrono::duration<double> time = Clock::now() - start;
-    if (rows.count == batch) trial_.finished(time.count());  // a shorter last one can't be compared
+    if (rows.count == batch) trial->finished(time.count());
     return result;
+}
+
+template <class T>
+double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer) {
+    const Busy busy(*occupancy_);
+    constexpr std::size_t many = 1000;  // steps: one seldom comes alone
+    const std::size_t m = samples.x.rows;
+    const Team team(wanted_threads(m, many));
+    reserve(m, samples.y.columns, team);
+    return tried_step(trial(m, team), samples, {nullptr, 0, m}, optimizer, team, m).loss;
 }
 
 template <class T>
@@ -140,17 +153,14 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
     const std::size_t batch = std::min(batch_size, count);
     const double flops = step_flops(batch);
     const Team team(wanted_threads(batch, batch > 0 ? count / batch : 0));
-    // Of a step four times as long as pays for a team of its own, nobody doubts it, however far the cores are apart.
-    const bool settled = team.size() == 1 || wanted_threads(batch / 4) > 1;
-    if (!settled) trial_.begin(batch, team.size());
+    TeamTrial* const tried = trial(batch, team);
     reserve(batch, samples.y.columns, team);
     Heartbeat beat(heartbeat, flops);
     double total = 0, total_weight = 0;
     for (std::size_t first = 0; first < count; first += batch) {
         const RowSelection rows{order != nullptr ? order + first : nullptr, first, std::min(batch, count - first)};
         workspace_.ahead = read_ahead(samples.x, rows.following(count - first - rows.count, batch), flops);
-        const StepResult r =
-            settled ? step(samples, rows, &optimizer, true, team) : tried_step(samples, rows, optimizer, team, batch);
+        const StepResult r = tried_step(tried, samples, rows, optimizer, team, batch);
         const double share = config_.scikit_learn ? static_cast<double>(rows.count) : r.weight;
         total += r.loss * share;
         total_weight += share;
