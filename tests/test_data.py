@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse
 
 import fusednet as fn
-from fusednet._data import as_array, as_weights
+from fusednet._data import as_array, as_weights, rows_together
 
 ROWS = [[0.5, -1.0, 2.0], [1.5, 0.25, -3.0], [0.0, 4.0, 1.0], [-2.0, 0.125, 0.75]]
 PLAIN = np.array(ROWS, dtype=np.float32)
@@ -32,6 +32,37 @@ def test_dtypes_of_the_core_pass_untouched(code):
 def test_strides_pass_untouched(make):
     array = make(np.arange(12.0).reshape(4, 3))
     assert as_array(array) is array
+
+
+def test_rows_of_a_large_matrix_are_brought_together():
+    X = np.random.default_rng(0).normal(size=(20_000, 4))
+    columns = np.asfortranarray(X)
+    together = rows_together(columns)
+    assert together.flags.c_contiguous
+    np.testing.assert_array_equal(together, X)
+
+    def trained(data):
+        net = fn.Network([4, 3, 1], seed=0)
+        net.fit(data, X[:, 0], epochs=2)
+        return net.parameters.tobytes()
+
+    assert trained(pd.DataFrame(columns)) == trained(columns) == trained(X)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: np.asfortranarray(PLAIN),
+        lambda: np.ones((20_000, 4)),
+        lambda: np.ones((20_000, 8))[::-1, ::2],
+        lambda: np.broadcast_to(1.0, (10**10, 4)),
+        lambda: np.lib.stride_tricks.as_strided(np.ones(64), (2**25, 8), (0, 64)),  # 2 GiB
+        lambda: np.ones(40_000),
+    ],
+)
+def test_others_are_left_where_they_are(make):
+    array = make()
+    assert rows_together(array) is array
 
 
 def test_read_only_passes_untouched(net):

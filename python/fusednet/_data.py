@@ -57,6 +57,18 @@ def numeric(data: Any, name: str) -> NDArray[Any]:
     return array
 
 
+def rows_together(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array for reading rows in a random order, again and again.
+
+    Where each element of a row is in a cache line of its own, as in the column by column order of pandas,
+    that is several times as slow: such a matrix is copied, unless it is small or larger than a gibibyte.
+    """
+    line, near, most = 64, 2**18, 2**30  # bytes
+    if array.ndim == 2 and abs(array.strides[1]) >= line and near < array.nbytes <= most:
+        return np.ascontiguousarray(array)
+    return array
+
+
 def is_readable(array: NDArray[Any]) -> bool:
     """Return whether the core reads an array as it is."""
     return array.dtype.char in _CORE_TYPES and array.dtype.isnative
