@@ -131,6 +131,32 @@ def test_prediction(threads, shape, dtype):
     assert_same(threads, results)
 
 
+def mean_absolute_error(prediction, target):
+    return np.abs(prediction - target).mean(), np.sign(prediction - target) / prediction.size
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("loss", "output"),
+    [
+        ("mse", "tanh"),
+        ("cross_entropy", "softmax"),
+        ("binary_cross_entropy", "sigmoid"),
+        ("poisson", "exp"),
+        (mean_absolute_error, "identity"),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 3])
+def test_loss_with_prediction(threads, loss, output, dtype, count):
+    threads(count)
+    X, y, weights = data((20, 37, 5), 300)
+    core = network((20, 37, 5), loss=loss, output=output, dtype=dtype)._core
+    samples = (X, y) if callable(loss) else (X, y, weights)
+    value, prediction = core.loss_and_prediction(*samples)
+    assert value == core.loss(*samples)
+    assert bits(prediction) == bits(core.predict(X))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_rows_alone_and_among_others(shape, dtype):

@@ -53,6 +53,19 @@ double loss(const PyNetwork& self, const py::array& X, const py::array& y, const
     });
 }
 
+std::pair<double, py::array> loss_and_prediction(const PyNetwork& self, const py::array& X, const py::array& y,
+                                                 const py::object& weight) {
+    return self.visit([&](auto& net) {
+        using T = ElementOf<decltype(net)>;
+        const Samples s = samples_for(net, X, y, weight);
+        std::pair<double, py::array> result(0, new_matrix<T>(s.x.rows, net.outputs(), false));
+        auto* prediction = static_cast<T*>(result.second.mutable_data());
+        const ReleaseFor release(flops(net, s.x.rows));
+        result.first = net.loss(s, prediction);
+        return result;
+    });
+}
+
 double loss_and_gradient(const PyNetwork& self, const py::array& X, const py::array& y, const py::object& weight) {
     return self.visit([&](auto& net) {
         const Samples s = samples_for(net, X, y, weight);
@@ -197,6 +210,7 @@ void register_training(py::module_& m, py::class_<PyNetwork>& network) {
         .def("end", &Training::end);
     network.def("check_samples", &check_samples, arg("X"), arg("y"))
         .def("loss", &loss, arg("X"), arg("y"), arg("sample_weight") = py::none())
+        .def("loss_and_prediction", &loss_and_prediction, arg("X"), arg("y"), arg("sample_weight") = py::none())
         .def("loss_and_gradient", &loss_and_gradient, arg("X"), arg("y"), arg("sample_weight") = py::none())
         .def("train_step", &train_step, arg("X"), arg("y"), arg("optimizer"), arg("sample_weight") = py::none())
         .def("part_gradient", &part_gradient, arg("X"), arg("y"), arg("order"), arg("sample_weight") = py::none(),

@@ -94,7 +94,8 @@ public:
     // Re-entrant. out: (rows, outputs), its strides in elements. Without the output activation where `logits`.
     void predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride,
                  bool logits) const;
-    double loss(const Samples&) const;  // re-entrant
+    // Re-entrant. prediction: (rows, outputs), contiguous, or null.
+    double loss(const Samples&, T* prediction = nullptr) const;
 
     double loss_and_gradient(const Samples&);  // no dropout
     double train_step(const Samples&, const Optimizer&);

@@ -46,9 +46,10 @@ private:
     Buffer<T> storage_;
 };
 
+// In the thread's scratch.
 template <class T>
 struct TileOutput {
-    const T* data;
+    T* data;
     std::size_t ld;
 };
 
@@ -75,16 +76,16 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
         gather_rows(x, rows, arena.a, ld, "X");
         from = arena.a;
     }
-    T* to = arena.b;
+    T *to = arena.b, *output = nullptr;
     for (const DenseLayer<T>& l : layers) {
         const std::size_t ldy = leading_dimension<T>(l.out);
         dense_forward<T>(l, from, ld, to, nullptr, ldy, rows.count, logits && &l == &layers.back(), team,
                          {arena.panels, arena.panel_size, &ahead});
-        from = to;
+        from = output = to;
         to = to == arena.a ? arena.b : arena.a;
         ld = ldy;
     }
-    return {from, ld};
+    return {output, ld};
 }
 
 std::size_t tiles_of(std::size_t rows) { return (rows + tile_rows - 1) / tile_rows; }
@@ -108,6 +109,16 @@ void for_each_tile(std::size_t rows, std::size_t tiles, const Team& team, Body b
         error.guard(tile, [&] { body(Tile{tile, select(tile), select(tile + 1)}, alone); });
     });
     error.rethrow();
+}
+
+// From logits to outputs.
+template <class T>
+void activate(const DenseLayer<T>& layer, const TileOutput<T>& y, std::size_t rows) {
+    if (layer.activation == Activation::softmax) {
+        kernels<T>().softmax(y.data, y.ld, y.data, y.ld, rows, layer.out);
+    } else {
+        kernels<T>().activation(layer.activation, y.data, y.data, nullptr, rows * y.ld);
+    }
 }
 
 // Threads for a prediction. They wait for each other once, or once a layer, so they pay for themselves at a quarter or
@@ -146,14 +157,15 @@ void Network<T>::predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride
 }
 
 template <class T>
-double Network<T>::loss(const Samples& samples) const {
+double Network<T>::loss(const Samples& samples, T* prediction) const {
     const std::size_t n = samples.x.rows, columns = samples.y.columns;
     const std::size_t tiles = tiles_of(n);  // whatever the threads: the losses are added up by tiles
     if (has_custom_loss()) {                // defined for a batch: all rows are one
-        Buffer<T> prediction(n * outputs()), target(n * columns), gradient(n * outputs());
-        predict(samples.x, prediction.data(), static_cast<std::ptrdiff_t>(outputs()), 1, false);
+        Buffer<T> output(n * outputs()), target(n * columns), gradient(n * outputs());
+        predict(samples.x, output.data(), static_cast<std::ptrdiff_t>(outputs()), 1, false);
+        if (prediction != nullptr) std::copy_n(output.data(), n * outputs(), prediction);
         gather_rows(samples.y, {nullptr, 0, n}, target.data(), columns, "y");
-        return penalty(static_cast<double>(n), Team(1)) + custom_loss_({prediction.data(), n, outputs(), outputs()},
+        return penalty(static_cast<double>(n), Team(1)) + custom_loss_({output.data(), n, outputs(), outputs()},
                                                                        {target.data(), n, columns, columns},
                                                                        {gradient.data(), n, outputs(), outputs()});
     }
@@ -180,6 +192,11 @@ double Network<T>::loss(const Samples& samples) const {
             {config_.loss, config_.loss_parameter, y.data, y.ld, samples.labels ? nullptr : target.data(), ldt,
              samples.labels ? label.data() : nullptr, samples.weight.empty() ? nullptr : weight.data(), nullptr, 0,
              rows.count, outputs(), 0.0, clip()});
+        if (prediction == nullptr) return;
+        if (takes_logits(config_.loss)) activate(layers_.back(), y, rows.count);
+        for (std::size_t i = 0; i < rows.count; ++i) {
+            std::copy_n(y.data + i * y.ld, outputs(), prediction + (rows.first + i) * outputs());
+        }
     });
     double total = 0, total_weight = 0;
     for (std::size_t t = 0; t < tiles; ++t) {
@@ -191,7 +208,7 @@ double Network<T>::loss(const Samples& samples) const {
 
 template void Network<float>::predict(const InputMatrix&, float*, std::ptrdiff_t, std::ptrdiff_t, bool) const;
 template void Network<double>::predict(const InputMatrix&, double*, std::ptrdiff_t, std::ptrdiff_t, bool) const;
-template double Network<float>::loss(const Samples&) const;
-template double Network<double>::loss(const Samples&) const;
+template double Network<float>::loss(const Samples&, float*) const;
+template double Network<double>::loss(const Samples&, double*) const;
 
 }  // namespace fusednet

@@ -98,6 +98,9 @@ class Network:
     def check_samples(self, X: _Array, y: _Array) -> None:
         """Raise what training on them would because of their shapes or dtypes."""
     def loss(self, X: _Array, y: _Array, sample_weight: _Array | None = None) -> float: ...
+    def loss_and_prediction(
+        self, X: _Array, y: _Array, sample_weight: _Array | None = None
+    ) -> tuple[float, _Array]: ...
     def loss_and_gradient(self, X: _Array, y: _Array, sample_weight: _Array | None = None) -> float: ...
     def train_step(
         self, X: _Array, y: _Array, optimizer: Optimizer, sample_weight: _Array | None = None

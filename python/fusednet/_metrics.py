@@ -19,8 +19,7 @@ def evaluate(
     net: Network, X: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None
 ) -> dict[str, float]:
     """Return the loss, with the accuracy for the two cross-entropies and R² for every other loss."""
-    loss = net._core.loss(X, y, sample_weight)  # first: it checks y
-    prediction = np.atleast_2d(net._core.predict(X))
+    loss, prediction = net._core.loss_and_prediction(X, y, sample_weight)
     return {"loss": loss, **scores(net.loss, net.layers[-1].activation, prediction, y, sample_weight)}
 
 

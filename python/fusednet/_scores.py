@@ -63,13 +63,18 @@ class Scores:
 
     def compute(self, net: Network) -> dict[str, float]:
         """Return the values for the network as it is."""
-        values = {}
+        values: dict[str, float] = {}
+        prediction = None
         if self._validation is not None:
             with _about_validation_data():
-                values["val_loss"] = net._core.loss(*self._validation)
+                if self._metrics:
+                    values["val_loss"], prediction = net._core.loss_and_prediction(*self._validation)
+                else:
+                    values["val_loss"] = net._core.loss(*self._validation)
         if self._metrics:
             X, y = self._scored
-            prediction = net._core.predict(X)
+            if prediction is None:
+                prediction = net._core.predict(X)
             if y.ndim == 1 and prediction.shape == (len(y), 1):
                 prediction = prediction[:, 0]  # (n,) − (n, 1) would broadcast to (n, n)
             values.update({name: float(f(y, prediction)) for name, f in self._metrics.items()})
