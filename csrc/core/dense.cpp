@@ -53,19 +53,21 @@ private:
 };
 
 // An output is cut by rows where W is small, since each thread reads all of it, and where they are many; or not so
-// many, if columns would give one thread more than another. Else by columns.
+// many, if columns would give one thread more than another. Else by columns. (Less work than a quarter of a microsecond
+// for a thread is not worth the wait.)
 template <class T>
 Blocks forward_blocks(const DenseLayer<T>& layer, std::size_t m, std::size_t threads) {
     const KernelTable<T>& k = kernels<T>();
-    constexpr std::size_t many = 64, near = std::size_t{1} << 19;  // rows a thread, bytes
-    if (threads > 1 && layer.in * layer.out * sizeof(T) <= near) {
+    constexpr std::size_t many = 64, near = std::size_t{1} << 19, enough = 20000;  // rows a thread, bytes, products
+    const std::size_t weights = layer.in * layer.out, most = product_rows(layer, m);
+    if (threads > 1 && weights * sizeof(T) <= near && m * weights >= enough * threads) {
         const bool even = layer.out % (threads * k.panel_columns) == 0;
         if (m >= (even ? many : many / 2) * threads) {
             const std::size_t count = std::clamp<std::size_t>(m / (many * threads), 1, 4) * threads;
-            return Blocks(m, (m + count - 1) / count, layer.out, layer.out, threads);
+            return Blocks(m, std::min(most, (m + count - 1) / count), layer.out, layer.out, threads);
         }
     }
-    return Blocks(m, product_rows(layer, m), layer.out, k.panel_columns, threads);
+    return Blocks(m, most, layer.out, k.panel_columns, threads);
 }
 
 // Rows of W for one task of a backward pass: all for one thread. Else four tasks a thread, in whole panels, and no more

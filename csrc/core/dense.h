@@ -47,7 +47,7 @@ struct Scratch {
     ReadAhead* rows_ahead(std::size_t worker) const { return worker == 0 ? ahead : nullptr; }
 };
 
-// Whether the products of so many rows are more than one task for a team.
+// Whether all products of so many rows, those of the backward pass too, are more than one task for a team.
 template <class T>
 bool is_divisible(const DenseLayer<T>&, std::size_t rows);
 

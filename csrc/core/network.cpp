@@ -58,7 +58,7 @@ double Network<T>::step_flops(std::size_t rows) const {
     return flops;
 }
 
-// Layers that are a single task count for nothing: nobody can help with them.
+// Layers of a single task count for nothing: nobody can help with that.
 template <class T>
 std::size_t Network<T>::wanted_threads(std::size_t rows, std::size_t steps) const {
     double flops = 0;

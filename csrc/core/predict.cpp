@@ -121,18 +121,18 @@ void activate(const DenseLayer<T>& layer, const TileOutput<T>& y, std::size_t ro
     }
 }
 
-// Threads for a prediction. They wait for each other once, or once a layer, so they pay for themselves at a quarter or
-// half of the operations that a training step takes for it: some 100 µs. Beside the products', measured: an element of
-// a layer's output costs as much as 40 operations, a byte of the parameters 16, since a few rows read them all from far
-// away.
+// Threads for a prediction. They wait for each other once, where each takes tiles by itself, or once a layer, so they
+// pay for themselves at a quarter or half of the operations that a training step takes for it: some 100 µs. Beside the
+// products', measured: an element of a layer's output costs as much as 40 operations, a byte of the parameters 16,
+// since a few rows read them all from far away.
 template <class T>
-std::size_t prediction_threads(const std::vector<DenseLayer<T>>& layers, std::size_t rows) {
+std::size_t prediction_threads(const std::vector<DenseLayer<T>>& layers, std::size_t rows, bool apart) {
     double cost = 0;
     for (const DenseLayer<T>& l : layers) {
         cost += l.flops(rows) + 40.0 * static_cast<double>(rows * l.out) +
                 16.0 * static_cast<double>(l.parameter_count() * sizeof(T));
     }
-    return threads_for(cost * (rows < least_rows * get_num_threads() ? 2 : 4));
+    return threads_for(cost * (apart ? 4 : 2));
 }
 
 }  // namespace
@@ -140,7 +140,7 @@ std::size_t prediction_threads(const std::vector<DenseLayer<T>>& layers, std::si
 template <class T>
 void Network<T>::predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride,
                          bool logits) const {
-    const Team team(prediction_threads(layers_, x.rows));
+    const Team team(prediction_threads(layers_, x.rows, x.rows >= least_rows * get_num_threads()));
     const std::size_t threads = team.size(), tiles = tiles_of(x.rows);
     // As many tiles for each thread: the cuts don't show in the result.
     const std::size_t even = x.rows < least_rows * threads ? tiles : (tiles + threads - 1) / threads * threads;
@@ -170,7 +170,7 @@ double Network<T>::loss(const Samples& samples, T* prediction) const {
                                                                        {gradient.data(), n, outputs(), outputs()});
     }
     std::vector<double> losses(tiles), weights(tiles);
-    const Team team(prediction_threads(layers_, n));
+    const Team team(prediction_threads(layers_, n, tiles >= get_num_threads()));
     for_each_tile(n, tiles, team, [&](const Tile& tile, const Team& helpers) {
         const RowSelection& rows = tile.rows;
         const TileOutput<T> y = predict_tile(layers_, samples.x, tile, helpers, takes_logits(config_.loss));

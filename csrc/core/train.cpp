@@ -116,6 +116,8 @@ void Network<T>::update(const Optimizer& optimizer) {
 template <class T>
 TeamTrial* Network<T>::trial(std::size_t rows, const Team& team) {
     if (team.size() == 1 || wanted_threads(rows / 4) > 1) return nullptr;
+    constexpr std::size_t most = 64;  // numbers of rows, lest always new ones fill the memory
+    if (trials_.size() == most && trials_.count(rows) == 0) trials_.clear();
     TeamTrial& trial = trials_[rows];
     trial.begin(team.size());
     return &trial;

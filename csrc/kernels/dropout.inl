@@ -7,17 +7,17 @@
 namespace fusednet::FUSEDNET_SET {
 
 // Words of 32 bits, each the lower half of a lane. What the upper halves hold doesn't matter.
-typedef std::uint64_t Words __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
+using Lanes = Words<double>;
 
-FUSEDNET_INLINE Words multiply(Words a, std::uint32_t b) {
+FUSEDNET_INLINE Lanes multiply(Lanes a, std::uint32_t b) {
 #if FUSEDNET_VECTOR_BYTES == 64
-    return (Words)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
+    return (Lanes)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
 #elif FUSEDNET_VECTOR_BYTES == 32
-    return (Words)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
+    return (Lanes)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
 #elif defined(__SSE2__)
-    return (Words)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(b));
+    return (Lanes)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(b));
 #elif defined(__aarch64__)
-    return (Words)vmull_u32(vmovn_u64((uint64x2_t)a), vdup_n_u32(b));
+    return (Lanes)vmull_u32(vmovn_u64((uint64x2_t)a), vdup_n_u32(b));
 #else
     return (a & 0xffffffffu) * b;
 #endif
@@ -41,10 +41,10 @@ struct PhiloxKeys {
 };
 
 // Each lane has a counter of four words.
-FUSEDNET_INLINE void philox(Words (&c)[4], const PhiloxKeys& keys) {
+FUSEDNET_INLINE void philox(Lanes (&c)[4], const PhiloxKeys& keys) {
 #pragma GCC unroll 10
     for (const auto& key : keys.word) {
-        const Words product0 = multiply(c[0], 0xD2511F53u), product1 = multiply(c[2], 0xCD9E8D57u);
+        const Lanes product0 = multiply(c[0], 0xD2511F53u), product1 = multiply(c[2], 0xCD9E8D57u);
         c[0] = (product1 >> 32) ^ c[1] ^ key[0];
         c[1] = product1;
         c[2] = (product0 >> 32) ^ c[3] ^ key[1];
@@ -55,11 +55,11 @@ FUSEDNET_INLINE void philox(Words (&c)[4], const PhiloxKeys& keys) {
 constexpr size_t drawn_columns = 4 * lanes<double>;  // at a time: two vectors of words without gaps
 
 // drop = all ones where a word is below the threshold, else 0, for as many columns from `first`.
-FUSEDNET_INLINE void draw(const Words (&counter)[4], size_t first, const PhiloxKeys& keys, std::uint32_t threshold,
+FUSEDNET_INLINE void draw(const Lanes (&counter)[4], size_t first, const PhiloxKeys& keys, std::uint32_t threshold,
                           std::int32_t (&drop)[drawn_columns]) {
-    Words c[4] = {counter[0] + first / 4, counter[1], counter[2], counter[3]};
+    Lanes c[4] = {counter[0] + first / 4, counter[1], counter[2], counter[3]};
     philox(c, keys);
-    const auto pair = [](Words low, Words high) FUSEDNET_ALWAYS_INLINE {
+    const auto pair = [](Lanes low, Lanes high) FUSEDNET_ALWAYS_INLINE {
         return (Vec<double>)((low & std::uint64_t{0xffffffff}) | (high << 32));
     };
     const Vec<double> first_two = pair(c[0], c[1]), last_two = pair(c[2], c[3]);
@@ -90,11 +90,11 @@ void dropout(const DropoutArguments<T>& a) {
     const Vec<T> keep = broadcast(static_cast<T>(1.0 / (1.0 - a.rate)));
     const PhiloxKeys keys(a.seed);
     // The counters of lanes, in such an order that interleaving their words puts the columns into theirs.
-    Words order;
+    Lanes order;
     for (size_t i = 0; i < lanes<double>; ++i) order[i] = i % 2 * (lanes<double> / 2) + i / 2;
     for (size_t i = 0; i < a.rows; ++i) {
-        const Words counter[4] = {order, Words{} + low(a.first_row + i), Words{} + low(a.step),
-                                  Words{} + (a.layer ^ (high(a.step) << 8))};
+        const Lanes counter[4] = {order, Lanes{} + low(a.first_row + i), Lanes{} + low(a.step),
+                                  Lanes{} + (a.layer ^ (high(a.step) << 8))};
         for (size_t j = 0; j < a.columns; j += drawn_columns) {
             std::int32_t drop[drawn_columns];
             draw(counter, j, keys, threshold, drop);

@@ -1,6 +1,8 @@
-// Vectorised eˣ, eˣ − 1, log(1 + t), tanh, sigmoid and the normal distribution function. NaN in gives NaN out:
+// Vectorised eˣ, eˣ − 1, log(1 + t), log x, tanh, sigmoid and the normal distribution function. NaN in gives NaN out:
 // clamps return x where it is NaN. Coefficients: tools/fit_polynomials.py.
 #pragma once
+
+#include <limits>
 
 #include "arithmetic.h"
 #include "tanh_pieces.inl"
@@ -171,12 +173,33 @@ FUSEDNET_INLINE Vec<T> expm1_bounded(Vec<T> x) {
     return fma(expm1_reduced<T>(reduce<T>(x, n.value)), scale, scale - T(1));
 }
 
-// log(1 + t) for t in [0, 1], as 2·atanh(t / (2 + t)).
+// log((1 + s) / (1 − s)) = 2·atanh(s) for s in [−1/3, 1/3].
 template <class T>
-FUSEDNET_INLINE Vec<T> log1p_unit(Vec<T> t) {
-    const Vec<T> s = divide(t, t + T(2));
+FUSEDNET_INLINE Vec<T> log_ratio(Vec<T> s) {
     const Vec<T> u = s * s;
     return fma(s * u, polynomial(u, Constants<T>::log1p_tail), s * T(2));
+}
+
+// log(1 + t) for t in [0, 1].
+template <class T>
+FUSEDNET_INLINE Vec<T> log1p_unit(Vec<T> t) {
+    return log_ratio<T>(divide(t, t + T(2)));
+}
+
+// log x, by x = 2ⁿ·m with m in [√½, √2). That of the least normal number for what is below it.
+template <class T>
+FUSEDNET_INLINE Vec<T> natural_logarithm(Vec<T> x) {
+    using C = Constants<T>;
+    constexpr Int<T> one = Int<T>{1} << C::mantissa_bits;
+    const Ints<T> least = bits<T>(broadcast(T(0.70710678118654752440)));
+    const Ints<T> above = bits<T>(clamp_below(x, std::numeric_limits<T>::min())) - least;
+    const Ints<T> biased = (Ints<T>)((Words<T>)(above + C::exponent_bias * one) >> C::mantissa_bits);
+    const Vec<T> m = (Vec<T>)((above & (one - 1)) + least), magic = broadcast(C::round_magic);
+    const Vec<T> n = (Vec<T>)(biased + bits<T>(magic)) - (magic + T(C::exponent_bias));
+    const Vec<T> fraction = log_ratio<T>(divide(m - T(1), m + T(1)));
+    const Vec<T> log = fma(n, broadcast(C::ln2_high), fma(n, broadcast(C::ln2_low), fraction));
+    const Vec<T> of_finite = x < T(0) ? broadcast(std::numeric_limits<T>::quiet_NaN()) : log;
+    return x < std::numeric_limits<T>::infinity() ? of_finite : x;
 }
 
 // With |x| = n·ln 2 / 2 + r and q = tanh r, e^(2|x|) is 2ⁿ·(1 + q) / (1 − q), and tanh |x| = (2ⁿ − 1 + q·(2ⁿ + 1)) /

@@ -12,14 +12,6 @@ struct Term {
     Vec<T> value, slope;
 };
 
-// log is the C library's, lane by lane: only the Poisson loss needs it.
-template <class T>
-FUSEDNET_INLINE Vec<T> natural_logarithm(Vec<T> x) {
-    Vec<T> r{};
-    for (size_t i = 0; i < lanes<T>; ++i) r[i] = static_cast<T>(__builtin_log(static_cast<double>(x[i])));
-    return r;
-}
-
 template <Loss loss, class T>
 FUSEDNET_INLINE Term<T> loss_term(Vec<T> p, Vec<T> t, [[maybe_unused]] T parameter) {
     const Vec<T> e = p - t;

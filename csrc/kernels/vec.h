@@ -28,18 +28,22 @@ struct VecTypes<float> {
     typedef float Vec __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
     typedef float Half __attribute__((vector_size(FUSEDNET_VECTOR_BYTES / 2)));
     typedef std::int32_t Ints __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
+    typedef std::uint32_t Words __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
 };
 template <>
 struct VecTypes<double> {
     typedef double Vec __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
     typedef double Half __attribute__((vector_size(FUSEDNET_VECTOR_BYTES / 2)));
     typedef std::int64_t Ints __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
+    typedef std::uint64_t Words __attribute__((vector_size(FUSEDNET_VECTOR_BYTES)));
 };
 
 template <class T>
 using Vec = typename VecTypes<T>::Vec;
 template <class T>
 using Ints = typename VecTypes<T>::Ints;  // as wide as T, lane by lane: comparisons and bit patterns
+template <class T>
+using Words = typename VecTypes<T>::Words;  // the same without a sign
 template <class T>
 using Int = decltype(Ints<T>{}[0] + 0);
 template <class T>

@@ -244,6 +244,29 @@ TEST_CASE_TEMPLATE("what is not a number comes out as none", T, float, double) {
     });
 }
 
+TEST_CASE_TEMPLATE("Poisson's loss of counts and rates of any size", T, float, double) {
+    using R = Wide<T>;
+    constexpr int top = std::numeric_limits<T>::max_exponent10;
+    for_each_table<T>([&](const KernelTable<T>& kernels) {
+        const auto loss = [&](T p, T t) {
+            T gradient;
+            return kernels.loss({Loss::poisson, 0, &p, 1, &t, 1, nullptr, nullptr, &gradient, 1, 1, 1, 1});
+        };
+        for (int e = 1 - top; e < top - 3; ++e) {  // t · log(t / p) is finite
+            for (int f = std::max(1 - top, e + 1 - top); f < top; ++f) {  // t / p is finite, or subnormal, or zero
+                const T t = static_cast<T>(1.7 * std::pow(10.0, e)), p = static_cast<T>(2.3 * std::pow(10.0, f));
+                const R log = std::log(R{t} / R{p}), size = R{t} * std::abs(log) + R{t} + R{p};
+                CAPTURE(t);
+                CAPTURE(p);
+                CHECK(std::abs(loss(p, t) - (R{t} * log - R{t} + R{p})) <= 4 * epsilon<T> * size);
+            }
+        }
+        CHECK(loss(T(0), T(1)) == std::numeric_limits<double>::infinity());
+        CHECK(std::isnan(loss(T(-1), T(1))));
+        CHECK(std::isnan(loss(std::numeric_limits<T>::quiet_NaN(), T(1))));
+    });
+}
+
 TEST_CASE_TEMPLATE("a count of zero predicted as zero costs nothing and pulls down", T, float, double) {
     const T zero[2] = {T(0), T(0)};
     T gradient[2];
