@@ -53,12 +53,12 @@ private:
 };
 
 // An output is cut by rows where W is small, since each thread reads all of it, and where they are many; or not so
-// many, if columns would give one thread more than another. Else by columns. (Less work than a quarter of a microsecond
+// many, if columns would give one thread more than another. Else by columns. (Less work than a tenth of a microsecond
 // for a thread is not worth the wait.)
 template <class T>
 Blocks forward_blocks(const DenseLayer<T>& layer, std::size_t m, std::size_t threads) {
     const KernelTable<T>& k = kernels<T>();
-    constexpr std::size_t many = 64, near = std::size_t{1} << 19, enough = 20000;  // rows a thread, bytes, products
+    constexpr std::size_t many = 64, near = std::size_t{1} << 19, enough = 8000;  // rows a thread, bytes, products
     const std::size_t weights = layer.in * layer.out, most = product_rows(layer, m);
     if (threads > 1 && weights * sizeof(T) <= near && m * weights >= enough * threads) {
         const bool even = layer.out % (threads * k.panel_columns) == 0;

@@ -10,8 +10,9 @@ namespace fusednet {
 // Small steps are decided by how far the cores are apart: of the same work two cores that share a cache make two thirds
 // of the time, two that do not make one and a half times it. So it is tried, on steps that are due anyway, since
 // results don't depend on it: a few steps with the team, three times, then as many without, the best of each compared;
-// and again after some seconds. Before it is timed the team works for a while: an idle core's clock takes tens of
-// milliseconds to rise, and as long some schedulers leave a thread that woke beside the one that woke it.
+// and again after a quarter of a second, half a second, and so on up to two seconds. Before it is timed the team works
+// for a while: an idle core's clock takes tens of milliseconds to rise, and as long some schedulers leave a thread that
+// woke beside the one that woke it.
 class TeamTrial {
 public:
     // Before a step or an epoch. What was found holds for as many threads.
@@ -41,12 +42,14 @@ public:
                 enter(Phase::settled);
                 break;
             case Phase::settled:
-                if (time_ >= period) enter(Phase::warming);
+                if (time_ < period_) break;
+                period_ = std::min(2 * period_, longest_period);
+                enter(Phase::warming);
         }
     }
 
     static constexpr std::size_t few = 8, times = 3;
-    static constexpr double warm_up = 0.04, period = 2;  // seconds
+    static constexpr double warm_up = 0.04, first_period = 0.25, longest_period = 2;  // seconds
 
 private:
     enum class Phase { warming, team, alone, settled };
@@ -68,7 +71,7 @@ private:
     }
 
     std::size_t threads_ = 0, steps_ = 0;
-    double time_ = 0, best_team_ = infinity, best_alone_ = infinity;
+    double time_ = 0, best_team_ = infinity, best_alone_ = infinity, period_ = first_period;
     Phase phase_ = Phase::warming;
     bool faster_ = false;
 };

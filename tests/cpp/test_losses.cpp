@@ -252,7 +252,7 @@ TEST_CASE_TEMPLATE("Poisson's loss of counts and rates of any size", T, float, d
             T gradient;
             return kernels.loss({Loss::poisson, 0, &p, 1, &t, 1, nullptr, nullptr, &gradient, 1, 1, 1, 1});
         };
-        for (int e = 1 - top; e < top - 3; ++e) {  // t · log(t / p) is finite
+        for (int e = 1 - top; e < top - 3; ++e) {                         // t · log(t / p) is finite
             for (int f = std::max(1 - top, e + 1 - top); f < top; ++f) {  // t / p is finite, or subnormal, or zero
                 const T t = static_cast<T>(1.7 * std::pow(10.0, e)), p = static_cast<T>(2.3 * std::pow(10.0, f));
                 const R log = std::log(R{t} / R{p}), size = R{t} * std::abs(log) + R{t} + R{p};
