@@ -193,7 +193,8 @@ FUSEDNET_INLINE Vec<T> natural_logarithm(Vec<T> x) {
     constexpr Int<T> one = Int<T>{1} << C::mantissa_bits;
     const Ints<T> least = bits<T>(broadcast(T(0.70710678118654752440)));
     const Ints<T> above = bits<T>(clamp_below(x, std::numeric_limits<T>::min())) - least;
-    const Ints<T> biased = (Ints<T>)((Words<T>)(above + C::exponent_bias * one) >> C::mantissa_bits);
+    const auto bias = (Words<T>)broadcast_int<T>(C::exponent_bias * one);
+    const Ints<T> biased = (Ints<T>)(((Words<T>)above + bias) >> C::mantissa_bits);  // without a sign to overflow into
     const Vec<T> m = (Vec<T>)((above & (one - 1)) + least), magic = broadcast(C::round_magic);
     const Vec<T> n = (Vec<T>)(biased + bits<T>(magic)) - (magic + T(C::exponent_bias));
     const Vec<T> fraction = log_ratio<T>(divide(m - T(1), m + T(1)));
