@@ -12,6 +12,7 @@ import scipy.sparse
 
 import fusednet as fn
 from fusednet._data import as_array, as_weights, rows_together
+from fusednet._sources import make_source
 
 ROWS = [[0.5, -1.0, 2.0], [1.5, 0.25, -3.0], [0.0, 4.0, 1.0], [-2.0, 0.125, 0.75]]
 PLAIN = np.array(ROWS, dtype=np.float32)
@@ -47,6 +48,15 @@ def test_rows_of_a_large_matrix_are_brought_together():
         return net.parameters.tobytes()
 
     assert trained(pd.DataFrame(columns)) == trained(columns) == trained(X)
+
+
+def test_only_shuffled_rows_in_memory_are_brought_together(tmp_path):
+    X, y = np.asfortranarray(np.random.default_rng(0).normal(size=(20_000, 4))), np.zeros(20_000)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    assert make_source(X, y, None, 32, True, 1).X is not X
+    assert make_source(X, y, None, 32, False, 1).X is X
+    assert np.shares_memory(make_source(mapped, y, None, 32, True, 1).X, mapped)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def numeric(data: Any, name: str) -> NDArray[Any]:
 
 
 def rows_together(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array for reading rows in a random order, again and again.
+    """Return an array for reading rows in a random order.
 
     Where each element of a row is in a cache line of its own, as in the column by column order of pandas,
     that is several times as slow: such a matrix is copied, unless it is small or larger than a gibibyte.

@@ -25,9 +25,14 @@ _FAULT_AROUND = 2**21  # bytes about a page that Linux may map along with it: as
 _Ranges = list[tuple[int, int]]  # of rows: the first and one past the last
 
 
+def is_map(X: Any) -> bool:
+    """Return whether `X` is an array in a mapped file."""
+    return _file_of(X) is not None
+
+
 def is_large_map(X: Any) -> bool:
     """Return whether `X` is a matrix in a mapped file, row by row, and too large to be left in memory."""
-    return _file_of(X) is not None and X.ndim == 2 and X.nbytes > CHUNK and abs(X.strides[0]) >= X[0].nbytes
+    return is_map(X) and X.ndim == 2 and X.nbytes > CHUNK and abs(X.strides[0]) >= X[0].nbytes
 
 
 def check_map(X: Any) -> None:

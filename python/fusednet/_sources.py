@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fusednet import _core as core
 from fusednet._data import as_array, as_weights, rows_together, sample_count
-from fusednet._mapped import MappedRows, is_large_map
+from fusednet._mapped import MappedRows, is_large_map, is_map
 from fusednet._prefetch import Prefetch
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ class Rows:
     """Arrays, trained on in one call of the core an epoch."""
 
     def __init__(self, X: Any, y: Any, sample_weight: Any, batch_size: int, shuffle: bool) -> None:
-        self.X, self.y = rows_together(as_array(X)), as_array(y, "y")
+        self.X, self.y = as_array(X), as_array(y, "y")
+        if shuffle and not is_map(X):
+            self.X = rows_together(self.X)
         self.samples = sample_count(self.X)
         self.sample_weight = as_weights(sample_weight, self.samples)
         self._batch_size, self._shuffle = batch_size, shuffle

@@ -131,7 +131,8 @@ class Network(NetworkBase, Exports):
         ----------
         X : array-like of shape (n, in_features), iterable of batches, or callable
             The inputs. A matrix of up to a gibibyte that lies column by column, as pandas frames do, is
-            copied: training on it is faster by more than that takes. A memory map, as of
+            copied where rows are shuffled, as picking them from it takes longer than that; what is changed
+            in it meanwhile has no effect then. A memory map, as of
             ``numpy.load(..., mmap_mode="r")``, is read chunk by chunk, ahead of the training, and takes
             little resident memory however large the file is. Or batches, tuples ``(X, y)`` or
             ``(X, y, sample_weight)``: an iterable of them that can be run through anew each epoch, or a
