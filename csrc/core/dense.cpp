@@ -115,15 +115,12 @@ template <class T>
 void dense_dropout(const DropoutArguments<T>& a, const Team& team) {
     constexpr std::size_t enough = 4096;  // elements for a thread
     const std::size_t parts = std::clamp<std::size_t>(a.rows * a.columns / enough, 1, team.size());
-    team.run(parts, [&](std::size_t task, std::size_t) {
-        const std::size_t first = a.rows * task / parts, offset = first * a.ld;
-        DropoutArguments<T> part = a;
-        part.a += offset;
-        part.mask += offset;
-        part.out += offset;
-        part.first_row += first;
-        part.rows = a.rows * (task + 1) / parts - first;
-        kernels<T>().dropout(part);
+    const Blocks rows(a.rows, (a.rows + parts - 1) / parts, 1, 1, team.size());
+    team.run(rows.count(), [&](std::size_t task, std::size_t) {
+        const Block b = rows[task];
+        const std::size_t offset = b.row * a.ld;
+        kernels<T>().dropout({a.a + offset, a.mask + offset, a.out + offset, a.ld, b.rows, a.columns,
+                              a.first_row + b.row, a.rate, a.seed, a.step, a.layer});
     });
 }
 

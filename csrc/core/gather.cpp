@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "core/check.h"
-#include "core/first_error.h"
 #include "kernels/dispatch.h"
 
 namespace fusednet {
@@ -176,14 +175,11 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
     constexpr std::size_t enough = std::size_t{1} << 15;  // bytes for a thread
     const std::size_t bytes = rows.count * source.columns * sizeof(T);
     const std::size_t parts = std::clamp<std::size_t>(bytes / enough, 1, team.size());
-    FirstError error;
+    if (parts == 1) return gather_rows(source, rows, out, ldo, what);  // small networks would feel the divisions
     team.run(parts, [&](std::size_t task, std::size_t) {
-        error.guard(task, [&] {
-            const RowSelection part = rows.part(task, parts);
-            gather_rows(source, part, out + rows.count * task / parts * ldo, ldo, what);
-        });
+        const RowSelection part = rows.part(task, parts);
+        gather_rows(source, part, out + (part.first - rows.first) * ldo, ldo, what);
     });
-    error.rethrow();
 }
 
 template <class T>

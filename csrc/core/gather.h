@@ -1,6 +1,7 @@
 // From the caller's arrays into the workspace: minibatch selection, conversion and validation in one pass.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "core/matrix_view.h"
@@ -21,8 +22,8 @@ struct RowSelection {
 
     // One of so many parts, nearly equal.
     RowSelection part(std::size_t i, std::size_t parts) const {
-        const std::size_t begin = count * i / parts;
-        return {index != nullptr ? index + begin : nullptr, first + begin, count * (i + 1) / parts - begin};
+        const std::size_t each = count / parts, longer = count % parts, begin = i * each + std::min(i, longer);
+        return {index != nullptr ? index + begin : nullptr, first + begin, each + (i < longer ? 1 : 0)};
     }
 
     std::size_t row(std::size_t i) const { return index != nullptr ? static_cast<std::size_t>(index[i]) : first + i; }

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/check.h"
-#include "core/first_error.h"
 #include "core/network.h"
 
 namespace fusednet {
@@ -91,24 +90,18 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
 std::size_t tiles_of(std::size_t rows) { return (rows + tile_rows - 1) / tile_rows; }
 
 // Runs body(Tile, Team) over so many tiles of nearly equal height: one a thread, or, where they are fewer than threads,
-// one after the other with all threads. What one throws is thrown again here.
+// one after the other with all threads.
 template <class Body>
 void for_each_tile(std::size_t rows, std::size_t tiles, const Team& team, Body body) {
     const auto select = [=](std::size_t tile) {
-        const std::size_t each = rows / tiles, taller = rows % tiles;
-        if (tile == tiles) return RowSelection{nullptr, rows, 0};
-        return RowSelection{nullptr, tile * each + std::min(tile, taller), each + (tile < taller ? 1 : 0)};
+        return tile == tiles ? RowSelection{nullptr, rows, 0} : RowSelection{nullptr, 0, rows}.part(tile, tiles);
     };
     if (tiles < team.size()) {
         for (std::size_t tile = 0; tile < tiles; ++tile) body(Tile{tile, select(tile), select(tile + 1)}, team);
         return;
     }
     const Team alone(1);
-    FirstError error;
-    team.run(tiles, [&](std::size_t tile, std::size_t) {
-        error.guard(tile, [&] { body(Tile{tile, select(tile), select(tile + 1)}, alone); });
-    });
-    error.rethrow();
+    team.run(tiles, [&](std::size_t tile, std::size_t) { body(Tile{tile, select(tile), select(tile + 1)}, alone); });
 }
 
 // From logits to outputs.
@@ -161,11 +154,11 @@ double Network<T>::loss(const Samples& samples, T* prediction) const {
     const std::size_t n = samples.x.rows, columns = samples.y.columns;
     const std::size_t tiles = tiles_of(n);  // whatever the threads: the losses are added up by tiles
     if (has_custom_loss()) {                // defined for a batch: all rows are one
-        Buffer<T> output(n * outputs()), target(n * columns), gradient(n * outputs());
-        predict(samples.x, output.data(), static_cast<std::ptrdiff_t>(outputs()), 1, false);
-        if (prediction != nullptr) std::copy_n(output.data(), n * outputs(), prediction);
+        Buffer<T> own(prediction == nullptr ? n * outputs() : 0), target(n * columns), gradient(n * outputs());
+        if (prediction == nullptr) prediction = own.data();
+        predict(samples.x, prediction, static_cast<std::ptrdiff_t>(outputs()), 1, false);
         gather_rows(samples.y, {nullptr, 0, n}, target.data(), columns, "y");
-        return penalty(static_cast<double>(n), Team(1)) + custom_loss_({output.data(), n, outputs(), outputs()},
+        return penalty(static_cast<double>(n), Team(1)) + custom_loss_({prediction, n, outputs(), outputs()},
                                                                        {target.data(), n, columns, columns},
                                                                        {gradient.data(), n, outputs(), outputs()});
     }

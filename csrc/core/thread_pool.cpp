@@ -16,6 +16,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #if defined(__linux__)
@@ -119,6 +120,7 @@ public:
         }
         take_tasks(0);
         while (!wait_for([&] { return done_.load(std::memory_order_acquire) == count; })) continue;
+        if (error_ != nullptr) std::rethrow_exception(std::exchange(error_, nullptr));
     }
 
 private:
@@ -137,10 +139,21 @@ private:
             const std::uint64_t task = ticket & Share::closed;
             if (task >= end || worker > workers_.load(std::memory_order_relaxed)) return;
             if (!share.ticket.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
-            (*body)(static_cast<std::size_t>(task), worker);
+            try {
+                (*body)(static_cast<std::size_t>(task), worker);
+            } catch (...) {
+                keep_error(task);
+            }
             done_.fetch_add(1, std::memory_order_release);
             ticket = share.ticket.load(std::memory_order_acquire);
         }
+    }
+
+    void keep_error(std::uint64_t task) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (error_ != nullptr && task > error_task_) return;
+        error_ = std::current_exception();
+        error_task_ = task;
     }
 
     void work(std::size_t worker) {
@@ -167,6 +180,8 @@ private:
     std::atomic<const TaskBody*> body_{nullptr};
     std::atomic<std::size_t> done_{0}, workers_{0};
     std::atomic<int> sleeping_{0};
+    std::exception_ptr error_;  // of the lowest task that threw
+    std::uint64_t error_task_ = 0;
     std::mutex mutex_;
     std::condition_variable wake_;
 };

@@ -37,8 +37,8 @@ public:
 
     std::size_t size() const { return size_; }
 
-    // body(task, worker) for every task below `count`, worker below size(). Returns when all are done. Tasks must not
-    // throw.
+    // body(task, worker) for every task below `count`, worker below size(). Returns when all are done. Of tasks that
+    // throw, the lowest one's exception is thrown again here.
     template <class F>
     void run(std::size_t count, F&& body) const {
         if (size_ == 1 || count <= 1) {

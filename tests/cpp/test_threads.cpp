@@ -5,6 +5,7 @@
 #include <memory>
 #include <set>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -169,6 +170,23 @@ TEST_CASE("several threads share the work") {
         }
     }
     CHECK(workers.size() >= 2);
+}
+
+TEST_CASE("of tasks that throw the lowest one's exception comes out, when all are done") {
+    const Threads three(3);
+    const Team team(3);
+    for (int attempt = 0; attempt < 100; ++attempt) {
+        std::atomic<int> done{0};
+        const auto run = [&] {
+            team.run(40, [&](std::size_t task, std::size_t) {
+                ++done;
+                if (task % 10 == 7) throw std::runtime_error("task " + std::to_string(task));
+            });
+        };
+        CHECK_THROWS_WITH_AS(run(), "task 7", std::runtime_error);
+        CHECK(done == 40);
+    }
+    CHECK(runs_all(team, 40));
 }
 
 TEST_CASE("a second caller and a nested one get a team of one") {
