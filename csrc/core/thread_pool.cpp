@@ -173,15 +173,15 @@ private:
         }
     }
 
-    std::atomic_flag owned_ = ATOMIC_FLAG_INIT;
-    std::vector<std::thread> threads_;
     Share shares_[most_threads];
     std::atomic<std::uint64_t> run_{0};
     std::atomic<const TaskBody*> body_{nullptr};
     std::atomic<std::size_t> done_{0}, workers_{0};
     std::atomic<int> sleeping_{0};
+    std::atomic_flag owned_ = ATOMIC_FLAG_INIT;
     std::exception_ptr error_;  // of the lowest task that threw
     std::uint64_t error_task_ = 0;
+    std::vector<std::thread> threads_;
     std::mutex mutex_;
     std::condition_variable wake_;
 };
