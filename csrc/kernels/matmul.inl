@@ -47,12 +47,19 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
     }
 }
 
-// More than so many tiles must read a copy of B for it to pay; or so few where rows of B that are whole pages apart
-// crowd into a few sets of the caches.
-constexpr size_t packing_tiles = 8, crowded_tiles = 2;
+// More than so many tiles must read a copy of B for it to pay; or so few where its rows are awkward.
+constexpr size_t packing_tiles = 8, awkward_tiles = 2;
+
+// Rows so far apart that a block of them crowds into a few sets of the first-level cache, and lies on more pages than
+// the processor has addresses of at hand; or that start amid a line where vectors are as long as lines, so that each
+// reaches over two.
+template <class T>
+FUSEDNET_INLINE bool is_awkward(size_t ld) {
+    return ld * sizeof(T) >= 2048 || (FUSEDNET_VECTOR_BYTES == cache_line && ld % lanes<T> != 0);
+}
 
 // C (m, columns) = start + A (m, depth) · B (depth, columns), in blocks of the depth, see block_rows. Without a panel,
-// B is used where it lies. Else, of more than crowded_tiles tiles, the first leaves a copy of each block there for the
+// B is used where it lies. Else, of more than awkward_tiles tiles, the first leaves a copy of each block there for the
 // others, or, where b is null, fill(first, block) puts the block there.
 template <bool far, class Columns, class T, class Fill, class Next>
 void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, size_t depth, const T* start, T* c,
@@ -68,7 +75,7 @@ void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, siz
             const T* first = p == 0 ? start : nullptr;
             const T floor = p + block == depth ? final_floor : no_floor<T>;
             read_ahead(rows_ahead);
-            if constexpr (height.n >= least_height(crowded_tiles)) {
+            if constexpr (height.n >= least_height(awkward_tiles)) {
                 if (i == 0 && b != nullptr && panel != nullptr) {
                     return product_tile<true, far, height.n, Columns, T>(a + p, lda, b + p * ldb, ldb, block, first, c,
                                                                          ldc, floor, nullptr, panel, ahead);
@@ -153,7 +160,7 @@ void dense_forward(const DenseForward<T>& f) {
         finish(0, 1, j);
     }
     const bool far = is_far<T>(f.k, f.ldw);
-    const size_t unpacked = f.ldw * sizeof(T) % 4096 == 0 ? crowded_tiles : packing_tiles;
+    const size_t unpacked = is_awkward<T>(f.ldw) ? awkward_tiles : packing_tiles;
     const bool packing = f.m > unpacked * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
     const size_t rows = block_rows(f.k, depth_block);
     T start[panel_columns<T>];

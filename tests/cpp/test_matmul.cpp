@@ -36,7 +36,8 @@ void for_each_shape(Body body) {
         const std::size_t two_tiles = tile_rows + 1, nine_tiles = 8 * tile_rows + 1;
         // W is far, and X and dZ are copied: by AVX-512 only where they are several times as large.
         others.push_back({two_tiles, 70000 / two_tiles, effort == 1 ? two_tiles : 6 * two_tiles, 0});
-        others.push_back({nine_tiles, 70, 200, 0});  // W is copied
+        others.push_back({nine_tiles, 70, 200, 0});  // W is copied; and next, where its rows start amid a line
+        others.push_back({2 * tile_rows + 1, 70, 200, 1});
     }
     for (const Shape& shape : others) {
         CAPTURE(shape.rows);
