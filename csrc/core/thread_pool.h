@@ -38,7 +38,7 @@ public:
     std::size_t size() const { return size_; }
 
     // body(task, worker) for every task below `count`, worker below size(). Returns when all are done. Of tasks that
-    // throw, the lowest one's exception is thrown again here.
+    // throw, the lowest one's exception is thrown again here; a team of one starts none after it.
     template <class F>
     void run(std::size_t count, F&& body) const {
         if (size_ == 1 || count <= 1) {
