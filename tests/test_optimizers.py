@@ -113,6 +113,22 @@ def test_schedule_follows_the_epoch():
     assert optimizer.learning_rate == 0.05
 
 
+def test_a_schedule_that_fails_changes_nothing():
+    schedule = fn.schedules.exponential(0.1, 0.5)
+    optimizer = fn.SGD(schedule)
+    with pytest.raises(TypeError, match="a schedule returns must be a number"):
+        optimizer.learning_rate = lambda epoch: None
+    assert (optimizer.schedule, optimizer.learning_rate) == (schedule, 0.1)
+
+    def ends_with_the_first(epoch):
+        return [0.5][epoch]
+
+    optimizer.learning_rate = ends_with_the_first
+    with pytest.raises(IndexError):
+        optimizer.set_epoch(1)
+    assert copy.copy(optimizer).learning_rate == 0.5  # as of epoch 0: a copy asks its schedule anew
+
+
 def test_fit_runs_the_schedule():
     schedule = fn.schedules.step(0.1, every=2, factor=0.5)
     optimizer = fn.SGD(schedule)

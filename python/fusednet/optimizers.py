@@ -34,6 +34,10 @@ def schedule_name(schedule: Callable[[int], float]) -> str:
     return str(getattr(schedule, "__qualname__", type(schedule).__qualname__))
 
 
+def _scheduled_rate(schedule: Callable[[int], float], epoch: int) -> float:
+    return real("the learning rate that a schedule returns", schedule(epoch), "[0, inf)")
+
+
 class Optimizer:
     """What the optimizers share: the learning rate and its schedule.
 
@@ -75,10 +79,12 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
-        if not callable(value):
-            self._core.learning_rate = real("learning_rate", value, "(0, inf)")
+        self._core.learning_rate = (
+            _scheduled_rate(value, self._epoch)
+            if callable(value)
+            else real("learning_rate", value, "(0, inf)")
+        )
         self._hyperparameters["learning_rate"] = value
-        self.set_epoch(self._epoch)
 
     @property
     def schedule(self) -> Callable[[int], float] | None:
@@ -101,10 +107,9 @@ class Optimizer:
         ValueError, TypeError
             If the schedule returns anything but a finite number that is at least 0.
         """
-        self._epoch = epoch
         if self.schedule is not None:
-            rate = real("the learning rate that a schedule returns", self.schedule(epoch), "[0, inf)")
-            self._core.learning_rate = rate
+            self._core.learning_rate = _scheduled_rate(self.schedule, epoch)
+        self._epoch = epoch
 
     def _twin(self) -> Self:
         """Return one with a learning rate of its own that networks take for this one, state and all."""
