@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -326,6 +327,27 @@ def test_nan_in_the_rows_of_one(threads):
         fn.fit_many(networks, data, Y, epochs=10**9, rows=rows)
     assert "This is about network 2." in caught.value.__notes__
     assert_same(networks[2:3], before[2:3])
+
+
+def test_what_a_thread_ends_with_is_what_is_raised(threads):
+    """Never that the thread has ended, however soon it does."""
+    data = X.copy()
+    data[80] = np.nan
+    threads(1)
+    for _ in range(30):
+        with pytest.raises(ValueError, match="finite"):
+            fn.fit_many(small(), data, Y, epochs=1)
+
+
+def test_columns_are_copied_to_rows_once_for_all(threads):
+    data = np.ones((20_000, 20), order="F")
+    threads(2)
+    tracemalloc.start()
+    try:
+        fn.fit_many([fn.Network([20, 1], seed=seed) for seed in range(6)], data, data[:, 0], epochs=1)
+        assert tracemalloc.get_traced_memory()[1] < 2 * data.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from fusednet import _core as core
 from fusednet import _per_network, training
 from fusednet._core import DivergenceError
-from fusednet._data import as_array
+from fusednet._data import as_array, rows_together
 from fusednet._hooks import Hooks
-from fusednet._mapped import check_map
+from fusednet._mapped import check_map, is_map
 from fusednet._progress import open_bar
 from fusednet._scores import Scores
 from fusednet._sources import Rows, Source, make_source
@@ -154,6 +154,8 @@ def train_all(
         raise TypeError("fit_many needs y beside X")
     check_map(X)
     X, y = as_array(X), as_array(y, "y")
+    if not is_map(X):
+        X = rows_together(X)  # once for all networks
     each_epochs = [integer("epochs", value) for value in _per_network.one_each("epochs", epochs, count)]
     sizes = [integer("batch_size", value) for value in _per_network.one_each("batch_size", batch_size, count)]
     optimizers = _per_network.optimizers(optimizer, count)
@@ -278,7 +280,8 @@ def _run(jobs: list[_Job], stop: threading.Event, progress: bool) -> list[Result
             while not errors and (queue or running):
                 changed.wait(_INTERVAL)
                 _draw(bar, jobs, len(results))
-                if queue and not any(thread.is_alive() for thread in threads):
+                # (What a thread ended with is among the errors before it is no longer alive.)
+                if queue and not any(thread.is_alive() for thread in threads) and not errors:
                     raise RuntimeError("the threads of fit_many ended before their work")
         if errors:
             raise errors[0]
