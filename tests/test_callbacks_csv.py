@@ -64,6 +64,23 @@ def test_a_new_training_starts_anew(path):
         assert read(path)["epoch"] == [0, 1, 2]
 
 
+def test_data_that_cannot_be_trained_on_leave_the_file(path):
+    path.write_text("something else")
+    with pytest.raises(ValueError, match="19"):
+        fn.Network([3, 4, 1]).fit(X, Y[1:], callbacks=[fn.CSVLogger(path)])
+    assert path.read_text() == "something else"
+
+
+def test_a_training_without_an_epoch_empties_the_file(path):
+    class Stop(fn.Callback):
+        def on_epoch_begin(self, net, epoch):
+            net.stop_training = True
+
+    path.write_text("something else")
+    fit([fn.CSVLogger(path), Stop()])
+    assert path.read_text() == ""
+
+
 def test_separators_and_quotes(path):
     fit([fn.CSVLogger(path, separator=";")], epochs=1, metrics={'a;"b"': lambda y, p: 1.0})
     assert read(path, delimiter=";")['val_a;"b"'] == [1.0]

@@ -15,7 +15,7 @@ import safetensors
 import fusednet as fn
 from fusednet import _sources
 
-from checkpoint_helpers import X, everything, fit, interrupted, network
+from checkpoint_helpers import TRAIN, VALIDATION, X, Y, everything, fit, interrupted, network
 
 
 @pytest.fixture
@@ -44,6 +44,54 @@ def test_not_a_number_in_the_history(path):
     fit(net, metrics=metrics, resume=path)
     assert len(net.history.metrics["val_m"]) == 9
     assert all(map(math.isnan, net.history.metrics["val_m"]))
+
+
+class Holder(fn.Callback):
+    def __init__(self, held):
+        self.held = held
+
+    def state_dict(self):
+        return {"held": self.held}
+
+    def load_state_dict(self, state):
+        self.held = state["held"]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "i1", ">u2", "<f2", ">f4", ">f8"])
+def test_arrays_of_callbacks(path, dtype):
+    values, taken = np.array([[0, 1], [2, 3]], dtype).T, Holder(None)
+    interrupted(path, callbacks=[Holder(values)])
+    fit(network(), callbacks=[taken, fn.ModelCheckpoint(path)], resume=path)
+    np.testing.assert_array_equal(taken.held, values)
+    assert taken.held.dtype == np.dtype(dtype).newbyteorder("=")
+
+
+@pytest.mark.parametrize("held", [np.array(["a"]), np.array([1j]), np.array([None]), np.ones(1, "M8[s]")])
+def test_arrays_that_no_file_takes(path, held):
+    with pytest.raises(TypeError, match=r"Holder\.state_dict\(\)\['held'\] is an array of"):
+        fit(network(), callbacks=[Holder(held), fn.ModelCheckpoint(path)])
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("wrong", ["nan", "callback"])
+def test_a_resume_that_fails_leaves_no_trace(path, tmp_path, wrong):
+    interrupted(path, network={"dropout": 0.2})
+    net, optimizer = network(seed=1, dropout=0.2), fn.SGD(0.01)
+    net.standardize(X)
+    net.fit(X, Y, epochs=1, optimizer=optimizer)
+    before, mean = everything(net), net.input_mean
+    targets = np.where(np.arange(40) == 30, np.nan, Y[TRAIN]) if wrong == "nan" else Y[TRAIN]
+    foreign = tmp_path / "log.csv"
+    foreign.write_text("something\n")
+    with pytest.raises(ValueError, match="finite" if wrong == "nan" else "not a file that CSVLogger wrote"):
+        net.fit(
+            X[TRAIN], targets, epochs=9, batch_size=7, optimizer=optimizer, resume=path,
+            validation_data=(X[VALIDATION], Y[VALIDATION]),
+            callbacks=[] if wrong == "nan" else [fn.CSVLogger(foreign)],
+        )  # fmt: skip
+    assert everything(net) == before
+    np.testing.assert_array_equal(net.input_mean, mean)
+    assert foreign.read_text() == "something\n"
 
 
 # When it is written

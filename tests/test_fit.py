@@ -272,6 +272,15 @@ def test_metrics_of_labels_see_probabilities():
         ({"metrics": {"m": 3}}, TypeError, "callable"),
         ({"metrics": [max]}, TypeError, "metrics must be a dict"),
         ({"callbacks": [3]}, TypeError, "callback"),
+        ({"callbacks": [fn.EarlyStopping()]}, ValueError, "give fit validation_data"),
+        ({"callbacks": [fn.ModelCheckpoint("{val_loss}")]}, ValueError, "cannot fill in the path"),
+        ({"callbacks": [fn.ModelCheckpoint("{epoch[0]}")]}, ValueError, "cannot fill in the path"),
+        ({"callbacks": [fn.CSVLogger("no/folder/log.csv")]}, FileNotFoundError, "no/folder"),
+        (
+            {"callbacks": [fn.ReduceLROnPlateau("loss")], "optimizer": fn.SGD(lambda epoch: 0.1)},
+            ValueError,
+            "not the schedule",
+        ),
     ],
 )
 def test_arguments_are_checked_and_nothing_is_lost(options, error, words):
@@ -282,6 +291,7 @@ def test_arguments_are_checked_and_nothing_is_lost(options, error, words):
         net.fit(X, Y, **{"optimizer": optimizer} | options)
     assert snapshot(net, optimizer) == before
     assert net.history is history
+    assert net.optimizer is optimizer
 
 
 def test_errors_about_validation_data_say_so():

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusednet import losses, serialization
+from fusednet._validation import integer
 from fusednet.layers import Dense
 from fusednet.optimizers import schedule_name
 
@@ -78,7 +79,8 @@ def restore(path: str | os.PathLike[str], run: Run, epochs: int) -> list[dict[st
         state: Any = None
         if training["step"] is not None:
             first, second = tensors[f"{_OPTIMIZER}first"], tensors[f"{_OPTIMIZER}second"]
-            state = {"step": training["step"], "first": first, "second": second}
+            step = integer("its training's step", training["step"], minimum=0)
+            state = {"step": step, "first": first, "second": second}
         run.net._core.set_optimizer_state(run.optimizer._core, state)
         if run.optimizer.schedule is None:
             run.optimizer.learning_rate = training["learning_rate"]
@@ -97,7 +99,13 @@ def _split(name: str, values: dict[str, Any], index: int, tensors: dict[str, NDA
     plain = {}
     for key, value in values.items():
         if isinstance(value, np.ndarray):
-            tensors[f"{_CALLBACK.format(index)}{key}"] = value.copy()
+            if value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
+                raise TypeError(
+                    f"{name}.state_dict()[{key!r}] is an array of {value.dtype}; a file takes those of "
+                    "booleans, integers and floats of up to 64 bits"
+                )
+            native = value.dtype.newbyteorder("=")  # as the file will be read
+            tensors[f"{_CALLBACK.format(index)}{key}"] = value.astype(native, order="C")
         else:
             plain[key] = _plain(f"{name}.state_dict()[{key!r}]", value)
     return plain

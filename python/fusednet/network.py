@@ -176,11 +176,11 @@ class Network(NetworkBase, Exports):
         Raises
         ------
         ValueError, TypeError
-            If an argument is wrong, or the data have the wrong shape, dtype or values; parameters, optimizer
-            state and history are then what they were before (in a later epoch, to which only batches can
-            bring new data, they are as after an interruption). If `resume` names a file that is damaged,
-            comes from another network, optimizer, number of samples or set of callbacks, or has no epoch
-            left.
+            If an argument is wrong, a callback's too, or the data have the wrong shape, dtype or values;
+            parameters, optimizer, its state and history are then what they were before (in a later epoch, to
+            which only batches can bring new data, they are as after an interruption). If `resume` names a
+            file that is damaged, comes from another network, optimizer, number of samples or set of
+            callbacks, or has no epoch left.
         OSError
             If the file that `resume` names cannot be read.
         DivergenceError

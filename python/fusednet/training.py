@@ -36,6 +36,9 @@ class Run:
     scores: Scores
     hooks: Hooks
     epochs_done: int = 0
+    # What, raised now, makes it as if there had been no training: before the first epoch anything, in it
+    # what is about wrong data or arguments, later nothing.
+    undone_by: tuple[type[Exception], ...] = (Exception,)
     # To be in while an epoch is computed.
     turn: AbstractContextManager[object] = field(default_factory=nullcontext)
 
@@ -109,6 +112,8 @@ def _run(
             _train(run, start, epochs, bar)
         hooks.run("on_train_end", net)
     except BaseException as error:
+        if isinstance(error, run.undone_by):
+            start.restore(net, run.optimizer)
         hooks.run("on_exception", net, error)
         raise
     return net.history
@@ -134,8 +139,8 @@ def _train(run: Run, start: _State, epochs: int, bar: Progress) -> None:
     finite = net.parameters.copy()  # those of the last epoch whose losses were all finite
     latest = np.empty_like(finite)
     advance = bar.advance if bar.shown else None
-    first = run.epochs_done
-    for epoch in range(first, epochs):
+    run.undone_by = TypeError, ValueError
+    for epoch in range(run.epochs_done, epochs):
         optimizer.set_epoch(epoch)
         hooks.run("on_epoch_begin", net, epoch)
         if net.stop_training:
@@ -158,26 +163,26 @@ def _train(run: Run, start: _State, epochs: int, bar: Progress) -> None:
                 "clip_norm=1.0 on the optimizer, or inputs scaled to unit variance (net.standardize) "
                 "usually help"
             ) from error
-        except (TypeError, ValueError):  # about the data: as if fit had never been called
-            if epoch == first:  # later it is about one batch, or code of the user's, and epochs would be lost
-                start.restore(net, optimizer)
-            raise
         finite, latest = latest, finite
         net.history.append(logs)
         run.epochs_done = epoch + 1
         bar.end_epoch(source.samples, logs)
         hooks.run("on_epoch_end", net, epoch, logs)
         hooks.run("_on_epoch_complete", run, logs)
+        run.undone_by = ()
         if net.stop_training:
             break
 
 
 class _State:
-    """What training changes, to put back when the data turn out to be wrong."""
+    """What training changes, to put back when data or arguments turn out to be wrong."""
 
     def __init__(self, net: Network, optimizer: Optimizer) -> None:
         self.parameters = net.parameters.copy()
+        self._optimizer = net.optimizer
         self._optimizer_state = net._core.get_optimizer_state(optimizer._core)
+        rate = optimizer._hyperparameters["learning_rate"]
+        self._rate = rate, optimizer._epoch, optimizer.learning_rate
         self._seed, self._dropout_step = net._core.seed, net._core.dropout_step
         self._standardization = net._standardization
         self._rng_state = net._rng.bit_generator.state
@@ -185,7 +190,10 @@ class _State:
 
     def restore(self, net: Network, optimizer: Optimizer) -> None:
         net.parameters = self.parameters
+        net.optimizer = self._optimizer
         net._core.set_optimizer_state(optimizer._core, self._optimizer_state)
+        rate, optimizer._epoch, optimizer._core.learning_rate = self._rate
+        optimizer._hyperparameters["learning_rate"] = rate
         net._core.seed, net._core.dropout_step = self._seed, self._dropout_step
         net._set_standardization(self._standardization)
         net._rng.bit_generator.state = self._rng_state

@@ -19,9 +19,9 @@ class CSVLogger(Callback):
     """Write the values of each epoch as a row of a CSV file, to be watched while training goes on.
 
     The columns are "epoch", from 0, and the names in the epoch's logs; numbers have as many digits as it
-    takes to read the same ones back. Each row is in the file when its epoch ends. A new training starts the
-    file anew; one that ``fit(resume=...)`` continues appends to it, after dropping the rows of epochs that it
-    trains again.
+    takes to read the same ones back. Each row is in the file when its epoch ends. The first row of a new
+    training starts the file anew; one that ``fit(resume=...)`` continues appends to it, after dropping the
+    rows of epochs that it trains again.
 
     Parameters
     ----------
@@ -46,20 +46,19 @@ class CSVLogger(Callback):
         self.path = os.fspath(path)
         self.separator = separator
         self._header: str | None = None
+        self._kept: int | None = None  # bytes of an earlier training, until the rest is cut off
 
     def on_train_begin(self, net: Network) -> None:
-        """Empty the file, or go back to where a resumed training continues."""
-        self._header = None
-        done = net.history.epochs
-        if done and os.path.exists(self.path):
-            self._go_back(done)
-        else:
-            open(self.path, "wb").close()
+        """Find out where the first row goes; what is in the file stays there until that comes."""
+        self._header, self._kept = None, 0
+        open(self.path, "ab").close()  # an OSError now, not after an epoch
+        if done := net.history.epochs:
+            self._kept = self._end_of(done)
 
-    def _go_back(self, done: int) -> None:
-        """Cut the file off after the row of epoch `done` − 1."""
-        with open(self.path, "rb+") as file:
-            kept = 0
+    def _end_of(self, done: int) -> int:
+        """Return where the row of epoch `done` − 1 ends; note the columns."""
+        kept = 0
+        with open(self.path, "rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):  # its writer was killed
                     break
@@ -72,7 +71,12 @@ class CSVLogger(Callback):
                 elif int(first) >= done:
                     break
                 kept += len(line)
-            file.truncate(kept)
+        return kept
+
+    def _cut(self) -> None:
+        if self._kept is not None:
+            os.truncate(self.path, self._kept)
+            self._kept = None
 
     def on_epoch_end(self, net: Network, epoch: int, logs: dict[str, float]) -> None:
         """Write a row."""
@@ -81,9 +85,14 @@ class CSVLogger(Callback):
             raise ValueError(
                 f"{self.path} has the columns {self._header!r}, and epoch {epoch} has {header!r}"
             )
+        self._cut()
         with open(self.path, "a", encoding="utf-8", newline="") as file:
             file.write(row if self._header else header + row)
         self._header = header
+
+    def on_train_end(self, net: Network) -> None:
+        """Drop what a training without a single epoch would have replaced."""
+        self._cut()
 
     def _line(self, *values: object) -> str:
         import csv  # takes its time

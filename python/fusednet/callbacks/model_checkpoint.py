@@ -92,7 +92,7 @@ class ModelCheckpoint(Monitor):
     def _name(self, epoch: int, logs: dict[str, float]) -> str:
         try:
             return self.path.format(**{**logs, "epoch": epoch})
-        except (LookupError, ValueError, AttributeError) as error:
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"ModelCheckpoint cannot fill in the path {self.path!r}: {error!r}; "
                 f"there are epoch, {', '.join(sorted(logs))}"
