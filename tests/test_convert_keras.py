@@ -35,8 +35,20 @@ def kind(name):
 InputLayer, Dense, Activation, Dropout, Flatten = map(
     kind, ("InputLayer", "Dense", "Activation", "Dropout", "Flatten")
 )
-ReLU, LeakyReLU, ELU, Softmax, PReLU = map(kind, ("ReLU", "LeakyReLU", "ELU", "Softmax", "PReLU"))
-Normalization, BatchNormalization = map(kind, ("Normalization", "BatchNormalization"))
+ReLU, LeakyReLU, ELU, PReLU = map(kind, ("ReLU", "LeakyReLU", "ELU", "PReLU"))
+BatchNormalization = kind("BatchNormalization")
+
+
+class Softmax(kind("Softmax")):
+    output = np.empty((0, 3))
+
+
+class Normalization(kind("Normalization")):
+    """Built for inputs of 4 features; its `mean` is broadcast to them, as Keras has it."""
+
+    def __init__(self, *weights, mean, **config):
+        super().__init__(*weights, mean=mean, **config)
+        self.mean = np.zeros((1, 4))
 
 
 class Sequential(kind("Sequential")):
@@ -101,6 +113,8 @@ def test_normalization_is_standardization():
     ):
         net = fn.from_keras(Sequential(layer, linear))
         np.testing.assert_allclose(net.predict(X), expected, rtol=1e-6)
+    net = fn.from_keras(Sequential(Normalization(invert=False, mean=1.0, variance=4.0), linear))
+    np.testing.assert_allclose(net.predict(X), (X - 1.0) / 2.0 @ linear.kernel + linear.bias, rtol=1e-6)
 
 
 SHARED = dense(4, 4)
@@ -130,6 +144,8 @@ SHARED = dense(4, 4)
         ([dense(4, 3), Softmax(axis=0)], "axis=0"),
         ([dense(4, 3), Normalization(mean=[0.0] * 3, variance=[1.0] * 3)], "Normalization.*not supported"),
         ([Normalization(mean=None, variance=None), dense(4, 3)], "not adapted"),
+        ([Normalization(mean=[0.0] * 3, variance=[1.0] * 3), dense(4, 3)], "not along the last axis"),
+        ([Normalization(mean=0.0, variance=1.0), Flatten(), dense(12, 3)], "Dense takes 12 inputs.* has 4"),
         ([Normalization(mean=[0.0] * 4, variance=[1.0] * 4, invert=True), dense(4, 3)], "invert=True"),
         ([Dense(activation=REFERENCE["relu"])], "no weights yet"),
         ([dense(4, 3, dtype="float16")], "expected float32 or float64, received float16"),
@@ -175,6 +191,21 @@ def test_keras(keras, activation):
     )
     net = fn.from_keras(model)
     np.testing.assert_allclose(net.predict(X), model.predict(X, verbose=0), rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("default")
+def test_an_axis_is_the_last_or_not(keras):
+    layers = keras.layers
+
+    def read(shape):
+        parts = [keras.Input(shape), layers.Normalization(mean=1.0, variance=4.0), layers.Dense(3)]
+        model = keras.Sequential([*parts, layers.Softmax(axis=1)])
+        return fn.from_keras(model), model
+
+    net, model = read((4,))
+    np.testing.assert_allclose(net.predict(X), model.predict(X, verbose=0), rtol=2e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="axis=1"):
+        read((5, 4))
 
 
 @pytest.mark.filterwarnings("default")

@@ -307,6 +307,7 @@ SHARED = nn.Linear(3, 3)
         ([Policy()], "Policy.*not supported"),
         ([nn.LazyLinear(3)], "no weights yet"),
         ([nn.Linear(3, 2).half()], "torch.float16.*float32 and float64"),
+        ([nn.Linear(3, 2, device="meta")], r"Linear\(in_features=3.*meta device"),
         ([nn.Linear(3, 3), nn.Linear(3, 2).double()], "expected float32, received float64"),
         ([SHARED, nn.Tanh(), SHARED], "layer 2, Linear.*shares parameters"),
         (tied(), "layer 2, Linear.*shares parameters"),

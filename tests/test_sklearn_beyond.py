@@ -160,8 +160,14 @@ def test_class_weight_in_partial_fit():
         expected.partial_fit(X, LABELS, compute_sample_weight(weights, LABELS), classes=[0, 1, 2]),
         1e-9,
     )
+    some = LABELS < 2  # a class is missing, and has a weight
+    model.partial_fit(X[some], LABELS[some])
+    expected.partial_fit(X[some], LABELS[some], compute_sample_weight({0: 0.2, 1: 1.0}, LABELS[some]))
+    same(model, expected, 1e-9)
     with pytest.raises(ValueError, match="balanced"):
         small(MLPClassifier, class_weight="balanced").partial_fit(X, LABELS, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="are not in class_weight"):
+        small(MLPClassifier, class_weight={7: 1.0}).partial_fit(X, LABELS, classes=[0, 1, 2])
 
 
 def cross_entropy(model, X, y, weights=None):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 
 import fusednet as fn
@@ -104,3 +105,19 @@ def test_without_bootstrap_there_is_no_noise():
 def test_wrong_parameters(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         MLPEnsembleRegressor(**wrong).fit(X, Y)
+
+
+@pytest.mark.parametrize("cls", [MLPEnsembleClassifier, MLPEnsembleRegressor])
+def test_a_fit_that_fails_leaves_what_was_fitted(cls):
+    data, y = (FLOWERS, LABELS) if cls is MLPEnsembleClassifier else (X, Y)
+    model = cls(2, (6,), max_iter=2, random_state=0, standardize=True, learning_rate_init=1e300)
+    with pytest.raises((ValueError, fn.DivergenceError)):
+        model.fit(data, y)
+    with pytest.raises(NotFittedError):
+        model.predict(data)
+    model.set_params(learning_rate_init=0.01).fit(data, y)
+    before, curves = model.predict(data), model.loss_curves_
+    with pytest.raises((ValueError, fn.DivergenceError)):
+        model.set_params(learning_rate_init=1e300, standardize=False).fit(data, y)
+    np.testing.assert_array_equal(model.predict(data), before)
+    assert model.loss_curves_ is curves

@@ -51,10 +51,14 @@ class Chain:
             raise ValueError(
                 f"{where}: expected weights of shape (in, out) and a bias of (out,), received {shapes}"
             )
-        if self.layers and weights.shape[0] != self.layers[-1].weights.shape[1]:
+        before = weights.shape[0]
+        if self.layers:
+            before = self.layers[-1].weights.shape[1]
+        elif self.standardization is not None:
+            before = len(self.standardization[0])
+        if weights.shape[0] != before:
             raise ValueError(
-                f"{where} takes {weights.shape[0]} inputs, but what comes before it has "
-                f"{self.layers[-1].weights.shape[1]} outputs"
+                f"{where} takes {weights.shape[0]} inputs, but what comes before it has {before} outputs"
             )
         expected = (self.layers[0].weights.dtype.name,) if self.layers else DTYPES
         for array in (weights, bias):

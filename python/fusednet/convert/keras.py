@@ -51,7 +51,7 @@ def read(model: Any, loss: Loss | None, seed: int | None) -> Network:
         elif kind == "Normalization" and not chain.layers and chain.standardization is None:
             chain.standardization = _standardization(where, layer)
         elif kind not in ("InputLayer", "Flatten"):
-            chain.activate(where, _layer_activation(where, kind, layer.get_config()))
+            chain.activate(where, _layer_activation(where, kind, layer))
     return chain.network(loss, seed)
 
 
@@ -90,7 +90,8 @@ def _activate(chain: Chain, where: str, function: Any) -> None:
     chain.activate(where, activation)
 
 
-def _layer_activation(where: str, kind: str, config: dict[str, Any]) -> str:
+def _layer_activation(where: str, kind: str, layer: Any) -> str:
+    config = layer.get_config()
     slope = config.get("negative_slope")
     plain = config.get("max_value") is None and not config.get("threshold")
     if kind == "ReLU" and plain and slope == 0:
@@ -104,7 +105,7 @@ def _layer_activation(where: str, kind: str, config: dict[str, Any]) -> str:
         return "leaky_relu"
     if kind == "ELU" and config["alpha"] == 1:
         return "elu"
-    if kind == "Softmax" and config["axis"] in (-1, 1):
+    if kind == "Softmax" and (config["axis"] == -1 or config["axis"] == len(layer.output.shape) - 1):
         return "softmax"
     settings = ("negative_slope", "max_value", "threshold", "alpha", "axis")
     given = ", ".join(f"{name}={config[name]!r}" for name in settings if name in config)
@@ -119,9 +120,10 @@ def _standardization(where: str, layer: Any) -> Standardization:
     if config.get("invert"):
         raise ValueError(f"{where}(invert=True) is not supported")
     weights = layer.get_weights()
-    mean, variance = weights[:2] if weights else (config["mean"], config["variance"])
-    if mean is None or np.ndim(mean) != 1:
+    numbers = weights[:2] if weights else (config["mean"], config["variance"])
+    built = getattr(layer, "mean", None)  # as Keras broadcasts it
+    if numbers[0] is None or built is None or np.size(numbers[0]) not in (1, built.shape[-1]):
         raise ValueError(f"{where} is not adapted to data, or not along the last axis of a matrix")
+    mean, variance = (np.broadcast_to(np.ravel(n).astype(np.float64), built.shape[-1:]) for n in numbers)
     # Keras keeps a deviation of zero from dividing by its own epsilon.
-    deviation = np.maximum(np.sqrt(np.asarray(variance, np.float64)), 1e-7)
-    return np.asarray(mean, np.float64), deviation
+    return mean.copy(), np.maximum(np.sqrt(variance), 1e-7)

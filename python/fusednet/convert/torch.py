@@ -105,6 +105,8 @@ def _array(where: str, parameter: Any) -> Any:
         raise ValueError(
             f"{where} is of {parameter.dtype}; fusednet has float32 and float64: module.float() converts"
         )
+    if parameter.is_meta:
+        raise ValueError(f"{where} is on PyTorch's meta device, which keeps no numbers")
     return parameter.detach().cpu().numpy().copy()
 
 

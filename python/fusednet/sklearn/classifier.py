@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -237,7 +237,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _training_weights(self, y: Any, sample_weight: NDArray[Any] | None) -> NDArray[Any] | None:
         if self.class_weight is None:
             return sample_weight
-        weights = compute_sample_weight(self.class_weight, y)
+        if y.ndim == 1:
+            of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+            weights = of_classes[np.searchsorted(self.classes_, y)]
+        else:
+            weights = compute_sample_weight(self.class_weight, y)
         return np.asarray(weights if sample_weight is None else weights * sample_weight)
 
     def _labels(self, outputs: NDArray[Any]) -> Any:

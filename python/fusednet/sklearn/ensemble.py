@@ -145,8 +145,8 @@ class _BaseEnsemble(BaseEstimator):
         if self.standardize:
             for net in networks:
                 net.standardize(X)
-        self.ensemble_ = Ensemble(networks)
-        histories = self.ensemble_.fit(
+        ensemble = Ensemble(networks)
+        histories = ensemble.fit(
             X,
             y,
             bootstrap=self.bootstrap,
@@ -155,11 +155,12 @@ class _BaseEnsemble(BaseEstimator):
             optimizer=Adam(self.learning_rate_init),
             progress=self.progress,
         )
+        self.ensemble_ = ensemble
         self.loss_curves_ = [history.loss for history in histories]
         self.n_iter_ = self.max_iter
 
     def _inputs(self, X: Any) -> NDArray[Any]:
-        check_is_fitted(self)
+        check_is_fitted(self, "ensemble_")
         dtypes = (np.float64, np.float32)
         return np.asarray(validate_data(self, X, dtype=dtypes, reset=False))
 
@@ -220,14 +221,14 @@ class MLPEnsembleRegressor(RegressorMixin, _BaseEnsemble):
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        self._flat = y.ndim == 1
         targets = y.reshape(len(y), -1)
-        self.target_scaling_ = Scaling.learn(targets, None) if self.standardize else None
-        if self.target_scaling_ is not None:
-            targets = self.target_scaling_.transform(targets)
+        scaling = Scaling.learn(targets, None) if self.standardize else None
+        if scaling is not None:
+            targets = scaling.transform(targets)
         self._train(X, targets, targets.shape[1], loss="mse")
+        self._flat, self.target_scaling_ = y.ndim == 1, scaling
         noise = self.ensemble_.noise
-        scale = 1.0 if self.target_scaling_ is None else self.target_scaling_.scale
+        scale = 1.0 if scaling is None else scaling.scale
         self.noise_ = None if noise is None else noise * scale
         return self
 
@@ -312,8 +313,9 @@ class MLPEnsembleClassifier(ClassifierMixin, _BaseEnsemble):
         """
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
         check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        self._train(X, labels, len(self.classes_), output="softmax", loss="cross_entropy")
+        classes, labels = np.unique(y, return_inverse=True)
+        self._train(X, labels, len(classes), output="softmax", loss="cross_entropy")
+        self.classes_ = classes
         return self
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
