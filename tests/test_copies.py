@@ -95,7 +95,12 @@ def test_copy_from():
     [
         (lambda: fn.Network([3, 5, 2]), 1.0, ValueError, "architectures differ"),
         (lambda: fn.Network([3, 4, 2], activation="tanh"), 1.0, ValueError, "architectures differ"),
-        (lambda: fn.Network([fn.Dense(3, 4, "relu", bias=False), fn.Dense(4, 2)]), 1.0, ValueError, "differ"),
+        (
+            lambda: fn.Network([fn.Dense(3, 4, "relu", bias=False), fn.Dense(4, 2)]),
+            1.0,
+            ValueError,
+            r"differ: Dense\(3, 4, 'relu'\), .* and Dense\(3, 4, 'relu', bias=False\)",
+        ),
         (lambda: fn.Network([3, 4, 2]), 1.5, ValueError, "tau must lie in \\[0, 1\\], not 1.5"),
         (lambda: np.zeros(26), 1.0, TypeError, "must be a Network"),
     ],
@@ -103,6 +108,22 @@ def test_copy_from():
 def test_copy_from_checks(other, tau, error, words):
     with pytest.raises(error, match=words):
         fn.Network([3, 4, 2]).copy_from(other(), tau)
+
+
+def test_copy_from_is_refused_as_a_whole():
+    other = fn.Network([3, 1], seed=1)
+    other.standardize(np.arange(12.0).reshape(4, 3))
+
+    def loss(y_pred, y_true):
+        with pytest.raises(RuntimeError, match="trained"):
+            net.copy_from(other)
+        return 0.0, np.zeros_like(y_pred)
+
+    net = fn.Network([3, 1], loss=loss, seed=0)
+    before = net.parameters.copy()
+    net.train_step(np.ones((2, 3)), np.ones((2, 1)), fn.SGD(0.1))
+    np.testing.assert_array_equal(net.parameters, before)
+    assert net.input_mean is None
 
 
 def test_copy_from_between_neurons():

@@ -79,6 +79,19 @@ def test_what_it_returns_is_checked(result, error, words):
     np.testing.assert_array_equal(net.parameters, before)
 
 
+def test_a_gradient_that_nobody_asks_for_may_be_infinite():
+    def rmse(y_pred, y_true):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = np.sqrt(((y_pred - y_true) ** 2).mean())
+            return value, (y_pred - y_true) / (y_pred.size * value)
+
+    net = fn.Network([3, 2], loss=rmse, dtype="float64", seed=0)
+    exact = X, net.predict(X)
+    assert net.evaluate(*exact)["loss"] == 0.0
+    history = net.fit(X, Y, epochs=1, optimizer=fn.SGD(1e-300), validation_data=exact)
+    assert history.val_loss == [0.0]
+
+
 def test_errors_of_what_it_returns_reach_the_caller():
     class Lost:
         def __float__(self):

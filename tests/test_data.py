@@ -124,6 +124,11 @@ def test_integers_predict_as_floats(net, code):
     np.testing.assert_array_equal(net.predict(whole), net.predict(whole.astype(np.float32)))
 
 
+def test_any_byte_of_a_boolean_but_zero_is_true(net):
+    mask = np.array([[255, 0, 2], [0, 1, 128]], np.uint8).view(bool)
+    np.testing.assert_array_equal(net.predict(mask), net.predict(mask.astype(np.float32)))
+
+
 @pytest.mark.parametrize("series", [pd.Series, pl.Series, list, tuple, np.array])
 def test_targets_may_be_series(series):
     fits = []
@@ -133,7 +138,15 @@ def test_targets_may_be_series(series):
     assert fits[0] == fits[1]
 
 
-@pytest.mark.parametrize("y", [pd.Series([0, 1, 2, 1], dtype="Int64"), pl.Series([0, 1, 2, 1]), [0, 1, 2, 1]])
+@pytest.mark.parametrize(
+    "y",
+    [
+        pd.Series([0, 1, 2, 1], dtype="Int64"),
+        pd.Series([0, 1, np.int8(2), True], dtype=object),
+        pl.Series([0, 1, 2, 1]),
+        [0, 1, 2, 1],
+    ],
+)
 def test_labels_may_be_series(y):
     net = fn.Network([3, 3], output="softmax", loss="cross_entropy", seed=3)
     expected = net.evaluate(PLAIN, np.array([0, 1, 2, 1]))

@@ -271,6 +271,7 @@ def test_metrics_of_labels_see_probabilities():
         ({"metrics": {"loss": max}}, ValueError, "'loss'"),
         ({"metrics": {"m": 3}}, TypeError, "callable"),
         ({"metrics": [max]}, TypeError, "metrics must be a dict"),
+        ({"metrics": {"m": lambda y, p: None}}, TypeError, "metric 'm' must return a number, not None"),
         ({"callbacks": [3]}, TypeError, "callback"),
         ({"callbacks": [fn.EarlyStopping()]}, ValueError, "give fit validation_data"),
         ({"callbacks": [fn.ModelCheckpoint("{val_loss}")]}, ValueError, "cannot fill in the path"),
@@ -412,6 +413,26 @@ def test_divergence_in_batches():
     with pytest.raises(fn.DivergenceError, match="epoch 0"):
         net.fit(batches, epochs=3, optimizer=fn.SGD(1e200))
     np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_weights_of_a_step_are_not_all_zero():
+    net = network(l2=0.1)
+    before = net.parameters.copy()
+    for call in (lambda w: net.train_step(X, Y, fn.SGD(0.1), w), lambda w: net.loss_and_gradient(X, Y, w)):
+        with pytest.raises(ValueError, match="sample_weight must not be all zero"):
+            call(0 * W)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_old_weights_may_be_forgotten():
+    """Batches whose weights all are tiny: their gradients are means as those of others."""
+    weights = 0.5 ** (np.arange(2000)[::-1] / 8)
+    data = np.tile(X, (40, 1)), np.tile(Y, 40)
+    history = [
+        network(dtype=dtype).fit(*data, sample_weight=weights, shuffle=False, epochs=1).loss[0]
+        for dtype in ("float32", "float64")
+    ]
+    assert history[0] == pytest.approx(history[1], rel=1e-4)
 
 
 def test_a_single_step_may_diverge_only_before_its_update():

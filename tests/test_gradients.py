@@ -54,6 +54,23 @@ def test_weights_count_as_repetitions(loss, output):
     np.testing.assert_allclose(gradient, expected, rtol=1e-11, atol=1e-13 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("size", [1e-320, 1e-42, 1e30, 1e300])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("loss", "output"), PAIRS)
+def test_only_the_ratios_of_weights_count(loss, output, dtype, size):
+    smooth, X, y = smooth_problem(loss, output)
+    net = fn.Network([3, 5, 4, 2], "tanh", output, loss, dtype=dtype)
+    net.parameters = smooth.parameters
+    ratios = np.array([1.0, 2.0, 0.0, 4.0])
+    value, gradient = net.loss_and_gradient(X, y, ratios * size)
+    expected, expected_gradient = net.loss_and_gradient(X, y, ratios)
+    rounding = 1e-3 if size < 1e-310 else 1e-6  # of subnormal weights
+    assert value == pytest.approx(expected, rel=rounding)
+    np.testing.assert_allclose(
+        gradient, expected_gradient, rtol=rounding, atol=rounding * np.abs(gradient).max()
+    )
+
+
 def test_l2_is_on_the_weights_alone():
     net, X, y = smooth_problem("mse")
     value, gradient = net.loss_and_gradient(X, y)

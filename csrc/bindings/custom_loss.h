@@ -24,7 +24,7 @@ inline double loss_value(const py::handle& value) {
     fail<TypeError>("loss function: expected a number as value, received ", std::string(py::str(py::type::of(value))));
 }
 
-// Copies the gradient that the function gave.
+// Copies the gradient that the function gave, if it is wanted.
 template <class T>
 void take_gradient(const py::handle& given, const MatrixView<T>& gradient) {
     const auto object = py::reinterpret_borrow<py::object>(given);
@@ -34,6 +34,7 @@ void take_gradient(const py::handle& given, const MatrixView<T>& gradient) {
         fail("loss function: expected a gradient of shape (", gradient.rows, ", ", gradient.columns,
              ") as y_pred's, received ", shape_text(a));
     }
+    if (gradient.data == nullptr) return;
     const Contiguous<T> values = contiguous<T>(a);
     T excess = 0;
     for (std::size_t i = 0; i < gradient.rows; ++i) {

@@ -79,9 +79,8 @@ py::tuple loss_value_and_gradient(const std::string& name, const py::array& pred
         }
         auto total = static_cast<double>(shape.rows);
         if (!w.empty()) {
-            gather_weights(w, all, weight.data());
-            total = 0;
-            for (const T x : weight) total += static_cast<double>(x);
+            std::vector<double> wide(shape.rows);
+            total = gather_weights(w, all, weight.data(), wide.data()).sum;
             check(total > 0, "sample_weight: expected a positive sum, received ", total);
         }
         py::array gradient = like<T>(p);

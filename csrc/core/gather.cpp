@@ -30,11 +30,18 @@ struct Half {
     }
 };
 
+// NumPy's, of which any byte but zero is true: a view of other bytes may have others than C++'s bool.
+struct Boolean {
+    std::uint8_t byte;
+
+    operator int() const { return byte != 0 ? 1 : 0; }  // NOLINT(google-explicit-constructor): as above
+};
+
 // Calls body(S{}) with the C++ type of the dtype.
 template <class Body>
 auto with_type(DType dtype, Body body) {
     switch (dtype) {
-        case DType::boolean: return body(bool{});
+        case DType::boolean: return body(Boolean{});
         case DType::int8: return body(std::int8_t{});
         case DType::int16: return body(std::int16_t{});
         case DType::int32: return body(std::int32_t{});
@@ -221,23 +228,31 @@ void gather_labels(const InputMatrix& source, const RowSelection& rows, std::int
             const S label = element<S>(source, rows.row(i), 0);
             const auto wide = static_cast<std::int64_t>(label);
             check(wide >= 0 && static_cast<std::uint64_t>(wide) < classes, "y: expected class labels from 0 to ",
-                  classes - 1, ", received ", wide, " in row ", rows.row(i));
+                  classes - 1, ", received ", +label, " in row ", rows.row(i));
             out[i] = static_cast<std::int32_t>(wide);
         }
     });
 }
 
 template <class T>
-void gather_weights(const InputMatrix& source, const RowSelection& rows, T* out, bool negative) {
+WeightSum gather_weights(const InputMatrix& source, const RowSelection& rows, T* out, double* wide, bool negative) {
     const Range range{0.0, std::numeric_limits<double>::infinity()};
-    gather_rows(source, rows, out, 1, "sample_weight", negative ? nullptr : &range);
+    gather_rows(source, rows, wide, 1, "sample_weight", negative ? nullptr : &range);
+    double largest = 0;
+    for (std::size_t i = 0; i < rows.count; ++i) largest = std::max(largest, std::abs(wide[i]));
+    WeightSum weights{0, largest > 0 ? std::ldexp(1.0, std::ilogb(largest)) : 1.0};
+    for (std::size_t i = 0; i < rows.count; ++i) {
+        out[i] = static_cast<T>(wide[i] / weights.unit);
+        weights.sum += static_cast<double>(out[i]);
+    }
+    return weights;
 }
 
 #define FUSEDNET_INSTANTIATE(T)                                                                                        \
     template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Range*); \
     template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Team&);  \
     template MatrixView<const T> rows_in_place<T>(const InputMatrix&, const RowSelection&);                            \
-    template void gather_weights<T>(const InputMatrix&, const RowSelection&, T*, bool);
+    template WeightSum gather_weights<T>(const InputMatrix&, const RowSelection&, T*, double*, bool);
 FUSEDNET_INSTANTIATE(float)
 FUSEDNET_INSTANTIATE(double)
 

@@ -53,9 +53,19 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
 template <class T>
 MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection& rows);
 
-// Sample weights; throws where one is not finite, or is negative and may not be.
+// The weights of a batch, in a unit near the largest: only their ratios count, and T can hold those, however large or
+// small the weights are. The unit is a power of two, which costs no digits.
+struct WeightSum {
+    double sum, unit;
+
+    double total() const { return sum * unit; }
+};
+
+// Sample weights, in the unit of their sum; throws where one is not finite, or is negative and may not be. `wide` has
+// room for all.
 template <class T>
-void gather_weights(const InputMatrix& source, const RowSelection& rows, T* out, bool negative = false);
+WeightSum gather_weights(const InputMatrix& source, const RowSelection& rows, T* out, double* wide,
+                         bool negative = false);
 
 // Class indices; throws where one is not in [0, classes).
 void gather_labels(const InputMatrix& source, const RowSelection& rows, std::int32_t* out, std::size_t classes);

@@ -34,7 +34,8 @@ void gather_targets(const InputMatrix& y, const RowSelection&, T* out, std::size
 template <class T>
 double batch_loss(const LossArguments<T>&, double* partial, const Team&);
 
-// A loss of the user's: returns its value for the batch and fills the gradient by the prediction.
+// A loss of the user's: returns its value for the batch and fills the gradient by the prediction, if there is a place
+// for it.
 template <class T>
 using CustomLoss =
     std::function<double(MatrixView<const T> prediction, MatrixView<const T> target, MatrixView<T> gradient)>;

@@ -77,14 +77,15 @@ void Network<T>::reserve(std::size_t rows, std::size_t targets, const Team& team
 }
 
 template <class T>
-void Network<T>::gather(const Samples& samples, const RowSelection& rows, const Team& team) {
+WeightSum Network<T>::gather(const Samples& samples, const RowSelection& rows, const Team& team) {
     gather_rows(samples.x, rows, workspace_.input, workspace_.ld_input, "X", team);
     if (samples.labels) {
         gather_labels(samples.y, rows, workspace_.label, outputs());
     } else {
         gather_targets(samples.y, rows, workspace_.target, workspace_.ld_target, config_.loss);
     }
-    if (!samples.weight.empty()) gather_weights(samples.weight, rows, workspace_.weight, config_.scikit_learn);
+    if (samples.weight.empty()) return {static_cast<double>(rows.count), 1.0};
+    return gather_weights(samples.weight, rows, workspace_.weight, workspace_.partial_loss, config_.scikit_learn);
 }
 
 template <class T>
@@ -107,9 +108,9 @@ void Network<T>::forward_layers(std::size_t m, bool dropout, bool logits, const 
     if (dropout) dropout_step_ = dropout_step_ + 1;
 }
 
-// Value of the loss over the batch, its gradient by the last layer's z in dz[0].
+// Value of the loss over the batch, its gradient by the last layer's z in dz[0]. The sum is of the weights gathered.
 template <class T>
-double Network<T>::loss_gradient(const Samples& samples, std::size_t m, double total_weight, const Team& team) {
+double Network<T>::loss_gradient(const Samples& samples, std::size_t m, double weight_sum, const Team& team) {
     const LayerTape<T>& tape = workspace_.layers.back();
     const DenseLayer<T>& last = layers_.back();
     T* dz = workspace_.dz[0];
@@ -119,7 +120,7 @@ double Network<T>::loss_gradient(const Samples& samples, std::size_t m, double t
         value = custom_loss_({tape.output, m, last.out, tape.ld}, {workspace_.target, m, targets, workspace_.ld_target},
                              {dz, m, last.out, tape.ld});
     } else {
-        const double scale = total_weight != 0 ? 1.0 / total_weight : 0.0;
+        const double scale = weight_sum != 0 ? 1.0 / weight_sum : 0.0;
         const LossFactors f = loss_factors();
         value = f.value * scale *
                 batch_loss<T>(

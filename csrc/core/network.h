@@ -130,9 +130,9 @@ private:
     TeamTrial* trial(std::size_t rows, const Team&);
     StepResult tried_step(TeamTrial*, const Samples&, const RowSelection&, const Optimizer&, const Team&,
                           std::size_t batch);
-    void gather(const Samples&, const RowSelection&, const Team&);
+    WeightSum gather(const Samples&, const RowSelection&, const Team&);
     void forward_layers(std::size_t m, bool dropout, bool logits, const Team&, const BatchPart& = {});
-    double loss_gradient(const Samples&, std::size_t m, double total_weight, const Team&);
+    double loss_gradient(const Samples&, std::size_t m, double weight_sum, const Team&);
     LossFactors loss_factors() const {
         return config_.scikit_learn ? scikit_learn_factors(config_.loss, outputs()) : LossFactors{};
     }

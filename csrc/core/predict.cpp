@@ -154,13 +154,13 @@ double Network<T>::loss(const Samples& samples, T* prediction) const {
     const std::size_t n = samples.x.rows, columns = samples.y.columns;
     const std::size_t tiles = tiles_of(n);  // whatever the threads: the losses are added up by tiles
     if (has_custom_loss()) {                // defined for a batch: all rows are one
-        Buffer<T> own(prediction == nullptr ? n * outputs() : 0), target(n * columns), gradient(n * outputs());
+        Buffer<T> own(prediction == nullptr ? n * outputs() : 0), target(n * columns);
         if (prediction == nullptr) prediction = own.data();
         predict(samples.x, prediction, static_cast<std::ptrdiff_t>(outputs()), 1, false);
         gather_rows(samples.y, {nullptr, 0, n}, target.data(), columns, "y");
         return penalty(static_cast<double>(n), Team(1)) + custom_loss_({prediction, n, outputs(), outputs()},
                                                                        {target.data(), n, columns, columns},
-                                                                       {gradient.data(), n, outputs(), outputs()});
+                                                                       {nullptr, n, outputs(), outputs()});
     }
     std::vector<double> losses(tiles), weights(tiles);
     const Team team(prediction_threads(layers_, n, tiles >= get_num_threads()));
@@ -175,16 +175,17 @@ double Network<T>::loss(const Samples& samples, T* prediction) const {
         } else {
             gather_targets(samples.y, rows, target.data(), ldt, config_.loss);
         }
-        weights[tile.index] = static_cast<double>(rows.count);
+        WeightSum sum{static_cast<double>(rows.count), 1.0};
         if (!samples.weight.empty()) {
-            gather_weights(samples.weight, rows, weight.data(), config_.scikit_learn);
-            weights[tile.index] = 0;
-            for (const T w : weight) weights[tile.index] += static_cast<double>(w);
+            std::vector<double> wide(rows.count);
+            sum = gather_weights(samples.weight, rows, weight.data(), wide.data(), config_.scikit_learn);
         }
-        losses[tile.index] = kernels<T>().loss(
-            {config_.loss, config_.loss_parameter, y.data, y.ld, samples.labels ? nullptr : target.data(), ldt,
-             samples.labels ? label.data() : nullptr, samples.weight.empty() ? nullptr : weight.data(), nullptr, 0,
-             rows.count, outputs(), 0.0, clip()});
+        weights[tile.index] = sum.total();
+        losses[tile.index] = sum.unit * kernels<T>().loss({config_.loss, config_.loss_parameter, y.data, y.ld,
+                                                           samples.labels ? nullptr : target.data(), ldt,
+                                                           samples.labels ? label.data() : nullptr,
+                                                           samples.weight.empty() ? nullptr : weight.data(), nullptr, 0,
+                                                           rows.count, outputs(), 0.0, clip()});
         if (prediction == nullptr) return;
         if (takes_logits(config_.loss)) activate(layers_.back(), y, rows.count);
         for (std::size_t i = 0; i < rows.count; ++i) {

@@ -23,14 +23,10 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
                                                  const Optimizer* optimizer, bool dropout, const Team& team,
                                                  const BatchPart& part) {
     const std::size_t m = rows.count;
-    gather(samples, rows, team);
-    double weight = static_cast<double>(m);
-    if (!samples.weight.empty()) {
-        weight = 0;
-        for (std::size_t i = 0; i < m; ++i) weight += static_cast<double>(workspace_.weight[i]);
-    }
+    const WeightSum weights = gather(samples, rows, team);
+    const double weight = weights.total();
     forward_layers(m, dropout, takes_logits(config_.loss), team, part);
-    const double value = loss_gradient(samples, m, weight, team) + penalty(weight, team);
+    const double value = loss_gradient(samples, m, weights.sum, team) + penalty(weight, team);
     check<DivergenceError>(config_.scikit_learn || std::isfinite(value), "the loss became ",
                            std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value);  // of either sign
     const bool fused = optimizer != nullptr && optimizer->fusible();

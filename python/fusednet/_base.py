@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fusednet import _architecture, losses
 from fusednet import _core as core
-from fusednet._data import as_array
+from fusednet._data import as_array, as_batch_weights
 from fusednet._standardization import Standardized
-from fusednet._validation import real
+from fusednet._validation import flag, real
 from fusednet.history import History
 from fusednet.layers import Dense, added_attributes, assign
 
@@ -102,6 +102,8 @@ class NetworkBase(Standardized):
         """
         if type(X) is not ndarray or X.dtype is not self._dtype:
             X = as_array(X)
+        if training is not True:
+            training = flag("training", training)
         return self._core.forward(X, training)
 
     def backward(self, dL_dy: ArrayLike) -> NDArray[Any]:
@@ -153,7 +155,7 @@ class NetworkBase(Standardized):
         DivergenceError
             If the loss is infinite or NaN.
         """
-        weights = None if sample_weight is None else as_array(sample_weight, "sample_weight")
+        weights = None if sample_weight is None else as_batch_weights(sample_weight)
         loss = self._core.loss_and_gradient(as_array(X), as_array(y, "y"), weights)
         return loss, self.gradient.copy()
 
@@ -188,7 +190,7 @@ class NetworkBase(Standardized):
         if type(y) is not ndarray or y.dtype is not self._dtype:
             y = as_array(y, "y")
         if sample_weight is not None:
-            sample_weight = as_array(sample_weight, "sample_weight")
+            sample_weight = as_batch_weights(sample_weight)
         try:
             rule = optimizer._core
         except AttributeError:
@@ -283,6 +285,8 @@ class NetworkBase(Standardized):
         ------
         ValueError, TypeError
             If the architectures differ, or `tau` is out of its range.
+        RuntimeError
+            If this network is being trained and `other` has another standardization; nothing is changed.
 
         References
         ----------
@@ -290,15 +294,16 @@ class NetworkBase(Standardized):
         """
         if not isinstance(other, NetworkBase):
             raise TypeError(f"other must be a Network, not {type(other).__name__}")
-        if list(map(Dense.__repr__, self.layers)) != list(map(Dense.__repr__, other.layers)):
-            raise ValueError(f"the architectures differ: {self!r} and {other!r}")
+        own, others = (", ".join(map(Dense.__repr__, net.layers)) for net in (self, other))
+        if own != others:
+            raise ValueError(f"the architectures differ: {own} and {others}")
         share = real("tau", tau, "[0, 1]")
+        if self._standardization is not other._standardization:  # first: it may refuse
+            self._set_standardization(other._standardization)
         if share == 1.0:
             self.parameters = other.parameters
         else:
             self.parameters += share * (other.parameters - self.parameters)
-        if self._standardization is not other._standardization:
-            self._set_standardization(other._standardization)
 
     def __getstate__(self) -> dict[str, Any]:
         return {

@@ -6,6 +6,7 @@ checks their shapes and values. What already is such an array passes through unt
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -100,9 +101,20 @@ def as_weights(data: Any, samples: int, name: str = "sample_weight") -> NDArray[
     return weights
 
 
+def as_batch_weights(data: Any) -> NDArray[Any]:
+    """Return the sample weights of one step, of which the core checks the rest."""
+    weights = as_array(data, "sample_weight")
+    if weights.size and not weights.any():
+        raise ValueError("sample_weight must not be all zero")
+    return weights
+
+
 def _convert(array: NDArray[Any], name: str) -> NDArray[Any]:
     kind, native = array.dtype.kind, array.dtype.newbyteorder("=")
     if kind == "O":
+        if all(isinstance(value, (int, np.integer)) for value in array.flat):  # labels, perhaps
+            with suppress(OverflowError):
+                return array.astype(np.int64)
         return _numbers(array, name)
     if kind not in "biuf":
         hint = "; encode class labels as integers from 0" if kind in "SUT" else ""

@@ -179,6 +179,7 @@ TEST_CASE("targets and weights outside a loss's domain") {
     const std::vector<float> values = {0, 0.5f, 1, 1.5f};
     const InputMatrix y = column(values, DType::float32);
     std::vector<float> out(4);
+    std::vector<double> wide(4);
     for (const Loss loss : {Loss::mse, Loss::poisson}) gather_targets(y, {nullptr, 0, 4}, out.data(), 1, loss);
     for (const Loss loss : {Loss::binary_cross_entropy, Loss::cross_entropy}) {
         gather_targets(y, {nullptr, 0, 3}, out.data(), 1, loss);
@@ -189,8 +190,32 @@ TEST_CASE("targets and weights outside a loss's domain") {
     const std::vector<float> negative = {1, -0.25f};
     CHECK_THROWS_AS(gather_targets(column(negative, DType::float32), {nullptr, 0, 2}, out.data(), 1, Loss::poisson),
                     std::invalid_argument);
-    CHECK_THROWS_WITH_AS(gather_weights(column(negative, DType::float32), {nullptr, 0, 2}, out.data()),
+    CHECK_THROWS_WITH_AS(gather_weights(column(negative, DType::float32), {nullptr, 0, 2}, out.data(), wide.data()),
                          doctest::Contains("sample_weight"), std::invalid_argument);
+}
+
+TEST_CASE_TEMPLATE("weights of any size keep their ratios and their sum", T, float, double) {
+    for (const double unit : {0x1p-1074, 0x1p-140, 1.0, 0x1p140, 0x1p1000}) {
+        const std::vector<double> values = {3 * unit, 0, unit};
+        std::vector<T> out(3);
+        std::vector<double> wide(3);
+        const WeightSum sum = gather_weights(column(values, DType::float64), {nullptr, 0, 3}, out.data(), wide.data());
+        CHECK(out == std::vector<T>{T(1.5), T(0), T(0.5)});
+        CHECK(sum.sum == 2);
+        CHECK(sum.total() == 4 * unit);
+    }
+    const std::vector<double> zeros(3);
+    std::vector<T> out(3, T(1));
+    std::vector<double> wide(3);
+    CHECK(gather_weights(column(zeros, DType::float64), {nullptr, 0, 3}, out.data(), wide.data()).total() == 0);
+    CHECK(out == std::vector<T>(3));
+}
+
+TEST_CASE_TEMPLATE("every byte of a boolean but zero is true", T, float, double) {
+    const std::vector<std::uint8_t> bytes = {0, 1, 2, 255};
+    std::vector<T> out(4);
+    gather_rows(column(bytes, DType::boolean), {nullptr, 0, 4}, out.data(), 1, "X");
+    CHECK(out == std::vector<T>{0, 1, 1, 1});
 }
 
 TEST_CASE("labels of any integer type, in range") {
@@ -207,5 +232,6 @@ TEST_CASE("labels of any integer type, in range") {
                         std::invalid_argument);
     }
     const std::vector<std::uint64_t> huge = {~std::uint64_t{0}};
-    CHECK_THROWS_AS(gather_labels(column(huge, DType::uint64), {nullptr, 0, 1}, out.data(), 10), std::invalid_argument);
+    CHECK_THROWS_WITH_AS(gather_labels(column(huge, DType::uint64), {nullptr, 0, 1}, out.data(), 10),
+                         doctest::Contains("received 18446744073709551615"), std::invalid_argument);
 }
