@@ -204,6 +204,12 @@ def test_one_sample_in_one_dimension():
     assert F.cross_entropy_loss([1.0, 1.0], 1, from_logits=True) == pytest.approx(math.log(2))
 
 
+def test_losses_of_float32_overflow_no_sooner_than_their_mean():
+    assert F.mse_loss(np.float32([1e19] * 4), np.zeros(4, np.float32)) == pytest.approx(1e38, rel=1e-6)
+    for loss in (F.mae_loss, F.huber_loss, F.quantile_loss):
+        assert np.isfinite(loss(np.float32([3e38] * 4), np.float32([-3e38] * 4)))
+
+
 def test_a_column_goes_with_a_row_of_targets():
     assert F.mse_loss(np.array([[1.0], [2.0]]), np.array([1.0, 4.0])) == 2.0
 
@@ -221,6 +227,8 @@ def test_a_column_goes_with_a_row_of_targets():
         (lambda: F.poisson_loss([1.0], [-1.0]), ValueError, "-1"),
         (lambda: F.binary_cross_entropy_loss([1.5], [1.0]), ValueError, "1.5.*from_logits"),
         (lambda: F.binary_cross_entropy_loss([0.5], [2.0]), ValueError, "y_true.*2.0"),
+        (lambda: F.binary_cross_entropy_loss([0.5], [math.nan]), ValueError, "y_true.*nan"),
+        (lambda: F.cross_entropy_loss([[0.5, 0.5]], [[math.nan, 1.0]]), ValueError, "y_true.*nan"),
         (lambda: F.cross_entropy_loss([[0.5, -0.5]], [1]), ValueError, "-0.5"),
         (lambda: F.cross_entropy_loss([[0.5, 0.5]], [2]), ValueError, "from 0 to 1"),
         (lambda: F.cross_entropy_loss([[0.5, 0.5]], [-1]), ValueError, "from 0 to 1"),

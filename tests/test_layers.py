@@ -131,6 +131,19 @@ def test_setters_check_the_shape(shape):
             "\\(2, 1\\).*\\(1, 2\\)",
         ),
         (
+            lambda: fn.Dense(2, 1, initializer=lambda rng, i, o: np.ones((i, o)) * 1j),
+            TypeError,
+            "initializer",
+        ),
+        (
+            lambda: fn.Dense(2, 1, initializer=lambda rng, i, o: np.full((i, o), "1")),
+            TypeError,
+            "initializer",
+        ),
+        (lambda: fn.Dense(2, 1, initializer=lambda rng, i, o: np.full((i, o), np.nan)), ValueError, "finite"),
+        (lambda: fn.Dense(2, 1, seed=-1), ValueError, "seed must be a non-negative integer or None, not -1"),
+        (lambda: fn.Dense(2, 1, seed=1.5), TypeError, "seed must be .* not 1.5"),
+        (
             lambda: fn.Dense(2, 1, dtype="float16"),
             ValueError,
             "dtype must be one of float32, float64, not 'float16'",

@@ -39,7 +39,7 @@ def build_layers(
     sizes = [integer("a width", width) for width in given]
     if len(sizes) < 2:
         raise ValueError(f"widths must name the input and at least one layer, as in [4, 16, 1], not {given}")
-    activations = [*_hidden_activations(activation, len(sizes) - 2), output]
+    activations = [*_hidden_activations(activation, len(sizes) - 2), choice("output", output, ACTIVATIONS)]
     return [
         Dense(*shape, name, initializer=initializer, dtype=dtype, seed=rng)
         for shape, name in zip(pairwise(sizes), activations, strict=True)

@@ -77,8 +77,20 @@ class Scores:
                 prediction = net._core.predict(X)
             if y.ndim == 1 and prediction.shape == (len(y), 1):
                 prediction = prediction[:, 0]  # (n,) − (n, 1) would broadcast to (n, n)
-            values.update({name: float(f(y, prediction)) for name, f in self._metrics.items()})
+            values.update(score(self._metrics, y, prediction))
         return values
+
+
+def score(metrics: Metrics, y: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float]:
+    """Return the values of the metrics."""
+    values = {}
+    for name, metric in metrics.items():
+        value = metric(y, prediction)
+        try:
+            values[name] = float(value)
+        except (TypeError, ValueError):
+            raise TypeError(f"metric {name!r} must return a number, not {value!r}") from None
+    return values
 
 
 @contextmanager

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numbers
 import operator
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+
+Made = TypeVar("Made")
 
 
 def integer(name: str, value: Any, minimum: int = 1, maximum: int = 2**63 - 1) -> int:
@@ -43,3 +47,18 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in names:
         raise ValueError(f"{name} must be one of {', '.join(names)}, not {value!r}")
     return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return `value` if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return bool(value)
+
+
+def seeded(make: Callable[[Any], Made], seed: Any) -> Made:
+    """Return what `make` makes of a seed."""
+    try:
+        return make(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"seed must be a non-negative integer or None, not {seed!r}") from None

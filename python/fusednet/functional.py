@@ -1,8 +1,8 @@
 """Activations and losses as functions of arrays.
 
-They take scalars and arrays, float32 and float16 in float32, all else in float64, and never overflow where
-the result does not: sigmoid(−1000) is 0, tanh(±1000) is ±1. NaN gives NaN. `fusednet.losses` has the formulas
-of the losses.
+They take scalars and arrays. Activations compute float32 and float16 in float32, all else in float64; losses
+compute in float64. Nothing overflows on the way to a result that does not: sigmoid(−1000) is 0, tanh(±1000)
+is ±1. NaN gives NaN. `fusednet.losses` has the formulas of the losses.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def binary_cross_entropy_loss(y_pred: ArrayLike, y_true: ArrayLike, *, from_logi
     Returns
     -------
     float
-        Infinite where a probability of 0 or 1 is contradicted.
+        Infinite where a probability of 0 or 1 is contradicted; NaN where a logit is infinite.
 
     Raises
     ------
@@ -203,7 +203,7 @@ def cross_entropy_loss(y_pred: ArrayLike, y_true: ArrayLike, *, from_logits: boo
         )
     _check_samples(rows, target)
     if from_logits:
-        return core.loss("cross_entropy", rows, target)[0]
+        return core.loss("cross_entropy", rows.astype(np.float64), target)[0]
     y = _one_hot(target, rows.shape[1]) if target.ndim == 1 else _probabilities("y_true", target)
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.mean(_times(y, -np.log(rows)).sum(axis=1)))
@@ -215,7 +215,7 @@ def _activate(name: str, x: ArrayLike) -> NDArray[Any]:
 
 def _loss(name: str, y_pred: ArrayLike, y_true: ArrayLike, parameter: float = 1.0) -> float:
     prediction, target = _pair(_floating("y_pred", y_pred), _floating("y_true", y_true))
-    return core.loss(name, prediction, target, parameter)[0]
+    return core.loss(name, prediction.astype(np.float64), target.astype(np.float64), parameter)[0]
 
 
 def _floating(name: str, data: ArrayLike) -> NDArray[Any]:
@@ -227,7 +227,7 @@ def _floating(name: str, data: ArrayLike) -> NDArray[Any]:
 
 def _probabilities(name: str, data: ArrayLike) -> NDArray[Any]:
     array = _floating(name, data)
-    outside = array[(array < 0) | (array > 1)]
+    outside = array[(array < 0) | (array > 1) | (np.isnan(array) & (name == "y_true"))]
     if outside.size:
         hint = "; pass from_logits=True if these are logits" if name == "y_pred" else ""
         raise ValueError(f"{name} must lie in [0, 1], but holds {outside[0]}{hint}")

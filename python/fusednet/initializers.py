@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fusednet._data import as_array
 from fusednet._validation import choice
 
 if TYPE_CHECKING:
@@ -79,14 +80,16 @@ def initial_weights(
 
     Raises
     ------
-    ValueError
-        If the name is unknown, or a callable returns another shape.
+    ValueError, TypeError
+        If the name is unknown, or a callable returns another shape, or not finite real numbers.
     """
     shape = (in_features, out_features)
     if callable(initializer):
-        weights = np.asarray(initializer(rng, in_features, out_features))
+        weights = as_array(initializer(rng, in_features, out_features), "what the initializer returns")
         if weights.shape != shape:
             raise ValueError(f"the initializer must return weights of shape {shape}, not {weights.shape}")
+        if not np.isfinite(weights).all():
+            raise ValueError("the initializer must return weights that are finite")
         return weights
     name = choice("initializer", initializer, NAMES)
     if name == "auto":

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fusednet import _core as core
 from fusednet._data import as_array
-from fusednet._validation import choice, integer
+from fusednet._validation import choice, integer, seeded
 from fusednet.initializers import initial_weights
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Dense:
     ) -> None:
         rows, columns = integer("in_features", in_features), integer("out_features", out_features)
         choice("activation", activation, ACTIVATIONS)
-        weights = initial_weights(initializer, np.random.default_rng(seed), rows, columns, activation)
+        weights = initial_weights(initializer, seeded(np.random.default_rng, seed), rows, columns, activation)
         self._assemble(weights.astype(dtype_name(dtype)), np.zeros(columns) if bias else None, activation)
 
     def _assemble(
@@ -233,7 +233,7 @@ class Dense:
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes the parameters; settable. A network leaves a frozen gradient at zero.
+        """Whether training changes the parameters; settable. A frozen layer's gradient is left at zero.
 
         Raises
         ------

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fusednet import _architecture, _metrics, training
 from fusednet._base import NetworkBase
 from fusednet._data import as_array, as_weights, sample_count
+from fusednet._validation import flag, seeded
 from fusednet.convert.exports import Exports
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Network(NetworkBase, Exports):
         dtype: str = "float32",
         seed: int | Sequence[int] | np.random.SeedSequence | None = None,
     ) -> None:
-        rng = np.random.Generator(np.random.PCG64(seed))
+        rng = np.random.Generator(seeded(np.random.PCG64, seed))
         dropout_seed = int(rng.integers(2**63))
         layers = _architecture.build_layers(widths, activation, output, initializer, dtype, rng)
         self._assemble(layers, loss=loss, l2=l2, dropout=dropout, dropout_seed=dropout_seed, rng=rng)
@@ -231,10 +232,12 @@ class Network(NetworkBase, Exports):
         ------
         ValueError, TypeError
             If `X` or `out` has the wrong shape or dtype, `out` is read-only, misaligned or has other strides,
-            or `X` is not finite.
+            `X` is not finite, or `logits` is neither True nor False.
         """
         if type(X) is not ndarray or X.dtype is not self._dtype:
             X = as_array(X)
+        if logits is not False:
+            logits = flag("logits", logits)
         return self._core.predict(X, out, logits)
 
     def predict_classes(self, X: ArrayLike) -> NDArray[Any]:

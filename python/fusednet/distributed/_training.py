@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fusednet._core import DivergenceError, random_order
 from fusednet._data import as_array, as_weights
 from fusednet._hooks import Hooks
-from fusednet._scores import Metrics, Scores
+from fusednet._scores import Metrics, Scores, score
 from fusednet._sources import Progress, Rows
 from fusednet.distributed._epoch import Plan, train_apart, train_together
 
@@ -132,7 +132,7 @@ class SharedScores(Scores):
                 prediction = np.concatenate([p for _, p in parts if p is not None])
                 if y.ndim == 1 and prediction.shape == (len(y), 1):
                     prediction = prediction[:, 0]  # (n,) − (n, 1) would broadcast to (n, n)
-                scores = {name: float(f(y, prediction)) for name, f in self._metrics.items()}
+                scores = score(self._metrics, y, prediction)
             values.update(self._ranks.comm.bcast(scores))
         return values
 
