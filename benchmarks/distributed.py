@@ -22,7 +22,7 @@ from .machine import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "distributed.json"
-WIDTHS, BATCH, STEPS = [784, 512, 512, 10], 512, 20  # the case; steps an epoch
+WIDTHS, BATCH, STEPS = [784, 512, 512, 10], 512, 20  # steps an epoch
 LOCAL_BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 SIZES = [4 * 8**i for i in range(8)]  # bytes of an all-reduce: 4 B to 8 MiB
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/buffer.h"
+#include "core/dense.h"
 #include "kernels/dispatch.h"
 
 namespace {
@@ -14,27 +15,21 @@ namespace {
 using fusednet::Activation;
 using fusednet::KernelTable;
 
-// The shortest of several timings, in seconds per call.
+// The shortest of several timings, in seconds per call. So many calls are timed at once that reading the clock does
+// not count.
 template <class Body>
 double seconds(Body body) {
     using Clock = std::chrono::steady_clock;
-    double best = 1e9;
-    for (int trial = 0; trial < 15; ++trial) {
-        int calls = 0;
+    const auto time = [&](int calls) {
         const auto start = Clock::now();
-        double elapsed = 0;
-        do {
-            body();
-            ++calls;
-            elapsed = std::chrono::duration<double>(Clock::now() - start).count();
-        } while (elapsed < 0.004);
-        best = std::min(best, elapsed / calls);
-    }
+        for (int i = 0; i < calls; ++i) body();
+        return std::chrono::duration<double>(Clock::now() - start).count();
+    };
+    int calls = 1;
+    while (time(calls) < 0.004) calls *= 2;
+    double best = 1e9;
+    for (int trial = 0; trial < 15; ++trial) best = std::min(best, time(calls) / calls);
     return best;
-}
-
-std::size_t padded(std::size_t n, std::size_t lanes) {
-    return n == 1 ? 1 : ((n + lanes - 1) / lanes + ((n + lanes - 1) / lanes % 16 == 0 ? 1 : 0)) * lanes;
 }
 
 template <class T>
@@ -46,7 +41,7 @@ fusednet::Buffer<T> filled(std::size_t n) {
 
 template <class T>
 void measure(const char* set, const KernelTable<T>& kernels, std::size_t m, std::size_t k, std::size_t n) {
-    const std::size_t ldx = padded(k, kernels.lanes), ldy = padded(n, kernels.lanes);
+    const std::size_t ldx = fusednet::leading_dimension<T>(k), ldy = fusednet::leading_dimension<T>(n);
     const auto x = filled<T>(m * ldx + 64), w = filled<T>(k * n), b = filled<T>(n), y = filled<T>(m * ldy + 64),
                g = filled<T>(k * n);
     const auto panel = filled<T>(std::max(kernels.panel_size(std::max(k, n)), kernels.weight_scratch(m, n)) + 64);

@@ -1,7 +1,7 @@
-"""Turn results into Markdown and charts: ``python -m benchmarks.report FILE.json`` writes docs/ anew."""
+"""Turn results into Markdown and charts: ``python -m benchmarks.report FILE.json`` prints them."""
 
+import argparse
 import json
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +28,10 @@ def number(value):
 def table(head, rows):
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def left_out(failures):
+    return "Left out:\n\n" + "\n".join(f"- {failure}" for failure in failures) if failures else ""
 
 
 def select(results, part, **fields):
@@ -69,7 +73,7 @@ def comparison(results, records, title, part, alone=()):
 
     `alone` are records of the same cases on one core, to tell what the other cores bring.
     """
-    failures = [f"- {r['label']}, {name}: {why}" for r in records for name, why in r["failures"].items()]
+    failures = [f"{r['label']}, {name}: {why}" for r in records for name, why in r["failures"].items()]
     records = [record for record in records if "fusednet" in record["times"]]
     single = {r["label"]: r["times"]["fusednet"]["min"] for r in alone if "fusednet" in r["times"]}
     names = list(dict.fromkeys(name for record in records for name in record["errors"] if name not in OWN))
@@ -94,8 +98,7 @@ def comparison(results, records, title, part, alone=()):
         row += [f"**{min(others.values()) / own:.2f}×**" if others else "–"]
         row += [f"{number(others[n])} ({others[n] / own:.1f}×)" if n in others else "–" for n in names]
         rows.append(row)
-    body = table([*head, *names], rows)
-    return body + ("\n\nLeft out:\n\n" + "\n".join(failures) if failures else "")
+    return "\n\n".join(filter(None, [table([*head, *names], rows), left_out(failures)]))
 
 
 def about(results):
@@ -105,7 +108,7 @@ def about(results):
     build = f"fusednet {info['fusednet']} built with {info['compiler']}, kernels {info['kernel_set']}"
     blocks = [
         f"{machine}; {build}; Python {info['python']}, {versions}; NumPy's BLAS: {info['blas']}. "
-        f"Measured on {results['date']}.",
+        f"Measured on {results['date']}; the load of the machine was {info['load']:.1f} just before.",
         results.get("remark", ""),  # of who put the figures together, by hand
         f"Not installed, so not compared: {', '.join(info['missing'])}." if info["missing"] else "",
     ]
@@ -159,6 +162,8 @@ def prediction(results):
 def sweep(results):
     blocks = ["### Sizes and shapes", "![GFLOP/s over width and batch](benchmark_sweep.png)"]
     for axis, records in results["sweep"].items():
+        failures = [f"{r['label']}, {name}: {why}" for r in records for name, why in r["failures"].items()]
+        blocks.append(left_out(failures))
         records = [record for record in records if "fusednet" in record["times"]]
         values = [str(r["widths"][0] if axis == "width" else r["batch"]) for r in records]
         rates, shares = zip(*(efficiency(results, record) for record in records), strict=True)
@@ -182,15 +187,16 @@ def fit(results):
 def footprint(results):
     head = ["", "installed, MiB", "import, ms", "first step, ms", "first prediction, ms"]
     head += ["memory of an epoch, MiB", "of 100,000 predictions, MiB"]
-    rows = []
+    rows, failures = [], []
     for name, figures in results["footprint"]["contenders"].items():
         train, predict = figures.get("train", {}), figures["predict"]
+        failures += [f"{name}: {run['failure']}" for run in (train, predict) if "failure" in run]
         imports = [run["import_ms"] for run in (train, predict) if "import_ms" in run]
         values = [figures.get("installed_mib"), min(imports, default=None), train.get("first_ms")]
         values += [predict.get("first_ms"), train.get("memory_mib"), predict.get("memory_mib")]
         rows.append([name, *map(number, values)])
     wheel = f"fusednet's wheel has {results['footprint']['wheel_mib']:.1f} MiB."
-    return ["### Beside speed", table(head, rows), wheel]
+    return ["### Beside speed", table(head, rows), left_out(failures), wheel]
 
 
 def kernels(results):
@@ -225,7 +231,7 @@ def text(results):
 
 
 def headline(results):
-    """Return README's table: three cases, and the best of those it has no column for."""
+    """Return README's table: three cases, and the best of those it has no column for; and on what machine."""
     named = ("scikit-learn", "PyTorch")
     rows = []
     for title, (part, label) in HEADLINE.items():
@@ -235,7 +241,9 @@ def headline(results):
         best = min((name for name in times if name not in (*OWN, *named)), key=times.__getitem__)
         cells = {name: f"{number(time)} ({time / own:.1f}×" for name, time in times.items()}
         rows.append([title, number(own), *(f"{cells[n]})" for n in named), f"{cells[best]}, {best})"])
-    return table(["", "fusednet", "scikit-learn", "PyTorch eager", "fastest other"], rows)
+    info = results["about"]
+    machine = f"On one core ({info['processor']}, {info['compiler']}):"
+    return machine + "\n\n" + table(["", "fusednet", "scikit-learn", "PyTorch eager", "fastest other"], rows)
 
 
 def replace_results(path, content):
@@ -254,5 +262,17 @@ def write(results):
     charts.draw(results, DOCS)
 
 
+def main():
+    parser = argparse.ArgumentParser(description="Print results that were measured before, as Markdown.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--docs", action="store_true", help="put them into docs/ and README.md instead")
+    options = parser.parse_args()
+    results = json.loads(options.file.read_text())
+    if options.docs:
+        write(results)
+    else:
+        print(text(results))
+
+
 if __name__ == "__main__":
-    write(json.loads(Path(sys.argv[1]).read_text()))
+    main()

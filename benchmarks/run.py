@@ -114,6 +114,8 @@ def parse():
     add("--output", type=Path, help="the JSON file (default: in results/, if all was measured)")
     docs = "write docs/benchmarks.md (default: if all was measured)"
     add("--docs", action=argparse.BooleanOptionalAction, help=docs)
+    if parser.parse_known_args()[0].quick:
+        parser.set_defaults(cores=["one"], rounds=2, seconds=0.03)
     options = parser.parse_args()
     asked = {"parts": PARTS, "cores": CORES, "contenders": list(CONTENDERS)}
     for option, known in asked.items():
@@ -126,8 +128,6 @@ def parse():
         slug = re.sub(r"[^a-z0-9]+", "-", machine.processor().lower()).strip("-")
         results = ROOT / "benchmarks" / "results" / f"{slug}.json"
         options.output = results if complete else machine.BUILD / "results.json"
-    if options.quick:
-        options.cores, options.rounds, options.seconds = ["one"], 2, 0.03
     return options
 
 

@@ -68,7 +68,7 @@ constexpr double default_parallel_threshold = 6e7;
 void use_one_thread();
 
 // The most threads a team gets: what set_num_threads said, or FUSEDNET_NUM_THREADS, or the processors that this
-// process may use by affinity and cgroup quota.
+// process may use by affinity and cgroup quota, at most OMP_NUM_THREADS.
 std::size_t get_num_threads();
 void set_num_threads(std::optional<std::size_t> threads);  // nullopt: automatic again
 

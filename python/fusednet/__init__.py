@@ -82,7 +82,7 @@ def set_num_threads(threads: int | None) -> None:
     ----------
     threads : int or None
         From 1 to 1024. None returns to automatic: the environment variable ``FUSEDNET_NUM_THREADS``, else the
-        processors that affinity and cgroup quota allow.
+        processors that affinity and cgroup quota allow, and no more than ``OMP_NUM_THREADS``.
 
     Raises
     ------
