@@ -84,11 +84,21 @@ void Network<T>::apply(const Optimizer& optimizer, const Team& team) {
     }
 }
 
+// For a step by itself: among the batches of an epoch there may be one without weight.
+template <class T>
+void Network<T>::check_weights(const Samples& samples) {
+    if (samples.weight.empty() || config_.scikit_learn) return;
+    const RowSelection all{nullptr, 0, samples.weight.rows};
+    const WeightSum weights = gather_weights(samples.weight, all, workspace_.weight, workspace_.partial_loss);
+    check(weights.sum != 0, "sample_weight: expected weights that are not all zero");
+}
+
 template <class T>
 double Network<T>::loss_and_gradient(const Samples& samples) {
     const Busy busy(*occupancy_);
     const Team team(wanted_threads(samples.x.rows));
     reserve(samples.x.rows, samples.y.columns, team);
+    check_weights(samples);
     return step(samples, {nullptr, 0, samples.x.rows}, nullptr, false, team).loss;
 }
 
@@ -141,6 +151,7 @@ double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer
     const std::size_t m = samples.x.rows;
     const Team team(wanted_threads(m, many));
     reserve(m, samples.y.columns, team);
+    check_weights(samples);
     return tried_step(trial(m, team), samples, {nullptr, 0, m}, optimizer, team, m).loss;
 }
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fusednet import _architecture, losses
 from fusednet import _core as core
-from fusednet._data import as_array, as_batch_weights
+from fusednet._data import as_array
 from fusednet._standardization import Standardized
 from fusednet._validation import flag, real
 from fusednet.history import History
@@ -155,7 +155,7 @@ class NetworkBase(Standardized):
         DivergenceError
             If the loss is infinite or NaN.
         """
-        weights = None if sample_weight is None else as_batch_weights(sample_weight)
+        weights = None if sample_weight is None else as_array(sample_weight, "sample_weight")
         loss = self._core.loss_and_gradient(as_array(X), as_array(y, "y"), weights)
         return loss, self.gradient.copy()
 
@@ -190,7 +190,7 @@ class NetworkBase(Standardized):
         if type(y) is not ndarray or y.dtype is not self._dtype:
             y = as_array(y, "y")
         if sample_weight is not None:
-            sample_weight = as_batch_weights(sample_weight)
+            sample_weight = as_array(sample_weight, "sample_weight")
         try:
             rule = optimizer._core
         except AttributeError:

@@ -101,14 +101,6 @@ def as_weights(data: Any, samples: int, name: str = "sample_weight") -> NDArray[
     return weights
 
 
-def as_batch_weights(data: Any) -> NDArray[Any]:
-    """Return the sample weights of one step, of which the core checks the rest."""
-    weights = as_array(data, "sample_weight")
-    if weights.size and not weights.any():
-        raise ValueError("sample_weight must not be all zero")
-    return weights
-
-
 def _convert(array: NDArray[Any], name: str) -> NDArray[Any]:
     kind, native = array.dtype.kind, array.dtype.newbyteorder("=")
     if kind == "O":
