@@ -190,7 +190,11 @@ def footprint(results):
     rows, failures = [], []
     for name, figures in results["footprint"]["contenders"].items():
         train, predict = figures.get("train", {}), figures["predict"]
-        failures += [f"{name}: {run['failure']}" for run in (train, predict) if "failure" in run]
+        failures += [
+            f"{name}: {run['failure'].strip().splitlines()[-1]}"
+            for run in (train, predict)
+            if "failure" in run
+        ]
         imports = [run["import_ms"] for run in (train, predict) if "import_ms" in run]
         values = [figures.get("installed_mib"), min(imports, default=None), train.get("first_ms")]
         values += [predict.get("first_ms"), train.get("memory_mib"), predict.get("memory_mib")]
@@ -243,7 +247,9 @@ def headline(results):
         rows.append([title, number(own), *(f"{cells[n]})" for n in named), f"{cells[best]}, {best})"])
     info = results["about"]
     machine = f"On one core ({info['processor']}, {info['compiler']}):"
-    return machine + "\n\n" + table(["", "fusednet", "scikit-learn", "PyTorch eager", "fastest other"], rows)
+    head = ["", "fusednet", "scikit-learn", "PyTorch eager", "fastest other"]
+    remark = results.get("headline_remark", "")  # by hand, too
+    return "\n\n".join(filter(None, [machine, table(head, rows), remark]))
 
 
 def replace_results(path, content):

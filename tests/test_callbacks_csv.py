@@ -1,6 +1,7 @@
 """CSVLogger: what is in the file, and when."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -69,6 +70,10 @@ def test_data_that_cannot_be_trained_on_leave_the_file(path):
     with pytest.raises(ValueError, match="19"):
         fn.Network([3, 4, 1]).fit(X, Y[1:], callbacks=[fn.CSVLogger(path)])
     assert path.read_text() == "something else"
+
+
+def test_what_cannot_be_cut_is_written_to():
+    fit([fn.CSVLogger(os.devnull)], epochs=2)
 
 
 def test_a_training_without_an_epoch_empties_the_file(path):

@@ -114,7 +114,8 @@ def test_normalization_is_standardization():
         net = fn.from_keras(Sequential(layer, linear))
         np.testing.assert_allclose(net.predict(X), expected, rtol=1e-6)
     net = fn.from_keras(Sequential(Normalization(invert=False, mean=1.0, variance=4.0), linear))
-    np.testing.assert_allclose(net.predict(X), (X - 1.0) / 2.0 @ linear.kernel + linear.bias, rtol=1e-6)
+    expected = (X.astype(np.float64) - 1.0) / 2.0 @ linear.kernel + linear.bias
+    np.testing.assert_allclose(net.predict(X), expected, rtol=1e-6)
 
 
 SHARED = dense(4, 4)
@@ -145,6 +146,7 @@ SHARED = dense(4, 4)
         ([dense(4, 3), Normalization(mean=[0.0] * 3, variance=[1.0] * 3)], "Normalization.*not supported"),
         ([Normalization(mean=None, variance=None), dense(4, 3)], "not adapted"),
         ([Normalization(mean=[0.0] * 3, variance=[1.0] * 3), dense(4, 3)], "not along the last axis"),
+        ([Normalization(mean=0.0, variance=1.0, axis=None), dense(4, 3)], "not along the last axis"),
         ([Normalization(mean=0.0, variance=1.0), Flatten(), dense(12, 3)], "Dense takes 12 inputs.* has 4"),
         ([Normalization(mean=[0.0] * 4, variance=[1.0] * 4, invert=True), dense(4, 3)], "invert=True"),
         ([Dense(activation=REFERENCE["relu"])], "no weights yet"),

@@ -141,7 +141,12 @@ def test_setters_check_the_shape(shape):
             "initializer",
         ),
         (lambda: fn.Dense(2, 1, initializer=lambda rng, i, o: np.full((i, o), np.nan)), ValueError, "finite"),
-        (lambda: fn.Dense(2, 1, seed=-1), ValueError, "seed must be a non-negative integer or None, not -1"),
+        (
+            lambda: fn.Dense(2, 1, initializer=lambda rng, i, o: np.full((i, o), 1e99)),
+            ValueError,
+            "finite in f",
+        ),
+        (lambda: fn.Dense(2, 1, seed=-1), ValueError, "seed must be a non-negative integer, .* not -1"),
         (lambda: fn.Dense(2, 1, seed=1.5), TypeError, "seed must be .* not 1.5"),
         (
             lambda: fn.Dense(2, 1, dtype="float16"),

@@ -60,7 +60,7 @@ def classifier(**options):
         (lambda: fn.Network([3, 4, 2], dropout=1.0), ValueError, "dropout must lie in \\[0, 1\\), not 1.0"),
         (lambda: fn.Network([3, 4, 2], dropout=[0.1, 0.2]), ValueError, "the 1 hidden layers, not 2"),
         (lambda: fn.Network([3, 2], dtype="int32"), ValueError, "dtype must be one of float32, float64"),
-        (lambda: fn.Network([3, 2], seed=-1), ValueError, "seed must be a non-negative integer .* not -1"),
+        (lambda: fn.Network([3, 2], seed=-1), ValueError, "seed must be a non-negative integer, .* not -1"),
         (lambda: fn.Network([3, 2], output="tan"), ValueError, "output must be one of .*'tan'"),
         (
             lambda: fn.Network([3, 2]).predict(np.ones(3), logits="yes"),

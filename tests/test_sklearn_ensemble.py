@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.validation import check_is_fitted
 
 import fusednet as fn
 from fusednet import sklearn as ours
@@ -114,10 +115,12 @@ def test_a_fit_that_fails_leaves_what_was_fitted(cls):
     with pytest.raises((ValueError, fn.DivergenceError)):
         model.fit(data, y)
     with pytest.raises(NotFittedError):
+        check_is_fitted(model)
+    with pytest.raises(NotFittedError):
         model.predict(data)
     model.set_params(learning_rate_init=0.01).fit(data, y)
     before, curves = model.predict(data), model.loss_curves_
     with pytest.raises((ValueError, fn.DivergenceError)):
-        model.set_params(learning_rate_init=1e300, standardize=False).fit(data, y)
+        model.set_params(learning_rate_init=1e300, standardize=False).fit(data[:, 1:], y)
     np.testing.assert_array_equal(model.predict(data), before)
     assert model.loss_curves_ is curves

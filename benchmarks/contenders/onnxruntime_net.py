@@ -8,7 +8,7 @@ ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu"}
 
 
 def model(case, weights):
-    # Here, as it is no part of the library: to serve a model does not take it.
+    # Here, as it is no part of the library: to serve a model that is there does not take it.
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, constants, value = [], [], "x"

@@ -248,6 +248,15 @@ WeightSum gather_weights(const InputMatrix& source, const RowSelection& rows, T*
     return weights;
 }
 
+bool any_weight(const InputMatrix& source) {
+    return with_type(source.dtype, [&](auto tag) {
+        for (std::size_t i = 0; i < source.rows; ++i) {
+            if (static_cast<double>(element<decltype(tag)>(source, i, 0)) != 0) return true;
+        }
+        return false;
+    });
+}
+
 #define FUSEDNET_INSTANTIATE(T)                                                                                        \
     template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Range*); \
     template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Team&);  \

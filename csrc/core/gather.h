@@ -54,7 +54,7 @@ template <class T>
 MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection& rows);
 
 // The weights of a batch, in a unit near the largest: only their ratios count, and T can hold those, however large or
-// small the weights are. The unit is a power of two, which costs no digits.
+// small the weights are. The unit is a power of two, which costs no digits. (A double has to hold the total.)
 struct WeightSum {
     double sum, unit;
 
@@ -66,6 +66,9 @@ struct WeightSum {
 template <class T>
 WeightSum gather_weights(const InputMatrix& source, const RowSelection& rows, T* out, double* wide,
                          bool negative = false);
+
+// Whether one is not zero.
+bool any_weight(const InputMatrix& source);
 
 // Class indices; throws where one is not in [0, classes).
 void gather_labels(const InputMatrix& source, const RowSelection& rows, std::int32_t* out, std::size_t classes);

@@ -131,7 +131,7 @@ private:
     StepResult tried_step(TeamTrial*, const Samples&, const RowSelection&, const Optimizer&, const Team&,
                           std::size_t batch);
     WeightSum gather(const Samples&, const RowSelection&, const Team&);
-    void check_weights(const Samples&);
+    void check_weights(const Samples&) const;
     void forward_layers(std::size_t m, bool dropout, bool logits, const Team&, const BatchPart& = {});
     double loss_gradient(const Samples&, std::size_t m, double weight_sum, const Team&);
     LossFactors loss_factors() const {

@@ -86,11 +86,9 @@ void Network<T>::apply(const Optimizer& optimizer, const Team& team) {
 
 // For a step by itself: among the batches of an epoch there may be one without weight.
 template <class T>
-void Network<T>::check_weights(const Samples& samples) {
-    if (samples.weight.empty() || config_.scikit_learn) return;
-    const RowSelection all{nullptr, 0, samples.weight.rows};
-    const WeightSum weights = gather_weights(samples.weight, all, workspace_.weight, workspace_.partial_loss);
-    check(weights.sum != 0, "sample_weight: expected weights that are not all zero");
+void Network<T>::check_weights(const Samples& samples) const {
+    check(samples.weight.empty() || config_.scikit_learn || any_weight(samples.weight),
+          "sample_weight: expected weights that are not all zero");
 }
 
 template <class T>

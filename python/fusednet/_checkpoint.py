@@ -99,13 +99,14 @@ def _split(name: str, values: dict[str, Any], index: int, tensors: dict[str, NDA
     plain = {}
     for key, value in values.items():
         if isinstance(value, np.ndarray):
-            if value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
+            masked = "a masked " * isinstance(value, np.ma.MaskedArray)
+            if masked or value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
                 raise TypeError(
-                    f"{name}.state_dict()[{key!r}] is an array of {value.dtype}; a file takes those of "
-                    "booleans, integers and floats of up to 64 bits"
+                    f"{name}.state_dict()[{key!r}] is {masked or 'an '}array of {value.dtype}; a file takes "
+                    "those of booleans, integers and floats of up to 64 bits"
                 )
             native = value.dtype.newbyteorder("=")  # as the file will be read
-            tensors[f"{_CALLBACK.format(index)}{key}"] = value.astype(native, order="C")
+            tensors[f"{_CALLBACK.format(index)}{key}"] = np.array(value, native, order="C")
         else:
             plain[key] = _plain(f"{name}.state_dict()[{key!r}]", value)
     return plain

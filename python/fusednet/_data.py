@@ -93,7 +93,7 @@ def as_weights(data: Any, samples: int, name: str = "sample_weight") -> NDArray[
         raise ValueError(f"{name} must be finite and not negative")
     if not weights.any():
         raise ValueError(f"{name} must not be all zero")
-    if not 1e-30 <= weights.max() <= 1e30:  # float32 could not hold them, or their sum, or its inverse
+    if not 1e-30 <= weights.max() <= 1e30:  # so that float32 holds sums of them
         largest = f"{weights.max():g}"
         raise ValueError(
             f"the largest {name} must be between 1e-30 and 1e30, not {largest}; only their ratios count"

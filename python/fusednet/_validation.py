@@ -61,4 +61,6 @@ def seeded(make: Callable[[Any], Made], seed: Any) -> Made:
     try:
         return make(seed)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"seed must be a non-negative integer or None, not {seed!r}") from None
+        raise type(error)(
+            f"seed must be a non-negative integer, None or another of NumPy's seeds, not {seed!r}"
+        ) from None

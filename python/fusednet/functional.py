@@ -1,8 +1,8 @@
 """Activations and losses as functions of arrays.
 
-They take scalars and arrays. Activations compute float32 and float16 in float32, all else in float64; losses
-compute in float64. Nothing overflows on the way to a result that does not: sigmoid(−1000) is 0, tanh(±1000)
-is ±1. NaN gives NaN. `fusednet.losses` has the formulas of the losses.
+They take scalars and arrays. Activations compute float32 and float16 in float32, all else in float64, and
+never overflow where the result does not: sigmoid(−1000) is 0, tanh(±1000) is ±1. Losses compute in float64.
+NaN gives NaN. `fusednet.losses` has the formulas of the losses.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def binary_cross_entropy_loss(y_pred: ArrayLike, y_true: ArrayLike, *, from_logi
     Returns
     -------
     float
-        Infinite where a probability of 0 or 1 is contradicted; NaN where a logit is infinite.
+        Infinite where a probability of 0 or 1 is contradicted; infinite or NaN where a logit is infinite.
 
     Raises
     ------

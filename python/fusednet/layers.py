@@ -116,8 +116,12 @@ class Dense:
     ) -> None:
         rows, columns = integer("in_features", in_features), integer("out_features", out_features)
         choice("activation", activation, ACTIVATIONS)
-        weights = initial_weights(initializer, seeded(np.random.default_rng, seed), rows, columns, activation)
-        self._assemble(weights.astype(dtype_name(dtype)), np.zeros(columns) if bias else None, activation)
+        drawn = initial_weights(initializer, seeded(np.random.default_rng, seed), rows, columns, activation)
+        with np.errstate(over="ignore"):
+            weights = drawn.astype(dtype_name(dtype))
+        if not np.isfinite(weights).all():
+            raise ValueError(f"the initializer must return weights that are finite in {dtype}")
+        self._assemble(weights, np.zeros(columns) if bias else None, activation)
 
     def _assemble(
         self, weights: NDArray[Any], bias: NDArray[Any] | None, activation: str, trainable: bool = True

@@ -36,8 +36,8 @@ class Run:
     scores: Scores
     hooks: Hooks
     epochs_done: int = 0
-    # What, raised now, makes it as if there had been no training: before the first epoch anything, in it
-    # what is about wrong data or arguments, later nothing.
+    # What, raised now, makes it as if there had been no training: before an epoch is computed anything, in
+    # the first what is about wrong data or arguments, later nothing.
     undone_by: tuple[type[Exception], ...] = (Exception,)
     # To be in while an epoch is computed.
     turn: AbstractContextManager[object] = field(default_factory=nullcontext)
@@ -139,12 +139,14 @@ def _train(run: Run, start: _State, epochs: int, bar: Progress) -> None:
     finite = net.parameters.copy()  # those of the last epoch whose losses were all finite
     latest = np.empty_like(finite)
     advance = bar.advance if bar.shown else None
-    run.undone_by = TypeError, ValueError
-    for epoch in range(run.epochs_done, epochs):
+    first = run.epochs_done
+    for epoch in range(first, epochs):
         optimizer.set_epoch(epoch)
         hooks.run("on_epoch_begin", net, epoch)
         if net.stop_training:
             break
+        if epoch == first:
+            run.undone_by = TypeError, ValueError
         try:
             with run.turn:
                 logs = {

@@ -74,9 +74,11 @@ class CSVLogger(Callback):
         return kept
 
     def _cut(self) -> None:
-        if self._kept is not None:
+        if self._kept == 0:
+            open(self.path, "wb").close()  # of a pipe, too
+        elif self._kept is not None:
             os.truncate(self.path, self._kept)
-            self._kept = None
+        self._kept = None
 
     def on_epoch_end(self, net: Network, epoch: int, logs: dict[str, float]) -> None:
         """Write a row."""

@@ -105,7 +105,8 @@ def _layer_activation(where: str, kind: str, layer: Any) -> str:
         return "leaky_relu"
     if kind == "ELU" and config["alpha"] == 1:
         return "elu"
-    if kind == "Softmax" and (config["axis"] == -1 or config["axis"] == len(layer.output.shape) - 1):
+    output = getattr(layer, "output", None)  # which a layer that was built by itself lacks
+    if kind == "Softmax" and config["axis"] in (-1, 1 if output is None else len(output.shape) - 1):
         return "softmax"
     settings = ("negative_slope", "max_value", "threshold", "alpha", "axis")
     given = ", ".join(f"{name}={config[name]!r}" for name in settings if name in config)
@@ -122,8 +123,10 @@ def _standardization(where: str, layer: Any) -> Standardization:
     weights = layer.get_weights()
     numbers = weights[:2] if weights else (config["mean"], config["variance"])
     built = getattr(layer, "mean", None)  # as Keras broadcasts it
-    if numbers[0] is None or built is None or np.size(numbers[0]) not in (1, built.shape[-1]):
+    width = np.size(numbers[0]) if built is None else built.shape[-1]
+    along_last = config.get("axis", -1) is not None and np.size(numbers[0]) in (1, width)
+    if numbers[0] is None or not along_last:
         raise ValueError(f"{where} is not adapted to data, or not along the last axis of a matrix")
-    mean, variance = (np.broadcast_to(np.ravel(n).astype(np.float64), built.shape[-1:]) for n in numbers)
+    mean, variance = (np.broadcast_to(np.ravel(n).astype(np.float64), width) for n in numbers)
     # Keras keeps a deviation of zero from dividing by its own epsilon.
     return mean.copy(), np.maximum(np.sqrt(variance), 1e-7)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from numbers import Integral
 from typing import Any, Self
@@ -76,6 +77,18 @@ def _distinct_seeds(random: np.random.RandomState, count: int) -> NDArray[Any]:
             return seeds
 
 
+@contextmanager
+def _all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
+    """Put the attributes back where an error ends `fit`; Ctrl-C leaves the networks half trained."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except Exception:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
 class _BaseEnsemble(BaseEstimator):
     _shared = (
         "hidden_layer_sizes",
@@ -145,8 +158,8 @@ class _BaseEnsemble(BaseEstimator):
         if self.standardize:
             for net in networks:
                 net.standardize(X)
-        ensemble = Ensemble(networks)
-        histories = ensemble.fit(
+        self.ensemble_ = Ensemble(networks)
+        histories = self.ensemble_.fit(
             X,
             y,
             bootstrap=self.bootstrap,
@@ -155,12 +168,11 @@ class _BaseEnsemble(BaseEstimator):
             optimizer=Adam(self.learning_rate_init),
             progress=self.progress,
         )
-        self.ensemble_ = ensemble
         self.loss_curves_ = [history.loss for history in histories]
         self.n_iter_ = self.max_iter
 
     def _inputs(self, X: Any) -> NDArray[Any]:
-        check_is_fitted(self, "ensemble_")
+        check_is_fitted(self)
         dtypes = (np.float64, np.float32)
         return np.asarray(validate_data(self, X, dtype=dtypes, reset=False))
 
@@ -210,6 +222,11 @@ class MLPEnsembleRegressor(RegressorMixin, _BaseEnsemble):
         DivergenceError
             If a network diverged.
         """
+        with _all_or_nothing(self):
+            self._fit(X, y)
+        return self
+
+    def _fit(self, X: Any, y: Any) -> None:
         X, y = validate_data(
             self,
             X,
@@ -221,16 +238,15 @@ class MLPEnsembleRegressor(RegressorMixin, _BaseEnsemble):
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        self._flat = y.ndim == 1
         targets = y.reshape(len(y), -1)
-        scaling = Scaling.learn(targets, None) if self.standardize else None
-        if scaling is not None:
-            targets = scaling.transform(targets)
+        self.target_scaling_ = Scaling.learn(targets, None) if self.standardize else None
+        if self.target_scaling_ is not None:
+            targets = self.target_scaling_.transform(targets)
         self._train(X, targets, targets.shape[1], loss="mse")
-        self._flat, self.target_scaling_ = y.ndim == 1, scaling
         noise = self.ensemble_.noise
-        scale = 1.0 if scaling is None else scaling.scale
+        scale = 1.0 if self.target_scaling_ is None else self.target_scaling_.scale
         self.noise_ = None if noise is None else noise * scale
-        return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Return the mean of the networks' predictions.
@@ -311,12 +327,15 @@ class MLPEnsembleClassifier(ClassifierMixin, _BaseEnsemble):
         DivergenceError
             If a network diverged.
         """
+        with _all_or_nothing(self):
+            self._fit(X, y)
+        return self
+
+    def _fit(self, X: Any, y: Any) -> None:
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
         check_classification_targets(y)
-        classes, labels = np.unique(y, return_inverse=True)
-        self._train(X, labels, len(classes), output="softmax", loss="cross_entropy")
-        self.classes_ = classes
-        return self
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        self._train(X, labels, len(self.classes_), output="softmax", loss="cross_entropy")
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return the averaged probabilities of the classes.
