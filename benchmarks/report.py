@@ -30,6 +30,10 @@ def table(head, rows):
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def failures_of(records):
+    return [f"{r['label']}, {name}: {why}" for r in records for name, why in r["failures"].items()]
+
+
 def left_out(failures):
     return "Left out:\n\n" + "\n".join(f"- {failure}" for failure in failures) if failures else ""
 
@@ -73,7 +77,7 @@ def comparison(results, records, title, part, alone=()):
 
     `alone` are records of the same cases on one core, to tell what the other cores bring.
     """
-    failures = [f"{r['label']}, {name}: {why}" for r in records for name, why in r["failures"].items()]
+    failures = failures_of(records)
     records = [record for record in records if "fusednet" in record["times"]]
     single = {r["label"]: r["times"]["fusednet"]["min"] for r in alone if "fusednet" in r["times"]}
     names = list(dict.fromkeys(name for record in records for name in record["errors"] if name not in OWN))
@@ -162,8 +166,7 @@ def prediction(results):
 def sweep(results):
     blocks = ["### Sizes and shapes", "![GFLOP/s over width and batch](benchmark_sweep.png)"]
     for axis, records in results["sweep"].items():
-        failures = [f"{r['label']}, {name}: {why}" for r in records for name, why in r["failures"].items()]
-        blocks.append(left_out(failures))
+        blocks.append(left_out(failures_of(records)))
         records = [record for record in records if "fusednet" in record["times"]]
         values = [str(r["widths"][0] if axis == "width" else r["batch"]) for r in records]
         rates, shares = zip(*(efficiency(results, record) for record in records), strict=True)

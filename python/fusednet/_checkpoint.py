@@ -99,11 +99,12 @@ def _split(name: str, values: dict[str, Any], index: int, tensors: dict[str, NDA
     plain = {}
     for key, value in values.items():
         if isinstance(value, np.ndarray):
-            masked = "a masked " * isinstance(value, np.ma.MaskedArray)
+            masked = isinstance(value, np.ma.MaskedArray)
             if masked or value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
+                what = "a masked array" if masked else f"an array of {value.dtype}"
                 raise TypeError(
-                    f"{name}.state_dict()[{key!r}] is {masked or 'an '}array of {value.dtype}; a file takes "
-                    "those of booleans, integers and floats of up to 64 bits"
+                    f"{name}.state_dict()[{key!r}] is {what}; a file takes arrays of booleans, integers and "
+                    "floats of up to 64 bits"
                 )
             native = value.dtype.newbyteorder("=")  # as the file will be read
             tensors[f"{_CALLBACK.format(index)}{key}"] = np.array(value, native, order="C")

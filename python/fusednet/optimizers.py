@@ -92,6 +92,15 @@ class Optimizer:
         value = self._hyperparameters["learning_rate"]
         return value if callable(value) else None
 
+    @property
+    def _rate(self) -> tuple[LearningRate, int, float]:
+        """What was set, for which epoch, and the rate in force: to be put back without asking a schedule."""
+        return self._hyperparameters["learning_rate"], self._epoch, self._core.learning_rate
+
+    @_rate.setter
+    def _rate(self, rate: tuple[LearningRate, int, float]) -> None:
+        self._hyperparameters["learning_rate"], self._epoch, self._core.learning_rate = rate
+
     def set_epoch(self, epoch: int) -> None:
         """Set the learning rate to what the schedule gives for `epoch`; without one nothing changes.
 

@@ -183,8 +183,7 @@ class _State:
         self.parameters = net.parameters.copy()
         self._optimizer = net.optimizer
         self._optimizer_state = net._core.get_optimizer_state(optimizer._core)
-        rate = optimizer._hyperparameters["learning_rate"]
-        self._rate = rate, optimizer._epoch, optimizer.learning_rate
+        self._rate = optimizer._rate
         self._seed, self._dropout_step = net._core.seed, net._core.dropout_step
         self._standardization = net._standardization
         self._rng_state = net._rng.bit_generator.state
@@ -194,8 +193,7 @@ class _State:
         net.parameters = self.parameters
         net.optimizer = self._optimizer
         net._core.set_optimizer_state(optimizer._core, self._optimizer_state)
-        rate, optimizer._epoch, optimizer._core.learning_rate = self._rate
-        optimizer._hyperparameters["learning_rate"] = rate
+        optimizer._rate = self._rate
         net._core.seed, net._core.dropout_step = self._seed, self._dropout_step
         net._set_standardization(self._standardization)
         net._rng.bit_generator.state = self._rng_state

@@ -237,7 +237,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _training_weights(self, y: Any, sample_weight: NDArray[Any] | None) -> NDArray[Any] | None:
         if self.class_weight is None:
             return sample_weight
-        if y.ndim == 1:
+        if y.ndim == 1:  # of all classes, which y need not hold in partial_fit
             of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
             weights = of_classes[np.searchsorted(self.classes_, y)]
         else:
