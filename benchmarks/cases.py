@@ -45,7 +45,7 @@ class Case:
     @property
     def steps(self):
         """The steps of an epoch: some 20 ms, so that what a library does once an epoch hardly counts."""
-        return int(np.clip(2e9 / self.training_flops, 16, 2000))
+        return int(np.clip(2e9 / self.training_flops, 4, 2000))
 
     def weights(self, seed=0):
         """Return the initial weights, the same in every process."""
