@@ -170,6 +170,14 @@ def test_class_weight_in_partial_fit():
         small(MLPClassifier, class_weight={7: 1.0}).partial_fit(X, LABELS, classes=[0, 1, 2])
 
 
+def test_wrong_class_weight():
+    with pytest.raises(ValueError, match="class_weight must hold finite numbers"):
+        small(MLPClassifier, class_weight={0: np.nan, 1: 1.0, 2: 1.0}).fit(X, LABELS)
+    data, y = make_multilabel_classification(n_samples=60, random_state=0)
+    with pytest.raises(ValueError, match='multilabel targets can be "balanced"'):
+        small(MLPClassifier, class_weight={0: 1.0, 1: 2.0}).fit(data, y)
+
+
 def cross_entropy(model, X, y, weights=None):
     probabilities = model.predict_proba(X)[np.arange(len(y)), np.searchsorted(model.classes_, y)]
     return np.average(-np.log(probabilities), weights=weights)
@@ -214,6 +222,7 @@ def test_validation_loss_by_hand():
         ((X[:, :2], LABELS), ValueError, "2 features"),
         ((X, LABELS[:9]), ValueError, "inconsistent"),
         ((X, LABELS, [1.0]), ValueError, "sample_weight"),
+        ((X, LABELS, np.zeros(150)), ValueError, "at least one non-zero number"),
     ],
 )
 def test_wrong_validation_data(data, error, message):
@@ -221,6 +230,22 @@ def test_wrong_validation_data(data, error, message):
         small(MLPClassifier).fit(X, LABELS, validation_data=data)
     with pytest.raises(ValueError, match="validation_data needs a stochastic solver"):
         small(MLPClassifier, solver="lbfgs").fit(X, LABELS, validation_data=(X, LABELS))
+
+
+def test_a_single_row_is_no_validation_set_to_stop_by():
+    for train in (
+        small(MLPRegressor, early_stopping=True).fit,
+        small(MLPRegressor, early_stopping=True).partial_fit,
+    ):
+        with pytest.raises(ValueError, match="validation set is too small") as caught:
+            train(X, Y, validation_data=(X[:1], Y[:1]))
+        assert caught.value.__notes__ == ["This is about validation_data."]
+
+
+def test_targets_of_validation_that_the_loss_refuses():
+    with pytest.raises(ValueError, match="y: expected values from 0") as caught:
+        small(MLPRegressor, loss="poisson").fit(X, Y, validation_data=(X, -Y))
+    assert caught.value.__notes__ == ["This is about validation_data."]
 
 
 @pytest.mark.parametrize("multilabel", [False, True])
@@ -271,6 +296,23 @@ def test_partial_fit_learns_the_labels_of_a_multilabel_target():
         small(theirs.MLPClassifier).partial_fit(data, y, classes=range(5)).partial_fit(data, y),
         atol=1e-9,
     )
+
+
+def test_classes_of_a_multilabel_target_are_its_columns():
+    data, y = make_multilabel_classification(n_samples=60, random_state=0)
+    with pytest.raises(ValueError, match="are not the 5 columns"):
+        small(MLPClassifier).partial_fit(data, y, classes=["a", "b"])
+
+
+@pytest.mark.parametrize("cls", [MLPRegressor, fn.sklearn.MLPEnsembleRegressor])
+def test_targets_that_cannot_be_scaled(cls):
+    model = cls(hidden_layer_sizes=(3,), max_iter=2, standardize=True)
+    with pytest.raises(ValueError, match=r"fit float32, received 2e\+59 in row 0"):
+        model.fit(X.astype("float32"), 1e60 * Y)
+    with pytest.raises(ValueError, match="targets of finite deviations"):
+        model.fit(X, 1e200 * Y)
+    with pytest.raises((TypeError, ValueError), match="y must hold real numbers"):
+        model.fit(X, Y.astype(str))
 
 
 def test_callbacks():

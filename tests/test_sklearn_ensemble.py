@@ -108,6 +108,16 @@ def test_wrong_parameters(wrong):
         MLPEnsembleRegressor(**wrong).fit(X, Y)
 
 
+def test_a_batch_is_no_larger_than_the_samples():
+    whole, clipped = (
+        MLPEnsembleRegressor(1, (6,), max_iter=2, batch_size=size, random_state=0) for size in (len(X), 1000)
+    )
+    whole.fit(X, Y)
+    with pytest.warns(UserWarning, match="batch_size.*clipped"):
+        clipped.fit(X, Y)
+    np.testing.assert_array_equal(clipped.predict(X), whole.predict(X))
+
+
 @pytest.mark.parametrize("cls", [MLPEnsembleClassifier, MLPEnsembleRegressor])
 def test_a_fit_that_fails_leaves_what_was_fitted(cls):
     data, y = (FLOWERS, LABELS) if cls is MLPEnsembleClassifier else (X, Y)

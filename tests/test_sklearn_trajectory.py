@@ -209,6 +209,30 @@ def test_negative_weights():
     assert_same(a, b)
 
 
+def test_weights_of_both_signs_that_cancel_in_a_part_of_the_samples():
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(6000, 3))
+    targets, weights = data @ [1.0, 2.0, 3.0] + rng.normal(size=6000), np.ones(6000)
+    weights[:4096] = np.resize([0.1, 0.2, -0.3], 4096)
+    weights[4095] = 0
+    a, b = pair("MLPRegressor", solver="lbfgs", hidden_layer_sizes=(), alpha=0, max_iter=300)
+    a.fit(data, targets, weights)
+    b.fit(data, targets, weights)
+    np.testing.assert_allclose(b.coefs_[0], a.coefs_[0], rtol=1e-4)
+    assert b.loss_ == pytest.approx(a.loss_, rel=1e-9)
+    with pytest.raises(ValueError, match="do not cancel each other in a batch"):
+        pair("MLPRegressor", batch_size=2, shuffle=False)[1].fit(X, X[:, 0], np.resize([1.0, -1.0], len(X)))
+
+
+def test_other_hidden_layers_are_not_what_was_fitted():
+    model = pair("MLPRegressor", hidden_layer_sizes=(3,), max_iter=2, warm_start=True)[1]
+    quietly(model.fit, X, X[:, 0])
+    model.set_params(hidden_layer_sizes=(20, 20))
+    for train in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match=r"is \[20, 20\], but the network was fitted with \[3\]"):
+            train(X, X[:, 0])
+
+
 @pytest.mark.parametrize("target", ["multiclass", "regression"])
 def test_single_precision(target):
     name, y = TARGETS[target]

@@ -85,7 +85,11 @@ WeightSum Network<T>::gather(const Samples& samples, const RowSelection& rows, c
         gather_targets(samples.y, rows, workspace_.target, workspace_.ld_target, config_.loss);
     }
     if (samples.weight.empty()) return {static_cast<double>(rows.count), 1.0};
-    return gather_weights(samples.weight, rows, workspace_.weight, workspace_.partial_loss, config_.scikit_learn);
+    const WeightSum weights =
+        gather_weights(samples.weight, rows, workspace_.weight, workspace_.partial_loss, config_.scikit_learn);
+    check(weights.sum != 0 || std::all_of(workspace_.weight, workspace_.weight + rows.count, [](T w) { return w == 0; }),
+          "sample_weight: expected weights that do not cancel each other in a batch");
+    return weights;
 }
 
 template <class T>

@@ -38,7 +38,7 @@ class Scores:
             raise TypeError(f'metrics must be a dict such as {{"name": f}}, not {metrics!r}')
         self._metrics = {f"{prefix}{name}": function for name, function in metrics.items()}
         for name, function in self._metrics.items():
-            if name in ("loss", "val_loss", "learning_rate"):
+            if name in ("epoch", "loss", "val_loss", "learning_rate"):
                 raise ValueError(f"a metric cannot have the name {name!r}, which fit uses itself")
             if not callable(function):
                 raise TypeError(f"the metric {name!r} must be a callable f(y_true, y_pred), not {function!r}")
@@ -58,7 +58,7 @@ class Scores:
     def check(self, net: Network) -> None:
         """Raise where shapes or dtypes of the validation data do not suit the network."""
         if self._validation is not None:
-            with _about_validation_data():
+            with about_validation_data():
                 net._core.check_samples(*self._validation[:2])
 
     def compute(self, net: Network) -> dict[str, float]:
@@ -66,7 +66,7 @@ class Scores:
         values: dict[str, float] = {}
         prediction = None
         if self._validation is not None:
-            with _about_validation_data():
+            with about_validation_data():
                 if self._metrics:
                     values["val_loss"], prediction = net._core.loss_and_prediction(*self._validation)
                 else:
@@ -94,7 +94,8 @@ def score(metrics: Metrics, y: NDArray[Any], prediction: NDArray[Any]) -> dict[s
 
 
 @contextmanager
-def _about_validation_data() -> Iterator[None]:
+def about_validation_data() -> Iterator[None]:
+    """Note on errors what they are about."""
     try:
         yield
     except (TypeError, ValueError) as error:

@@ -118,6 +118,10 @@ class BaseMLP(BaseEstimator, ABC):
             raise ValueError(
                 f"y has {n_outputs} outputs, but the network was fitted with {np.shape(self.coefs_[-1])[1]}"
             )
+        elif hidden != getattr(self, "_fitted_sizes", hidden):
+            raise ValueError(
+                f"hidden_layer_sizes is {hidden}, but the network was fitted with {self._fitted_sizes}"
+            )
         self.n_outputs_ = n_outputs
         lbfgs = self.solver == "lbfgs"
         engine = self._attach(np.dtype(np.float64) if lbfgs else None)
@@ -149,6 +153,7 @@ class BaseMLP(BaseEstimator, ABC):
     def _initialize(self, units: list[int], dtype: np.dtype[Any]) -> None:
         """Draw new weights, in scikit-learn's order, and forget the last training."""
         self.n_iter_ = self.t_ = 0
+        self._fitted_sizes = units[1:-1]
         self.n_layers_ = len(units)
         self.out_activation_ = self._output_activation()
         hidden = hidden_activations(self.activation, len(units) - 2)

@@ -38,6 +38,22 @@ class Scaling:
             scaler = StandardScaler(with_mean=not issparse(data)).fit(data, sample_weight=weights)
         return cls(np.asarray(scaler.mean_), np.asarray(scaler.scale_))
 
+    @classmethod
+    def of_targets(cls, y: NDArray[Any], weights: NDArray[Any] | None, dtype: np.dtype[Any]) -> Scaling:
+        """Take both from targets (n, n_outputs), of which `dtype` has to hold the predictions."""
+        beyond = ~(np.abs(y) <= np.finfo(dtype).max)
+        if beyond.any():
+            row, column = np.argwhere(beyond)[0]
+            value = y[row, column]
+            raise ValueError(
+                f"y: expected finite values that fit {dtype.name}, received {value:g} in row {row}"
+            )
+        with np.errstate(over="ignore"):
+            scaling = cls.learn(y, weights)
+        if not (np.isfinite(scaling.mean) & np.isfinite(scaling.scale)).all():
+            raise ValueError(f"y: expected targets of finite deviations, received {scaling.scale}")
+        return scaling
+
     def transform(self, data: NDArray[Any]) -> NDArray[Any]:
         """Return the scaled data."""
         return np.asarray((data - self.mean) / self.scale)
@@ -103,8 +119,7 @@ class Samples:
         """Return loss and gradient, without the network's L2 term, and the sum of the weights."""
         total, total_weight = 0.0, 0.0
         gradient = np.zeros_like(network.parameters)
-        for X, y, weights in self._pieces():
-            weight = float(len(X) if weights is None else weights.sum())
+        for weight, (X, y, weights) in self._pieces():
             total += weight * network.loss_and_gradient(X, y, weights)
             gradient += weight * network.gradient
             total_weight += weight
@@ -113,17 +128,33 @@ class Samples:
     def loss(self, network: core.Network) -> float:
         """Return the loss, the network's L2 term included."""
         total, total_weight = 0.0, 0.0
-        for X, y, weights in self._pieces():
-            weight = float(len(X) if weights is None else weights.sum())
+        for weight, (X, y, weights) in self._pieces():
             if weight != 0:
                 total += weight * network.loss(X, y, weights)
                 total_weight += weight
         return total / total_weight if total_weight != 0 else 0.0
 
-    def _pieces(self) -> Iterator[_Batch]:
-        for start in range(0, len(self), _ROWS_AT_ONCE):
-            piece = slice(start, min(start + _ROWS_AT_ONCE, len(self)))
-            yield self._take(piece if self._rows is None else self._rows[piece])
+    def _pieces(self) -> Iterator[tuple[float, _Batch]]:
+        """Cut the rows into pieces, each with the sum of its weights.
+
+        Weights of both signs may cancel each other, which leaves no mean to work with: these are taken apart,
+        and the negative ones turned around in the piece.
+        """
+        weights = (
+            None
+            if self._weights is None
+            else self._weights[slice(None) if self._rows is None else self._rows]
+        )
+        if weights is None or weights.min() >= 0:
+            parts = [self]
+        else:
+            rows = np.arange(len(self)) if self._rows is None else self._rows
+            parts = [self.select(rows[weights > 0]), self.select(rows[weights < 0])]
+        for part in parts:
+            for start in range(0, len(part), _ROWS_AT_ONCE):
+                piece = slice(start, min(start + _ROWS_AT_ONCE, len(part)))
+                X, y, w = part._take(piece if part._rows is None else part._rows[piece])
+                yield float(len(X) if w is None else w.sum()), (X, y, None if w is None else np.abs(w))
 
     def _take(self, rows: Any) -> _Batch:
         X = self._X[rows].toarray() if self._sparse else self._X[rows]

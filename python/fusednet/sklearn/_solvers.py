@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from fusednet._hooks import Hooks
 from fusednet._progress import ProgressBar
+from fusednet._scores import about_validation_data
 from fusednet.callbacks import ModelCheckpoint
 from fusednet.history import History
 from fusednet.sklearn._optimizers import LearningRate, MomentOptimizer, SGDOptimizer, StochasticOptimizer
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from fusednet.optimizers import Optimizer
     from fusednet.sklearn._base import BaseMLP
 
-__all__ = ["Validation", "fit_lbfgs", "fit_stochastic", "reset", "validation"]
+__all__ = ["Validation", "batch_size", "fit_lbfgs", "fit_stochastic", "reset", "validation"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ class Validation:
         targets, outputs = estimator._encode(y)
         if outputs != estimator.n_outputs_:
             raise ValueError(f"y has {outputs} outputs, but the network has {estimator.n_outputs_}")
+        if weights is not None and not weights.any():
+            raise ValueError("Sample weights must contain at least one non-zero number.")
+        if estimator.early_stopping and y.shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
         return cls(X, y, targets, weights, Samples(X, targets, weights))
 
     def loss(self, network: Network) -> float:
@@ -91,10 +98,6 @@ def validation(
         test_size=estimator.validation_fraction,
         stratify=estimator._strata(samples),
     )
-    if len(held_out) < 2:
-        raise ValueError(
-            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-        )
     weights = None if sample_weight is None else sample_weight[held_out]
     chosen = X.tocsr()[held_out] if hasattr(X, "tocsr") else X[held_out]
     return samples.select(train), Validation.of(estimator, chosen, y[held_out], weights)
@@ -103,14 +106,11 @@ def validation(
 def _given(estimator: BaseMLP, data: tuple[Any, ...]) -> Validation:
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
-    try:
+    with about_validation_data():
         X, y = estimator._validate_input(data[0], data[1], reset=False)
         weights = _check_sample_weight(data[2], X) if len(data) == 3 and data[2] is not None else None
         estimator._check_known(y)
         return Validation.of(estimator, X, y, weights)
-    except (TypeError, ValueError) as error:
-        error.add_note("This is about validation_data.")
-        raise
 
 
 def _make_optimizer(estimator: BaseMLP) -> StochasticOptimizer:
@@ -125,12 +125,14 @@ def _make_optimizer(estimator: BaseMLP) -> StochasticOptimizer:
     return MomentOptimizer(rule, e.learning_rate_init, e.beta_1, e.beta_2, e.epsilon, decay)
 
 
-def _batch_size(estimator: BaseMLP, samples: int) -> int:
+def batch_size(estimator: Any, samples: int, depth: int) -> int:
+    """Return an estimator's batch size for so many samples; warnings are about the caller so far up."""
     if estimator.batch_size == "auto":
         return min(200, samples)
     if estimator.batch_size > samples:
         warnings.warn(
-            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=7
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+            stacklevel=depth + 1,
         )
     return int(min(estimator.batch_size, samples))
 
@@ -163,7 +165,7 @@ def _epochs(run: _Run, samples: Samples, incremental: bool) -> bool:
     """Train, and return whether it met the stopping criterion."""
     estimator, network = run.estimator, run.network
     optimizer: StochasticOptimizer = estimator._optimizer
-    batch_size = _batch_size(estimator, len(samples))
+    batch = batch_size(estimator, len(samples), 6)
     permutation = np.arange(len(samples)) if estimator.shuffle else None
     stopped = False
     wanted = estimator.progress and not incremental
@@ -182,7 +184,7 @@ def _epochs(run: _Run, samples: Samples, incremental: bool) -> bool:
                 run.hooks.run("on_epoch_begin", network, estimator.n_iter_)
                 if network.stop_training:
                     break
-                loss = samples.train_epoch(network._core, optimizer._core, batch_size, permutation, advance)
+                loss = samples.train_epoch(network._core, optimizer._core, batch, permutation, advance)
                 estimator.n_iter_ += 1
                 estimator.t_ += len(samples)
                 logs = run.record(loss, optimizer, say)
@@ -247,7 +249,8 @@ class _Run:
         score = None
         if self._watched is not None:
             score = e._score(self._watched)
-            logs["val_loss"] = self._watched.loss(self.network)
+            with about_validation_data():
+                logs["val_loss"] = self._watched.loss(self.network)
             logs["val_score"] = score
             e.validation_scores_.append(score)
             e.validation_curve_.append(logs["val_loss"])

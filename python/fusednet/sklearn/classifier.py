@@ -182,6 +182,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                     f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}"
                 )
             return
+        if multilabel and classes is not None and not np.array_equal(classes, np.arange(np.shape(y)[1])):
+            raise ValueError(
+                f"`classes={classes!r}` are not the {np.shape(y)[1]} columns of a multilabel `y`"
+            )
         self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
         self.classes_ = self._label_binarizer.classes_
 
@@ -239,9 +243,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return sample_weight
         if y.ndim == 1:  # of all classes, which y need not hold in partial_fit
             of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+            if not np.isfinite(of_classes).all():
+                raise ValueError(f"class_weight must hold finite numbers, not {self.class_weight!r}")
             weights = of_classes[np.searchsorted(self.classes_, y)]
+        elif self.class_weight == "balanced":
+            weights = compute_sample_weight("balanced", y)
         else:
-            weights = compute_sample_weight(self.class_weight, y)
+            raise ValueError(
+                f'class_weight of multilabel targets can be "balanced", not {self.class_weight!r}'
+            )
         return np.asarray(weights if sample_weight is None else weights * sample_weight)
 
     def _labels(self, outputs: NDArray[Any]) -> Any:

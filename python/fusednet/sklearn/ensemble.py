@@ -16,12 +16,14 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fusednet._data import numeric
 from fusednet.ensemble import Ensemble
 from fusednet.network import Network
 from fusednet.optimizers import Adam
 from fusednet.sklearn._docs import document
 from fusednet.sklearn._params import REGRESSOR, hidden_activations
 from fusednet.sklearn._samples import Scaling
+from fusednet.sklearn._solvers import batch_size
 
 __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor"]
 
@@ -141,13 +143,13 @@ class _BaseEnsemble(BaseEstimator):
         """Make the networks and train them."""
         sizes: Any = self.hidden_layer_sizes
         hidden = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        batch = min(200, len(X)) if self.batch_size == "auto" else self.batch_size
+        batch = batch_size(self, len(X), 5)
         random = check_random_state(self.random_state)
         networks = [
             Network(
                 [X.shape[1], *hidden, outputs],
                 hidden_activations(self.activation, len(hidden)),
-                l2=self.alpha / int(batch),
+                l2=self.alpha / batch,
                 dropout=self.dropout,
                 dtype=X.dtype.name,
                 seed=int(seed),
@@ -164,7 +166,7 @@ class _BaseEnsemble(BaseEstimator):
             y,
             bootstrap=self.bootstrap,
             epochs=self.max_iter,
-            batch_size=int(batch),
+            batch_size=batch,
             optimizer=Adam(self.learning_rate_init),
             progress=self.progress,
         )
@@ -239,8 +241,8 @@ class MLPEnsembleRegressor(RegressorMixin, _BaseEnsemble):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         self._flat = y.ndim == 1
-        targets = y.reshape(len(y), -1)
-        self.target_scaling_ = Scaling.learn(targets, None) if self.standardize else None
+        targets = numeric(y, "y").reshape(len(y), -1)
+        self.target_scaling_ = Scaling.of_targets(targets, None, X.dtype) if self.standardize else None
         if self.target_scaling_ is not None:
             targets = self.target_scaling_.transform(targets)
         self._train(X, targets, targets.shape[1], loss="mse")

@@ -163,7 +163,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         super()._learn_scaling(X, y, sample_weight)
         # A positive prediction is the loss's own affair.
         wanted = self.standardize and self._output_activation() == "identity"
-        self.target_scaling_ = Scaling.learn(y.reshape(len(y), -1), sample_weight) if wanted else None
+        targets = y.reshape(len(y), -1)
+        self.target_scaling_ = Scaling.of_targets(targets, sample_weight, X.dtype) if wanted else None
 
     def _encode(self, y: Any) -> tuple[NDArray[Any], int]:
         targets = y.reshape(len(y), -1)
