@@ -108,6 +108,26 @@ def callbacks():
     check_everywhere(net.parameters.tobytes())
 
 
+def callbacks_that_change_the_network():
+    class Change(fn.Callback):
+        def on_epoch_end(self, net, epoch, logs):
+            if epoch == 0:
+                net.l2 = 0.5
+            elif epoch == 1:
+                net.layers[0].trainable = False
+            else:
+                net.standardize(3 * X + 1)
+
+    rows, net = dealt(), classifier(dtype="float64")
+    one = net.copy()
+    options = {"epochs": 4, "batch_size": BATCH, "shuffle": False, "callbacks": [Change()]}
+    history = fit(net, X[rows], LABELS[rows], **options)
+    expected = one.fit(X, LABELS, progress=False, **options)
+    np.testing.assert_allclose(history.loss, expected.loss, rtol=1e-12)
+    np.testing.assert_allclose(net.parameters, one.parameters, rtol=1e-9, atol=1e-12)
+    check_everywhere(repr((net.l2, net.layers[0].trainable, net.parameters.tobytes())))
+
+
 def frozen_and_custom():
     net = fn.Network([7, 8, 2], "tanh", loss=lambda p, y: (np.mean((p - y) ** 2), (p - y) / len(p)), seed=0)
     net.layers[0].trainable = False

@@ -210,6 +210,10 @@ def test_arguments_are_checked(arguments, words):
     "make", [fn.EarlyStopping, fn.ReduceLROnPlateau, lambda m: fn.ModelCheckpoint("x", m)]
 )
 def test_a_monitor_is_a_name(make):
+    with pytest.raises(TypeError, match="restore_best must be True or False, not 'no'"):
+        fn.EarlyStopping(restore_best="no")
+    with pytest.raises(TypeError, match="save_best_only must be True or False, not 1"):
+        fn.ModelCheckpoint("best", save_best_only=1)
     with pytest.raises(TypeError, match="monitor must be the name of a value, such as 'val_loss', not 3"):
         make(3)
 

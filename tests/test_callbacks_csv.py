@@ -130,6 +130,14 @@ def test_another_file_is_not_cut(path, checkpoint, content):
     assert path.read_text() == content
 
 
+def test_a_name_of_two_lines_is_an_error(path):
+    X = np.ones((4, 3))
+    with pytest.raises(ValueError, match=r"a name with a line's end: 'epoch,.*two\\nlines"):
+        fn.Network([3, 1]).fit(
+            X, X[:, 0], callbacks=[fn.CSVLogger(path)], metrics={"two\nlines": lambda y, p: 0.0}
+        )
+
+
 def test_other_columns_are_an_error(path, checkpoint):
     path.write_text("epoch,loss\n0,1.0\n")
     with pytest.raises(ValueError, match=r"has the columns 'epoch,loss\\n', and epoch 2 has 'epoch,loss,"):

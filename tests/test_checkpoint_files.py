@@ -33,7 +33,7 @@ def test_load_gives_the_network(path):
     assert again.history == net.history
     again.save(path)
     assert fn.load(path).history == fn.History()
-    with pytest.raises(ValueError, match=r"run\.safetensors: it holds a network alone"):
+    with pytest.raises(ValueError, match=r"run\.safetensors: it holds no training"):
         fit(network(), resume=path)
 
 

@@ -21,6 +21,9 @@ class Layer:
         self._config = config
         vars(self).update(config)
 
+    __module__ = "keras.src.layers"
+    __call__ = None  # which nobody calls here
+
     def get_config(self):
         return self._config
 
@@ -137,6 +140,9 @@ SHARED = dense(4, 4)
         ([dense(4, 3), Activation(activation=doubled, call=None)], "Activation has a call of its own"),
         ([type("Dense", (Layer,), {"call": None})()], "layer 'the_dense', Dense has a call of its own"),
         ([type("Scaled", (Dense,), {"call": None})()], "Scaled has a call of its own"),
+        ([type("Doubled", (Dense,), {"__call__": None})()], "Doubled has a call of its own"),
+        ([dense(4, 3, quantization_mode="float8")], "Dense is quantized to float8"),
+        ([dense(4, 3), Dropout(rate=0.5, noise_shape=(None, 1)), dense(3, 2)], "has a noise_shape"),
         ([type("Scaled", (Sequential,), {"call": None})()], "Scaled has a call of its own"),
         ([dense(4, 3), LeakyReLU(negative_slope=0.3)], r"LeakyReLU\(negative_slope=0\.3\) is not supported"),
         ([dense(4, 3), ReLU(max_value=6.0, negative_slope=0.0, threshold=0.0)], "max_value=6.0"),
@@ -206,8 +212,18 @@ def test_an_axis_is_the_last_or_not(keras):
 
     net, model = read((4,))
     np.testing.assert_allclose(net.predict(X), model.predict(X, verbose=0), rtol=2e-5, atol=1e-6)
-    with pytest.raises(ValueError, match="axis=1"):
+    with pytest.raises(ValueError, match=r"along the last of 3 axes.*Flatten"):
         read((5, 4))
+
+
+@pytest.mark.filterwarnings("default")
+def test_one_mean_of_all_features(keras):
+    layers = keras.layers
+    scaling = layers.Normalization(axis=None)
+    scaling.adapt(5 * X + 3)
+    model = keras.Sequential([keras.Input((2, 2)), layers.Flatten(), scaling, layers.Dense(3)])
+    expected = model.predict(X.reshape(-1, 2, 2), verbose=0)
+    np.testing.assert_allclose(fn.from_keras(model).predict(X), expected, rtol=2e-5, atol=1e-6)
 
 
 @pytest.mark.filterwarnings("default")

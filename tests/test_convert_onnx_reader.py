@@ -20,6 +20,8 @@ CONSTANTS = {
     "b": RNG.normal(size=4),
     "row": RNG.normal(size=(1, 4)),
     "c": RNG.normal(size=2),
+    "deep": np.ones((1, 1, 4)),
+    "deep3": np.ones((1, 1, 3)),
     "one_each": np.ones(4),
     "slope_each": np.full(4, 0.01),
     "mean": np.array([1.0, -2.0, 30.0]),
@@ -46,6 +48,7 @@ INTEGERS = {
     "flat": [-1],
     "first": [0],
     "last": [-1],
+    "back": [1, 0],
 }
 
 
@@ -277,6 +280,9 @@ REFUSED = {
     "z = Gemm (x, W) y = MatMul (x, z)": "operator MatMul",
     "r = RandomNormal <shape = [3, 4]> () w = Add (W, r) y = MatMul (x, w)": "operator RandomNormal",
     "y = Identity (x)": "no dense layer",
+    "z = Gemm (x, W) s = Shape (z) f = Cast <to = 1> (s) y = Add (z, f)": "Add.*computes with the dimensions",
+    "z = Gemm (x, W) s = Shape (z) f = Cast <to = 1> (s) y = Max (z, f)": "Max.*computes with the dimensions",
+    "z = Gemm (x, W) s = Shape (z) t = Gather (s, back) y = Reshape (z, t)": "Reshape.*changes",
 }
 
 
@@ -297,6 +303,13 @@ def test_more_refusals(path):
         fn.from_onnx(write(path, "y = MatMul (x, W)", "float[N, 5, 3] x", "float[N, 5, 4] y"))
     with pytest.raises(ValueError, match=r"operator Thing.*not supported"):
         fn.from_onnx(write(path, "z = Gemm (x, W) y = other.Thing (z)", imports=', "other" : 1'))
+    for nodes in (
+        "z = Gemm (x, W) a = Add (z, deep) y = Softmax <axis = 1> (a)",
+        "z = Gemm (x, W) a = Relu (z) y = Mul (a, deep)",
+        "a = Sub (x, deep3) y = MatMul (a, W)",
+    ):
+        with pytest.raises(ValueError, match=r"operator (Add|Mul|Sub).*not supported"):
+            fn.from_onnx(write(path, nodes, outputs="float[L, N, 4] y"))
     with pytest.raises(ValueError, match="operator Cos"):  # the first of the two
         fn.from_onnx(write(path, "z = Cos (x) y = other.Thing (z)", imports=', "other" : 1'))
     with pytest.raises(ValueError, match=r"Gemm.*not finite"):

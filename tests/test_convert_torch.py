@@ -271,6 +271,11 @@ def patched(module):
     return module
 
 
+class Called(nn.Linear):
+    def __call__(self, x):
+        return 2 * super().__call__(x)
+
+
 def tied():
     first, last = nn.Linear(3, 3), nn.Linear(3, 3)
     last.weight = first.weight
@@ -319,6 +324,7 @@ SHARED = nn.Linear(3, 3)
         ),
         ([patched(nn.Linear(3, 2))], "layer 0, Linear.*a forward of its own"),
         ([patched(nn.Sequential(nn.Linear(3, 2)))], r"layer 0, Sequential\(\) has a forward of its own"),
+        ([Called(3, 2)], "layer 0, Called.* has a __call__ of its own"),
         ([nan_weights()], "not finite"),
         ([nn.Linear(3, 2), nn.Dropout(1.0), nn.Linear(2, 1)], r"dropout must lie in \[0, 1\)"),
         ([], "no dense layer"),

@@ -51,6 +51,7 @@ def test_the_result_is_that_of_one_process(ranks):
     [
         *((3, "uneven"), (2, "callbacks"), (2, "frozen_and_custom"), (2, "local_sgd"), (3, "divergence")),
         *((3, "validation_in_parts"), (2, "callbacks_of_the_root_alone")),
+        (2, "callbacks_that_change_the_network"),
     ],
 )
 def test_ranks_agree(ranks, case):

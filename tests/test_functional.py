@@ -258,6 +258,7 @@ def test_everything_is_exported():
         "ArrayLike",
         "NDArray",
         "Any",
+        "flag",
         "numeric",
         "real",
     }

@@ -147,6 +147,7 @@ def test_setters_check_the_shape(shape):
             "finite in f",
         ),
         (lambda: fn.Dense(2, 1, seed=-1), ValueError, "seed must be a non-negative integer, .* not -1"),
+        (lambda: fn.Dense(2, 1, bias="no"), TypeError, "bias must be True or False, not 'no'"),
         (lambda: fn.Dense(2, 1, seed=1.5), TypeError, "seed must be .* not 1.5"),
         (
             lambda: fn.Dense(2, 1, dtype="float16"),

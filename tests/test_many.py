@@ -355,6 +355,7 @@ def test_columns_are_copied_to_rows_once_for_all(threads):
     [
         ({"networks": []}, ValueError, "at least one network"),
         ({"networks": fn.Network([4, 1])}, TypeError, "a list of networks"),
+        ({"rows": iter([None])}, TypeError, "rows must be a list of row numbers"),
         ({"networks": [fn.Network([4, 1]), "net"]}, TypeError, r"networks\[1\] is 'net'"),
         ({"y": None}, TypeError, "needs y"),
         ({"y": Y[:-1]}, ValueError, "expected 90 rows"),

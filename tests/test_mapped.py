@@ -95,6 +95,7 @@ def test_errors_name_the_row_in_the_file(save):
     ("X", "y", "error", "message"),
     [
         (np.ones((N, 6)), np.ones(N - 1), ValueError, "y: expected 1003 rows as X has"),
+        (np.ones((N, 6)), np.ones(9), ValueError, r"y: expected 1003 rows as X has, received shape \(9,\)"),
         (np.ones((N, 5)), np.ones(N), ValueError, r"X: expected shape \(n, 6\)"),
         (
             np.ones((N, 6), dtype=complex),

@@ -162,6 +162,13 @@ def test_the_file_has_ordinary_permissions(saved):
     assert saved.stat().st_mode & 0o777 == 0o666 & ~mask
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_a_private_file_stays_private(saved):
+    saved.chmod(0o600)
+    network(seed=1).save(saved)
+    assert saved.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_missing_folder_is_an_oserror(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere.model.$"):
         network().save(tmp_path / "nowhere" / "model")
@@ -170,6 +177,17 @@ def test_a_missing_folder_is_an_oserror(tmp_path):
 
 
 # Reading what should not be read
+
+
+def test_a_number_is_no_path():
+    reading, writing = os.pipe()
+    for call in (fn.load, fn.Ensemble.load, lambda path: network().fit([[0.0]], [0], resume=path)):
+        with pytest.raises(TypeError, match="int"):
+            call(reading)
+    os.write(writing, b"still open")
+    assert os.read(reading, 99) == b"still open"
+    os.close(reading)
+    os.close(writing)
 
 
 def test_missing_files_and_folders(tmp_path):

@@ -64,7 +64,7 @@ def restore(path: str | os.PathLike[str], run: Run, epochs: int) -> list[dict[st
     config, tensors = serialization.read_file(path)
     with serialization.explained(path):
         if "training" not in config:
-            raise ValueError("it holds a network alone; resume needs a file that ModelCheckpoint wrote")
+            raise ValueError("it holds no training; resume needs a file that ModelCheckpoint wrote")
         training = config["training"]
         _compare(training["settings"], _settings(run))
         saved = serialization.network(config, tensors, run.net.loss)

@@ -92,6 +92,8 @@ def selections(rows: Any, count: int, samples: int) -> list[NDArray[np.int64] | 
     """Return for each network the numbers of its rows out of `samples`; None for all rows."""
     if rows is None:
         return [None] * count
+    if not hasattr(rows, "__len__"):
+        raise TypeError(f"rows must be a list of row numbers for each network, not {rows!r}")
     if len(rows) != count:
         raise ValueError(f"rows must hold row numbers for each of {count} networks, not {len(rows)} entries")
     return [None if each is None else _selection(f"rows[{i}]", each, samples) for i, each in enumerate(rows)]

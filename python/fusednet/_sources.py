@@ -38,7 +38,7 @@ class Rows:
         return {
             "samples": self.samples,
             "batch_size": self._batch_size,
-            "shuffle": bool(self._shuffle),
+            "shuffle": self._shuffle,
             "sample_weight": self.sample_weight is not None,
         }
 

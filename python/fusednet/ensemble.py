@@ -14,6 +14,7 @@ from fusednet._core import DivergenceError
 from fusednet._data import as_array, as_weights, sample_count
 from fusednet._mapped import check_map
 from fusednet._moments import Moments
+from fusednet._validation import flag
 from fusednet.history import History
 
 if TYPE_CHECKING:
@@ -160,7 +161,11 @@ class Ensemble:
         check_map(X)
         inputs, targets = as_array(X), as_array(y, "y")
         samples = sample_count(inputs)
-        rows = [_bootstrap(net, samples) for net in self.networks] if bootstrap and samples else None
+        rows = (
+            [_bootstrap(net, samples) for net in self.networks]
+            if flag("bootstrap", bootstrap) and samples
+            else None
+        )
         results = many.train_all(
             self.networks,
             inputs,
@@ -222,7 +227,7 @@ class Ensemble:
             moments.add(net.predict(data))
         dtype = np.result_type(*(net.dtype for net in self.networks))
         mean = moments.mean.astype(dtype)
-        if not return_std:
+        if not flag("return_std", return_std):
             return mean
         noise = 0.0 if self.noise is None else self.noise
         return mean, np.sqrt(moments.variance() + np.square(noise)).astype(dtype)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fusednet import _core as core
 from fusednet._data import numeric
-from fusednet._validation import real
+from fusednet._validation import flag, real
 
 __all__ = [
     "binary_cross_entropy_loss",
@@ -162,7 +162,7 @@ def binary_cross_entropy_loss(y_pred: ArrayLike, y_true: ArrayLike, *, from_logi
         If the shapes differ, there are no samples, a probability or target is not in [0, 1], or they do not
         hold real numbers.
     """
-    if from_logits:
+    if flag("from_logits", from_logits):
         return _loss("binary_cross_entropy", y_pred, y_true)
     p, y = _pair(_probabilities("y_pred", y_pred), _probabilities("y_true", y_true))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -193,7 +193,9 @@ def cross_entropy_loss(y_pred: ArrayLike, y_true: ArrayLike, *, from_logits: boo
         If the shapes do not go together, there are no samples, a label is out of range, a probability is not
         in [0, 1], or they do not hold real numbers.
     """
-    rows = np.atleast_2d(_floating("y_pred", y_pred) if from_logits else _probabilities("y_pred", y_pred))
+    rows = np.atleast_2d(
+        _floating("y_pred", y_pred) if flag("from_logits", from_logits) else _probabilities("y_pred", y_pred)
+    )
     target = np.atleast_1d(numeric(y_true, "y_true"))
     if np.ndim(y_pred) == 1 and np.ndim(y_true) == 1:
         target = target.reshape(1, -1)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fusednet import _core as core
 from fusednet._data import as_array
-from fusednet._validation import choice, integer, seeded
+from fusednet._validation import choice, flag, integer, seeded
 from fusednet.initializers import initial_weights
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Dense:
             weights = drawn.astype(dtype_name(dtype))
         if not np.isfinite(weights).all():
             raise ValueError(f"the initializer must return weights that are finite in {dtype}")
-        self._assemble(weights, np.zeros(columns) if bias else None, activation)
+        self._assemble(weights, np.zeros(columns) if flag("bias", bias) else None, activation)
 
     def _assemble(
         self, weights: NDArray[Any], bias: NDArray[Any] | None, activation: str, trainable: bool = True
@@ -248,7 +248,7 @@ class Dense:
 
     @trainable.setter
     def trainable(self, trainable: bool) -> None:
-        (self._network or self._core).set_trainable(self._index, bool(trainable))
+        (self._network or self._core).set_trainable(self._index, flag("trainable", trainable))
 
     @property
     def activation(self) -> str:

@@ -22,7 +22,7 @@ from fusednet._progress import open_bar
 from fusednet._scores import Scores
 from fusednet._sources import Rows, Source, make_source
 from fusednet._turns import TURNS
-from fusednet._validation import integer
+from fusednet._validation import flag, integer
 from fusednet.history import History
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def train_all(
     progress: bool,
 ) -> list[Result]:
     """Do what `fit_many` does, without the warning."""
-    nets = _per_network.check_networks(networks)
+    nets, shown = _per_network.check_networks(networks), flag("progress", progress)
     count = len(nets)
     if y is None:
         raise TypeError("fit_many needs y beside X")
@@ -179,7 +179,7 @@ def train_all(
         run = training.Run(net, optimizers[index], source, scores, hooks[index], turn=TURNS)
         jobs.append(_Job(index, run, each_epochs[index], stop))
     with TURNS.lent():  # a loss of Python that trains networks holds the turn of its own
-        return _run(jobs, stop, progress)
+        return _run(jobs, stop, shown)
 
 
 class _Selection(Rows):

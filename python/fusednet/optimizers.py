@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fusednet import _core as core
-from fusednet._validation import real
+from fusednet._validation import flag, real
 
 if TYPE_CHECKING:
     from typing import Self
@@ -180,7 +180,7 @@ class SGD(Optimizer):
         clip_norm: float | None = None,
     ) -> None:
         velocity = real("momentum", momentum, "[0, 1)")
-        if nesterov and velocity == 0:
+        if flag("nesterov", nesterov) and velocity == 0:
             raise ValueError("nesterov=True needs a momentum above 0")
         super().__init__(
             "sgd" if velocity == 0 else "nesterov" if nesterov else "momentum",

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -97,9 +98,9 @@ def write_file(
 
 def read_file(path: str | os.PathLike[str]) -> tuple[Any, dict[str, NDArray[Any]]]:
     """Return the configuration and the tensors in a file, as `load` raises errors."""
-    with open(path, "rb") as file:
+    name = os.fspath(path)  # refuses numbers, which open() would take for files that are open, and close
+    with open(name, "rb") as file:
         content = file.read()
-    name = os.fspath(path)
     try:
         # Past the length of its header a safetensors file is JSON, then the numbers.
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
@@ -211,6 +212,8 @@ def write_bytes(path: str, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if os.path.exists(path):
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
     except BaseException as error:
         if os.path.exists(temporary):

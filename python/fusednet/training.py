@@ -16,7 +16,7 @@ from fusednet._hooks import Hooks
 from fusednet._progress import Progress, ProgressBar
 from fusednet._scores import Metrics, Scores
 from fusednet._sources import Source, make_source
-from fusednet._validation import integer
+from fusednet._validation import flag, integer
 from fusednet.history import History
 from fusednet.optimizers import SGD, Optimizer
 
@@ -61,7 +61,7 @@ def fit(
 ) -> History:
     """Train `net`: see `Network.fit`."""
     epochs, batch_size, optimizer = check_arguments(epochs, batch_size, optimizer)
-    source = make_source(X, y, sample_weight, batch_size, shuffle, epochs)
+    source = make_source(X, y, sample_weight, batch_size, flag("shuffle", shuffle), epochs)
     scores = Scores(source, validation_data, metrics or {})
     run = Run(net, optimizer, source, scores, Hooks(callbacks))
     return train(run, epochs, progress_bar(epochs, progress), resume)
@@ -77,7 +77,8 @@ def check_arguments(epochs: int, batch_size: int, optimizer: Optimizer | None) -
 
 def progress_bar(epochs: int, shown: bool) -> Callable[[Run], AbstractContextManager[Progress]]:
     """Return what makes the progress bar of a run once it is known how far that is."""
-    return lambda run: ProgressBar(epochs, run.epochs_done, run.source.samples, shown)
+    wanted = flag("progress", shown)
+    return lambda run: ProgressBar(epochs, run.epochs_done, run.source.samples, wanted)
 
 
 def train(

@@ -34,7 +34,7 @@ class CSVLogger(Callback):
     ------
     ValueError, TypeError
         If `separator` is another one; in `fit`, if the columns of the file to append to, or of the
-        earlier epochs, are others.
+        earlier epochs, are others, or a metric's name has a line's end.
     OSError
         In `fit`, if the file cannot be written.
     """
@@ -83,6 +83,8 @@ class CSVLogger(Callback):
     def on_epoch_end(self, net: Network, epoch: int, logs: dict[str, float]) -> None:
         """Write a row."""
         header, row = self._line("epoch", *logs), self._line(epoch, *logs.values())
+        if "\n" in header[:-1]:  # which `_end_of` would take for a row's
+            raise ValueError(f"a column of {self.path} cannot have a name with a line's end: {header!r}")
         if self._header not in (None, header):
             raise ValueError(
                 f"{self.path} has the columns {self._header!r}, and epoch {epoch} has {header!r}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fusednet._validation import integer
+from fusednet._validation import flag, integer
 from fusednet.callbacks.base import Monitor
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class EarlyStopping(Monitor):
     ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.patience = integer("patience", patience)
-        self.restore_best = restore_best
+        self.restore_best = flag("restore_best", restore_best)
 
     def _forget(self) -> None:
         super()._forget()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from fusednet._validation import integer
+from fusednet._validation import flag, integer
 from fusednet.callbacks.base import Monitor
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class ModelCheckpoint(Monitor):
     ) -> None:
         super().__init__(monitor, mode, 0.0)
         self.path = os.fspath(path)
-        self.save_best_only = save_best_only
+        self.save_best_only = flag("save_best_only", save_best_only)
         self.every = integer("every", every)
 
     def _forget(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ def read(model: Any, loss: Loss | None, seed: int | None) -> Network:
         )
     chain = Chain()
     seen: set[Any] = set()
+    shape = getattr(model, "input_shape", None) or (None, 0)  # not known where the model was never built
+    flat = len(shape) == 2
     for layer in _layers(model):
         kind = _kind(layer)
         where = f"layer {layer.name!r}, {type(layer).__name__}"
@@ -41,24 +44,40 @@ def read(model: Any, loss: Loss | None, seed: int | None) -> Network:
             seen.add(layer)
             if getattr(layer, "kernel", None) is None:
                 raise ValueError(f"{where} has no weights yet; build the model or call it once")
+            if getattr(layer, "quantization_mode", None) is not None:
+                raise ValueError(f"{where} is quantized to {layer.quantization_mode}, which is not supported")
+            if not flat:
+                raise ValueError(
+                    f"{where} is applied along the last of {len(shape)} axes; fusednet's samples "
+                    "are rows of a matrix: put Flatten before it"
+                )
             bias = None if layer.bias is None else _array(layer.bias)
             chain.dense(where, _array(layer.kernel), bias, bool(layer.trainable))
             _activate(chain, where, layer.activation)
         elif kind == "Activation":
             _activate(chain, where, layer.activation)
         elif kind == "Dropout":
+            if getattr(layer, "noise_shape", None) is not None:
+                raise ValueError(f"{where} has a noise_shape, which is not supported")
             chain.drop(where, layer.rate)
         elif kind == "Normalization" and not chain.layers and chain.standardization is None:
-            chain.standardization = _standardization(where, layer)
-        elif kind not in ("InputLayer", "Flatten"):
+            chain.standardization = _standardization(where, layer, math.prod(shape[1:]))
+        elif kind == "Flatten":
+            flat = True
+        elif kind != "InputLayer":
             chain.activate(where, _layer_activation(where, kind, layer))
     return chain.network(loss, seed)
 
 
 def _kind(layer: Any) -> str:
-    """Return the name of Keras' class whose ``call`` a layer has; nothing where that is a user's."""
-    kind = next((kind for kind in type(layer).__mro__ if "call" in vars(kind)), object)
-    own = "call" in getattr(layer, "__dict__", ()) or kind.__module__.partition(".")[0] not in _PACKAGES
+    """Return the name of Keras' class whose ``call`` a layer has; nothing where a user's takes part."""
+    kind, caller = (
+        next((kind for kind in type(layer).__mro__ if method in vars(kind)), object)
+        for method in ("call", "__call__")
+    )
+    own = "call" in getattr(layer, "__dict__", ()) or not all(
+        each.__module__.partition(".")[0] in _PACKAGES for each in (kind, caller)
+    )
     return "" if own else kind.__name__
 
 
@@ -116,16 +135,18 @@ def _layer_activation(where: str, kind: str, layer: Any) -> str:
     )
 
 
-def _standardization(where: str, layer: Any) -> Standardization:
+def _standardization(where: str, layer: Any, features: int) -> Standardization:
     config = layer.get_config()
     if config.get("invert"):
         raise ValueError(f"{where}(invert=True) is not supported")
     weights = layer.get_weights()
     numbers = weights[:2] if weights else (config["mean"], config["variance"])
-    built = getattr(layer, "mean", None)  # as Keras broadcasts it
-    width = np.size(numbers[0]) if built is None else built.shape[-1]
-    along_last = config.get("axis", -1) is not None and np.size(numbers[0]) in (1, width)
-    if numbers[0] is None or not along_last:
+    if config.get("axis", -1) in (None, (), []):  # one mean of everything
+        width = features
+    else:
+        built = getattr(layer, "mean", None)  # as Keras broadcasts it
+        width = np.size(numbers[0]) if built is None else built.shape[-1]
+    if numbers[0] is None or np.size(numbers[0]) not in (1, width) or width == 0:
         raise ValueError(f"{where} is not adapted to data, or not along the last axis of a matrix")
     mean, variance = (np.broadcast_to(np.ravel(n).astype(np.float64), width) for n in numbers)
     # Keras keeps a deviation of zero from dividing by its own epsilon.

@@ -40,7 +40,10 @@ class Graph:
         self.shape = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]  # 0: any
         self._opsets = model.opset_import
         inferred = onnx.shape_inference.infer_shapes(model).graph
-        self._types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.input, *inferred.value_info)}
+        values = {v.name: v.type.tensor_type for v in (*inferred.input, *inferred.value_info)}
+        self._types = {name: value.elem_type for name, value in values.items()}
+        self._shapes = {name: [d.dim_value for d in value.shape.dim] for name, value in values.items()}
+        self._dimensions: set[str] = set()  # those constants that come of dimensions
         self._alias: dict[str, str] = {}
         self.nodes = self._simplified(graph.output[0].name, graph.node)
         self.output = self._resolve(graph.output[0].name)
@@ -58,8 +61,10 @@ class Graph:
             node.CopyFrom(original)
             node.input[:] = [self._resolve(name) for name in original.input]
             if self._is_constant(node):
-                self._compute(node)
+                self._compute(node, original.input)
                 continue
+            if node.op_type != "Reshape" and self._dimensions.intersection(node.input):
+                raise unsupported(node, " where it computes with the dimensions of what it is given")
             if node.op_type == "Cast" and attributes_of(node)["to"] == self._types.get(original.input[0]):
                 self._alias[node.output[0]] = node.input[0]
                 continue
@@ -74,18 +79,22 @@ class Graph:
         known = all(name in self.constants for name in node.input if name)
         return node.op_type == "Shape" or (known and not node.op_type.startswith("Random"))
 
-    def _compute(self, node: Any) -> None:
-        """Add what a node of constants gives to them.
+    def _compute(self, node: Any, inputs: Sequence[str]) -> None:
+        """Add what a node of constants gives to them; `inputs` are what the file calls its inputs.
 
-        Dimensions that are not known are 0, which to Reshape means what there was.
+        Dimensions that are not known, the number of samples for one, are 0. To Reshape that means what there
+        was; nothing else may have what comes of dimensions.
         """
+        names = [name for name in node.output if name]
         if node.op_type == "Shape" and node.input[0] not in self.constants:
-            dimensions = [0, *self.shape[1:]] if node.input[0] == self.input else [0, 0]
+            dimensions = [0, *self._shapes.get(inputs[0], [0, 0])[1:]]
             attributes = attributes_of(node)
             part = slice(attributes.get("start"), attributes.get("end"))
             self.constants[node.output[0]] = np.array(dimensions)[part]
+            self._dimensions.update(names)
             return
-        names = [name for name in node.output if name]
+        if self._dimensions.intersection(node.input):
+            self._dimensions.update(names)
         try:
             self.constants.update(zip(names, self.run([node], {}, names), strict=True))
         except Exception as error:  # whatever the evaluator raises on operators that it does not know

@@ -187,7 +187,7 @@ class _Reader:
             return False
         first = node.input[0] == self.start
         constant = self.constants.get(node.input[1 if first else 0])
-        if constant is None or constant.size not in (1, self._width or constant.size):
+        if constant is None or constant.ndim > 2 or constant.size not in (1, self._width or constant.size):
             return False
         if constant.shape[-1:] not in ((), (constant.size,)) or (node.op_type == "Div" and not first):
             return False

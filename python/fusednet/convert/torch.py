@@ -89,6 +89,8 @@ def _check(where: str, module: Any) -> None:
         raise ValueError(f"{where} has no weights yet; call the module once")
     if "forward" in vars(module):
         raise ValueError(f"{where} has a forward of its own, which is not supported")
+    if type(module).__call__ is not nn.Module.__call__:
+        raise ValueError(f"{where} has a __call__ of its own, which is not supported")
     for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values()):
         if not isinstance(hook, _WEIGHT_HOOKS):
             raise ValueError(f"{where} has the forward hook {hook!r}, which is not supported")

@@ -161,19 +161,22 @@ class RootHooks(Hooks):
         if self._ranks.rank == 0:
             optimizer_state, rng_state = core.get_optimizer_state(rule), net._rng.bit_generator.state
             random = core.seed, core.dropout_step, rng_state
-            state = optimizer_state, random, net._standardization, vars(net.history)
-        optimizer_state, random, standardization, history = self._ranks.comm.bcast(state)
+            state = optimizer_state, random, vars(net.history)
+        optimizer_state, random, history = self._ranks.comm.bcast(state)
         if self._ranks.rank > 0:
             core.set_optimizer_state(rule, optimizer_state)
             core.seed, core.dropout_step, rng_state = random
             net._rng.bit_generator.state = rng_state
-            net._set_standardization(standardization)
             vars(net.history).update(history)
         self._share_changes(net)
 
     def _share_changes(self, net: Network) -> None:
-        rate = self._optimizer.learning_rate
-        net.stop_training, root_rate = self._ranks.comm.bcast((net.stop_training, rate))
+        rate, trainable = self._optimizer.learning_rate, [layer.trainable for layer in net.layers]
+        own = net.stop_training, net.l2, net._standardization, rate, trainable
+        net.stop_training, net.l2, standardization, root_rate, trainable = self._ranks.comm.bcast(own)
+        net._set_standardization(standardization)
+        for layer, chosen in zip(net.layers, trainable, strict=True):
+            layer.trainable = chosen
         if rate != root_rate and self._optimizer.schedule is None:
             self._optimizer.learning_rate = root_rate
         self._ranks.comm.Bcast(net.parameters)

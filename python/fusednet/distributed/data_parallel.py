@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from fusednet import training
 from fusednet._base import NetworkBase
 from fusednet._core import DivergenceError
-from fusednet._validation import integer
+from fusednet._validation import flag, integer
 from fusednet.distributed._ranks import Ranks
 from fusednet.distributed._training import RootHooks, SharedRows, SharedScores
 from fusednet.layers import Dense
@@ -135,8 +135,8 @@ class DataParallel:
         shuffle : bool, default True
             Whether each rank takes its rows in a new random order each epoch.
         callbacks : iterable of Callback
-            They run on rank 0 alone; the parameters, the learning rate and `stop_training` that they leave
-            go to all ranks.
+            They run on rank 0 alone; the parameters, scaling, `l2`, trainable layers, learning rate and
+            `stop_training` that they leave go to all ranks.
         metrics : dict of str to callable ``f(y_true, y_pred) -> float``, optional
             Computed on rank 0, on the data and predictions of all ranks together.
         progress : bool, default True
@@ -210,12 +210,14 @@ class DataParallel:
                     "metrics": sorted(metrics or ()),
                 }
             )
-            source = SharedRows(X, y, sample_weight, batch_size, shuffle, sync_every, self._ranks)
+            source = SharedRows(
+                X, y, sample_weight, batch_size, flag("shuffle", shuffle), sync_every, self._ranks
+            )
             scores = SharedScores(source, validation_data, metrics or {}, self._ranks)
             hooks = RootHooks(callbacks, optimizer, self._ranks)
             run = training.Run(self.net, optimizer, source, scores, hooks)
             root = self._ranks.rank == 0
-            bar = training.progress_bar(epochs, progress and root)
+            bar = training.progress_bar(epochs, flag("progress", progress) and root)
             return training.train(run, epochs, bar, resume if root else None)
         except DivergenceError:  # all ranks raise it together
             raise
