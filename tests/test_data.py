@@ -172,6 +172,7 @@ def test_labels_may_be_series(y):
         (scipy.sparse.csr_matrix(PLAIN), TypeError, "toarray"),
         (scipy.sparse.coo_array(PLAIN), TypeError, "toarray"),
         (np.ma.masked_greater(PLAIN, 1), ValueError, "masked"),
+        (list(np.ma.masked_greater(PLAIN, 1)), ValueError, "masked"),
         (pd.DataFrame({"a": [1, None], "b": [1, 2]}).astype("Int64"), TypeError, "<NA> .* at \\(1, 0\\)"),
         (pd.DataFrame({"a": ["x", "y"], "b": [1, 2]}), TypeError, "'x'"),
         (pd.Series(["x", "y"], dtype="category"), TypeError, "'x'|<U1|str"),

@@ -259,6 +259,11 @@ def test_metrics_of_labels_see_probabilities():
         ({"optimizer": fn.Adam}, TypeError, "fn.SGD"),
         ({"sample_weight": W[:-1]}, ValueError, "\\(50,\\).*\\(49,\\)"),
         ({"sample_weight": -W}, ValueError, "negative"),
+        (
+            {"X": X[:, 0], "sample_weight": W},
+            ValueError,
+            r"X: expected shape \(n, 3\).*received \(50,\)",
+        ),
         ({"sample_weight": 0 * W}, ValueError, "zero"),
         ({"validation_data": X}, TypeError, "validation_data must be"),
         ({"validation_data": (X,)}, TypeError, "validation_data must be"),
@@ -289,7 +294,7 @@ def test_arguments_are_checked_and_nothing_is_lost(options, error, words):
     net.fit(X, Y, epochs=1, optimizer=optimizer)
     history, before = net.history, snapshot(net, optimizer)
     with pytest.raises(error, match=words):
-        net.fit(X, Y, **{"optimizer": optimizer} | options)
+        net.fit(**{"X": X, "y": Y, "optimizer": optimizer} | options)
     assert snapshot(net, optimizer) == before
     assert net.history is history
     assert net.optimizer is optimizer

@@ -327,7 +327,12 @@ def test_trainable():
         after = [np.append(layer.weights, layer.bias) for layer in layers]
         np.testing.assert_array_equal(before[0], after[0])
         assert not np.array_equal(before[1], after[1])
+    layers[0].forward(X)
+    layers[0].backward(np.ones((5, 4)))
+    assert not layers[0].weights_gradient.any()
     layers[0].trainable = True
+    layers[0].backward(np.ones((5, 4)))
+    assert layers[0].weights_gradient.all()
     net.fit(X, np.ones((5, 2)), epochs=1)
     assert not np.array_equal(np.append(layers[0].weights, layers[0].bias), before[0])
 

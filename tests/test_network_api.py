@@ -275,6 +275,23 @@ def test_loss_and_gradient_serves_scipy():
     assert net.evaluate(X, Y)["loss"] < 0.01
 
 
+def test_r2_of_predictions_that_are_not_numbers_is_none():
+    net = fn.Network([2, 1], seed=0)
+    net.parameters[:] = np.nan
+    for y in (np.zeros(5), np.arange(5.0)):
+        assert np.isnan(net.evaluate(np.ones((5, 2)), y)["r2"])
+
+
+def test_the_gradient_can_be_assigned():
+    net = fn.Network([2, 1], seed=0)
+    net.forward([[1.0, 2.0]])
+    net.backward([[1.0]])
+    net.gradient *= 0.5
+    np.testing.assert_array_equal(net.gradient, [0.5, 1.0, 0.5])
+    with pytest.raises(ValueError, match=r"gradient must have the shape \(3,\)"):
+        net.gradient = [1.0]
+
+
 def test_loss_and_gradient_returns_a_copy_and_leaves_dropout_out():
     net = fn.Network([3, 6, 2], dropout=0.5, seed=0)
     loss, gradient = net.loss_and_gradient(X, Y)

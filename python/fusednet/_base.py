@@ -218,9 +218,18 @@ class NetworkBase(Standardized):
     def gradient(self) -> NDArray[Any]:
         """The gradient by all parameters, in their order.
 
-        A writable view; unspecified after `train_step` and `fit`.
+        A writable view; setting it copies values in. Unspecified after `train_step` and `fit`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If what it is set to has another shape, or does not hold real numbers.
         """
         return self._core.gradient
+
+    @gradient.setter
+    def gradient(self, values: ArrayLike) -> None:
+        assign(self._core.gradient, values, "gradient")
 
     @property
     def layers(self) -> tuple[Dense, ...]:

@@ -46,7 +46,7 @@ def numeric(data: Any, name: str) -> NDArray[Any]:
         array = data
     elif hasattr(data, "tocsr"):
         raise TypeError(f"{name} is sparse ({type(data).__name__}); pass a dense array: {name}.toarray()")
-    elif np.ma.is_masked(data):
+    elif _has_masked(data):
         raise ValueError(f"{name} has masked entries; fill or drop them first")
     else:
         try:
@@ -70,14 +70,21 @@ def rows_together(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
+def _has_masked(data: Any) -> bool:
+    """Return whether entries are masked, also where the rows are arrays in a list."""
+    if isinstance(data, (list, tuple)):
+        return any(isinstance(row, np.ma.MaskedArray) and np.ma.is_masked(row) for row in data)
+    return bool(np.ma.is_masked(data))
+
+
 def is_readable(array: NDArray[Any]) -> bool:
     """Return whether the core reads an array as it is."""
     return array.dtype.char in _CORE_TYPES and array.dtype.isnative
 
 
 def sample_count(X: NDArray[Any]) -> int:
-    """Return the number of samples in an input; one dimension is one sample."""
-    return X.shape[0] if X.ndim == 2 else 1
+    """Return the number of samples in an input; the core refuses one that is not a matrix."""
+    return len(X)
 
 
 def as_weights(data: Any, samples: int, name: str = "sample_weight") -> NDArray[Any] | None:

@@ -77,11 +77,12 @@ def _r2(prediction: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] |
     """
     if len(y) < 2:
         return float("nan")
-    y, prediction = y.astype(np.float64), prediction.astype(np.float64)
+    y, prediction = y.astype(np.float64, "C"), prediction.astype(np.float64, "C")  # sums in one order
     residual = np.average((y - prediction) ** 2, axis=0, weights=sample_weight)
     spread = np.average(
         (y - np.average(y, axis=0, weights=sample_weight)) ** 2, axis=0, weights=sample_weight
     )
     constant = spread == 0
     scores = np.where(constant, residual == 0, 1.0 - residual / np.where(constant, 1.0, spread))
+    scores[np.isnan(residual)] = np.nan
     return float(scores.mean())

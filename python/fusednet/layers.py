@@ -248,7 +248,10 @@ class Dense:
 
     @trainable.setter
     def trainable(self, trainable: bool) -> None:
-        (self._network or self._core).set_trainable(self._index, flag("trainable", trainable))
+        wanted = flag("trainable", trainable)
+        if self._network is not None:
+            self._network.set_trainable(self._index, wanted)
+        self._core.set_trainable(0, wanted)  # what `backward` of its own goes by
 
     @property
     def activation(self) -> str:

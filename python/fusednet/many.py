@@ -95,9 +95,9 @@ def fit_many(
     ValueError, TypeError
         If an argument is wrong or the data have the wrong shape or dtype for one of the networks: before any
         is trained. If values are wrong, such as NaN, the network that comes upon them is as it was before,
-        and the others stop within some 50 ms, with the parameters of their last step.
+        and the others stop within some 50 ms, or a step, with the parameters of their last one.
     KeyboardInterrupt
-        On Ctrl-C; all networks stop within some 50 ms, and have the parameters of their last step.
+        On Ctrl-C; all networks stop within some 50 ms, or a step, and have the parameters of their last one.
     Exception
         What a callback raises, with a note that names the network; the others then stop likewise.
 
