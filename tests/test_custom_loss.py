@@ -1,6 +1,7 @@
 """A loss that is a Python function: what it may return, what it may raise, and who keeps it alive."""
 
 import gc
+import time
 import weakref
 
 import numpy as np
@@ -26,6 +27,17 @@ def test_a_loss_of_ones_own():
     assert nets[1].evaluate(X, Y) == pytest.approx(nets[0].evaluate(X, Y))
     with pytest.raises(ValueError, match="sample_weight"):
         nets[1].fit(X, Y, sample_weight=np.ones(30))
+
+
+def test_a_slow_loss_is_watched_as_closely_as_a_quick_one():
+    def slow(y_pred, y_true):
+        time.sleep(0.002)
+        return 0.0, 0 * y_pred
+
+    beats = []
+    core = fn.Network([3, 2], loss=slow)._core
+    core.train_epoch(X, Y, fn.SGD(0.1)._core, 1, np.resize(np.arange(30), 150), None, beats.append)
+    assert len(beats) >= 3
 
 
 def test_a_loss_of_ones_own_with_targets_of_its_own():

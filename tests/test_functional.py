@@ -1,6 +1,7 @@
 """Activations and losses as functions, against SciPy and figures worked by hand."""
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -251,6 +252,24 @@ def test_float32_stays_float32():
     exact = ((p.astype(float) - y.astype(float)) ** 2).mean()
     assert F.mse_loss(p, y) == pytest.approx(exact, rel=1e-6)
     assert F.mse_loss(p, y.astype(float)) == pytest.approx(exact, rel=1e-14)
+
+
+def test_other_threads_run_meanwhile():
+    counts, stop = [0], threading.Event()
+
+    def count():
+        while not stop.is_set():
+            counts[0] += 1
+
+    x = np.zeros(4_000_000)
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = counts[0]
+    F.gelu(x)
+    done = counts[0] - before
+    stop.set()
+    thread.join()
+    assert done > 100  # within the one call, which would end before the interpreter's next turn
 
 
 def test_everything_is_exported():

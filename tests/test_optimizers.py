@@ -229,3 +229,20 @@ def test_a_small_decay_is_not_rounded(make, l2):
         net.train_step(X, y, make())
     error = np.mean((nets[0].parameters - nets[1].parameters) / start)
     assert abs(error) < 0.03 * 1e-3 * 1e-4
+
+
+@pytest.mark.parametrize(
+    "optimizer", [fn.SGD(0.01, momentum=0.9), fn.Adam(0.01, beta2=0.9), fn.RMSprop(0.01, alpha=0.9)], ids=repr
+)
+@pytest.mark.parametrize("width", [4, 700])  # one pass for all, and the step by rows
+def test_moments_without_a_gradient_do_not_stay_subnormal(optimizer, width):
+    net = fn.Network([2, width, width, 1], "tanh", seed=0)
+    X, y = np.ones((40, 2)), np.ones(40)
+    net.train_step(X, y, optimizer)
+    X[:, 1] = 0  # whose weights have no gradient from here on
+    for _ in range(1279):
+        net.train_step(X, y, optimizer)
+    state = net._core.get_optimizer_state(optimizer._core)
+    for name in ("first", "second"):
+        moments = np.abs(state[name])
+        assert not ((moments > 0) & (moments < np.finfo("float32").tiny)).any()

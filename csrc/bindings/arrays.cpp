@@ -70,7 +70,8 @@ InputMatrix as_rows(const py::array& a, std::size_t columns, bool allow_row, con
     InputMatrix m = as_matrix(a, name);
     if (a.ndim() == 1 && allow_row) {
         std::swap(m.rows, m.columns);
-        std::swap(m.row_stride, m.column_stride);
+        m.column_stride = m.row_stride;
+        m.row_stride *= static_cast<py::ssize_t>(m.columns);  // of a row that is in one piece
     }
     if (m.columns != columns || m.rows == 0 || (a.ndim() == 1 && !allow_row)) {
         fail(name, ": expected shape (n, ", columns, ")", allow_row ? text(" or (", columns, ",)") : "",

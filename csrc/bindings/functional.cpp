@@ -1,4 +1,5 @@
 #include "bindings/arrays.h"
+#include "bindings/py_network.h"
 #include "bindings/register.h"
 #include "core/activation.h"
 #include "core/loss.h"
@@ -7,6 +8,8 @@
 namespace fusednet {
 
 namespace {
+
+constexpr double cost = 20;  // of an element, in operations of the products
 
 // Calls body(T{}): float32 arrays are computed as they are, everything else in float64.
 template <class Body>
@@ -26,15 +29,17 @@ py::array activation(const std::string& name, const py::array& z) {
         const Contiguous<T> in = contiguous<T>(z);
         py::array out = like<T>(in);
         const auto n = static_cast<std::size_t>(in.size());
+        const T* from = in.data();
         auto* to = static_cast<T*>(out.mutable_data());
         if (n == 0) return out;
-        if (f != Activation::softmax) {
-            kernels<T>().activation(f, in.data(), to, nullptr, n);
-            return out;
+        check(f != Activation::softmax || in.ndim() > 0, "softmax: expected at least one dimension, received a scalar");
+        const auto columns = static_cast<std::size_t>(in.ndim() > 0 ? in.shape(in.ndim() - 1) : 1);
+        const ReleaseFor release(cost * static_cast<double>(n));
+        if (f == Activation::softmax) {
+            kernels<T>().softmax(from, columns, to, columns, n / columns, columns);
+        } else {
+            kernels<T>().activation(f, from, to, nullptr, n);
         }
-        check(in.ndim() > 0, "softmax: expected at least one dimension, received a scalar");
-        const auto columns = static_cast<std::size_t>(in.shape(in.ndim() - 1));
-        kernels<T>().softmax(in.data(), columns, to, columns, n / columns, columns);
         return out;
     });
 }
@@ -48,7 +53,10 @@ py::array activation_gradient(const std::string& name, const py::array& z) {
         py::array out = like<T>(in);
         const auto n = static_cast<std::size_t>(in.size());
         std::vector<T> value(n);
-        kernels<T>().activation(f, in.data(), value.data(), static_cast<T*>(out.mutable_data()), n);
+        const T* from = in.data();
+        auto* to = static_cast<T*>(out.mutable_data());
+        const ReleaseFor release(cost * static_cast<double>(n));
+        kernels<T>().activation(f, from, value.data(), to, n);
         return out;
     });
 }
@@ -69,13 +77,17 @@ py::tuple loss_value_and_gradient(const std::string& name, const py::array& pred
             fail("target: expected shape ", shape_text(p), " as the prediction's, received ", shape_text(target));
         }
         const InputMatrix w = as_weights(sample_weight, shape.rows);
+        py::array gradient = like<T>(p);
+        const T* from = p.data();
+        auto* to = static_cast<T*>(gradient.mutable_data());
+        std::optional<ReleaseFor> release(cost * static_cast<double>(shape.rows * shape.columns));
         const RowSelection all{nullptr, 0, shape.rows};
         std::vector<T> targets(labels ? 0 : shape.rows * shape.columns), weight(w.empty() ? 0 : shape.rows);
         std::vector<std::int32_t> label(labels ? shape.rows : 0);
         if (labels) {
             gather_labels(y, all, label.data(), shape.columns);
         } else {
-            gather_targets(y, all, targets.data(), shape.columns, which);
+            gather_targets(y, all, targets.data(), shape.columns, which, Team(1));
         }
         auto total = static_cast<double>(shape.rows);
         if (!w.empty()) {
@@ -83,11 +95,11 @@ py::tuple loss_value_and_gradient(const std::string& name, const py::array& pred
             total = gather_weights(w, all, weight.data(), wide.data()).sum;
             check(total > 0, "sample_weight: expected a positive sum, received ", total);
         }
-        py::array gradient = like<T>(p);
-        const double sum = kernels<T>().loss(
-            {which, parameter, p.data(), shape.columns, labels ? nullptr : targets.data(), shape.columns,
-             labels ? label.data() : nullptr, w.empty() ? nullptr : weight.data(),
-             static_cast<T*>(gradient.mutable_data()), shape.columns, shape.rows, shape.columns, 1.0 / total});
+        const double sum =
+            kernels<T>().loss({which, parameter, from, shape.columns, labels ? nullptr : targets.data(), shape.columns,
+                               labels ? label.data() : nullptr, w.empty() ? nullptr : weight.data(), to, shape.columns,
+                               shape.rows, shape.columns, 1.0 / total});
+        release.reset();
         return py::make_tuple(sum / total, gradient);
     });
 }

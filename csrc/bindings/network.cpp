@@ -57,7 +57,12 @@ PyNetwork create(const std::vector<std::size_t>& widths, const std::vector<std::
 
 template <class T>
 py::array new_matrix(std::size_t rows, std::size_t columns, bool flat) {
-    return flat ? py::array_t<T>(static_cast<py::ssize_t>(columns)) : py::array_t<T>({rows, columns});
+    const py::ssize_t shape[] = {static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(columns)};
+    const auto& numpy = py::detail::npy_api::get();  // pybind11's own way puts shape and strides into vectors first
+    PyObject* a = numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, py::dtype::of<T>().release().ptr(), flat ? 1 : 2,
+                                              shape + (flat ? 1 : 0), nullptr, nullptr, 0, nullptr);
+    if (a == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::array>(a);
 }
 
 bool copy_parameters(const PyNetwork& self, py::array& out) {

@@ -31,7 +31,7 @@ template <class T>
 std::size_t leading_dimension(std::size_t columns) {
     if (columns <= 1) return columns;
     const std::size_t lanes = kernels<T>().lanes;
-    const std::size_t padded = (columns + lanes - 1) / lanes * lanes;
+    const std::size_t padded = (columns + lanes - 1) & ~(lanes - 1);  // a power of two
     return crowds_cache_sets(padded * sizeof(T)) ? padded + lanes : padded;
 }
 

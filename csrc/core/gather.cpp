@@ -74,66 +74,70 @@ S element(const InputMatrix& source, std::size_t row, std::size_t column) {
 template <class T>
 constexpr DType dtype_of = sizeof(T) == 4 ? DType::float32 : DType::float64;
 
-// One row as T, standardized in double precision: a large mean costs float32 no digits. Returns whether it is finite.
-template <class S, class T>
-bool standardize_row(const InputMatrix& source, std::size_t row, T* out) {
-    const double* const mean = source.standardization->mean.data();
-    const double* const inverse_deviation = source.standardization->inverse_deviation.data();
-    const auto convert = [&](auto column_stride) {
-        const char* x = static_cast<const char*>(source.data) + static_cast<std::ptrdiff_t>(row) * source.row_stride;
-        for (std::size_t j = 0; j < source.columns; ++j, x += column_stride) {
-            const auto value = static_cast<double>(element<S>(x));
-            out[j] = static_cast<T>((value - mean[j]) * inverse_deviation[j]);
+// Columns from which a vector loop pays for what it takes to begin and to end one.
+constexpr std::size_t vector_loop = 16;
+
+// One row as T: convert(element, column) of each. Returns whether it is finite.
+template <class S, class T, class Convert>
+bool convert_row(const InputMatrix& source, std::size_t row, T* out, const Convert& convert) {
+    const char* x = static_cast<const char*>(source.data) + static_cast<std::ptrdiff_t>(row) * source.row_stride;
+    if (source.columns < vector_loop) {
+        T excess = 0;  // x − x is zero for finite x, NaN otherwise
+        for (std::size_t j = 0; j < source.columns; ++j, x += source.column_stride) {
+            out[j] = convert(element<S>(x), j);
+            excess += out[j] - out[j];
         }
+        return excess == T(0);
+    }
+    const auto convert_all = [&](auto column_stride) {
+        for (std::size_t j = 0; j < source.columns; ++j, x += column_stride) out[j] = convert(element<S>(x), j);
     };
     if (source.column_stride == sizeof(S)) {
-        convert(std::integral_constant<std::ptrdiff_t, sizeof(S)>());  // a vector loop
+        convert_all(std::integral_constant<std::ptrdiff_t, sizeof(S)>());  // a vector loop
     } else {
-        convert(source.column_stride);
+        convert_all(source.column_stride);
     }
     int finite = 1;
     for (std::size_t j = 0; j < source.columns; ++j) finite &= out[j] - out[j] == T(0) ? 1 : 0;
     return finite != 0;
 }
 
-// Whether each row is an array of T.
-template <class T>
+// Whether each row is an array of S, to be taken as it is.
+template <class S>
 bool has_rows_of(const InputMatrix& source) {
-    constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
-    return source.dtype == dtype_of<T> && source.standardization == nullptr &&
+    constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(S));
+    return source.dtype == dtype_of<S> && source.standardization == nullptr &&
            (source.column_stride == size || source.columns == 1) && source.row_stride % size == 0 &&
-           reinterpret_cast<std::uintptr_t>(source.data) % alignof(T) == 0;
+           reinterpret_cast<std::uintptr_t>(source.data) % alignof(S) == 0;
 }
 
 // The number of leading rows that convert to finite values.
 template <class T>
 std::size_t convert_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo) {
-    if (source.standardization != nullptr) {
+    const auto gather = [&](auto kernel, auto tag) {
+        using S = decltype(tag);
+        return kernel(static_cast<const S*>(source.data), source.row_stride / static_cast<std::ptrdiff_t>(sizeof(S)),
+                      rows.index, rows.first, rows.count, source.columns, out, ldo);
+    };
+    if (has_rows_of<T>(source)) return gather(kernels<T>().gather, T{});
+    if (has_rows_of<OtherFloat<T>>(source) && source.columns >= vector_loop)
+        return gather(kernels<T>().gather_converted, OtherFloat<T>{});
+    const auto convert_each = [&](const auto& convert) {
         return with_type(source.dtype, [&](auto tag) {
             for (std::size_t i = 0; i < rows.count; ++i) {
-                if (!standardize_row<decltype(tag)>(source, rows.row(i), out + i * ldo)) return i;
+                if (!convert_row<decltype(tag)>(source, rows.row(i), out + i * ldo, convert)) return i;
             }
             return rows.count;
         });
+    };
+    if (source.standardization == nullptr) {
+        return convert_each([](auto value, std::size_t) { return static_cast<T>(value); });
     }
-    if (has_rows_of<T>(source)) {
-        constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
-        return kernels<T>().gather(static_cast<const T*>(source.data), source.row_stride / size, rows.index, rows.first,
-                                   rows.count, source.columns, out, ldo);
-    }
-    return with_type(source.dtype, [&](auto tag) {
-        using S = decltype(tag);
-        for (std::size_t i = 0; i < rows.count; ++i) {
-            const std::size_t row = rows.row(i);
-            T excess = 0;  // x − x is zero for finite x, NaN otherwise
-            for (std::size_t j = 0; j < source.columns; ++j) {
-                const T x = static_cast<T>(element<S>(source, row, j));
-                excess += x - x;
-                out[i * ldo + j] = x;
-            }
-            if (!(excess == T(0))) return i;
-        }
-        return rows.count;
+    // In double precision: a large mean costs float32 no digits.
+    const double* const mean = source.standardization->mean.data();
+    const double* const inverse_deviation = source.standardization->inverse_deviation.data();
+    return convert_each([=](auto value, std::size_t j) {
+        return static_cast<T>((static_cast<double>(value) - mean[j]) * inverse_deviation[j]);
     });
 }
 
@@ -167,25 +171,27 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
               " in row ", rows.row(finite), ", column ", j);
     }
     if (range == nullptr) return;
+    const T low = static_cast<T>(range->low), high = static_cast<T>(range->high);
     for (std::size_t i = 0; i < rows.count; ++i) {
-        for (std::size_t j = 0; j < source.columns; ++j) {
-            const auto x = static_cast<double>(out[i * ldo + j]);
-            check(x >= range->low && x <= range->high, what, ": expected values from ", range->low, " to ", range->high,
-                  ", received ", x, " in row ", rows.row(i), ", column ", j);
+        const T* row = out + i * ldo;
+        int inside = 1;
+        for (std::size_t j = 0; j < source.columns; ++j) inside &= (row[j] >= low ? 1 : 0) & (row[j] <= high ? 1 : 0);
+        for (std::size_t j = 0; inside == 0 && j < source.columns; ++j) {
+            check(row[j] >= low && row[j] <= high, what, ": expected values from ", low, " to ", high, ", received ",
+                  row[j], " in row ", rows.row(i), ", column ", j);
         }
     }
 }
 
 template <class T>
-void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
-                 const Team& team) {
+void gather_shared(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
+                   const Team& team, const Range* range) {
     constexpr std::size_t enough = std::size_t{1} << 15;  // bytes for a thread
     const std::size_t bytes = rows.count * source.columns * sizeof(T);
     const std::size_t parts = std::clamp<std::size_t>(bytes / enough, 1, team.size());
-    if (parts == 1) return gather_rows(source, rows, out, ldo, what);  // small networks would feel the divisions
     team.run(parts, [&](std::size_t task, std::size_t) {
         const RowSelection part = rows.part(task, parts);
-        gather_rows(source, part, out + (part.first - rows.first) * ldo, ldo, what);
+        gather_rows(source, part, out + (part.first - rows.first) * ldo, ldo, what, range);
     });
 }
 
@@ -259,7 +265,8 @@ bool any_weight(const InputMatrix& source) {
 
 #define FUSEDNET_INSTANTIATE(T)                                                                                        \
     template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Range*); \
-    template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Team&);  \
+    template void gather_shared<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Team&, \
+                                   const Range*);                                                                      \
     template MatrixView<const T> rows_in_place<T>(const InputMatrix&, const RowSelection&);                            \
     template WeightSum gather_weights<T>(const InputMatrix&, const RowSelection&, T*, double*, bool);
 FUSEDNET_INSTANTIATE(float)

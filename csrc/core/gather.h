@@ -43,10 +43,17 @@ template <class T>
 void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
                  const Range* range = nullptr);
 
-// gather_rows by a team, where there is enough to copy.
+// gather_rows by a team, where there is enough to copy. One thread, which may be about a small network, goes straight
+// on.
+template <class T>
+void gather_shared(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
+                   const Team& team, const Range* range);
 template <class T>
 void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
-                 const Team& team);
+                 const Team& team, const Range* range = nullptr) {
+    team.size() == 1 ? gather_rows(source, rows, out, ldo, what, range)
+                     : gather_shared(source, rows, out, ldo, what, team, range);
+}
 
 // The selected rows where they lie, if the products can read them there: in order, finite, each in one piece, and of
 // type T. Else null, and gather_rows has to copy them, or to say what is wrong.

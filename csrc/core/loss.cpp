@@ -26,12 +26,13 @@ LossFactors scikit_learn_factors(Loss loss, std::size_t outputs) {
 }
 
 template <class T>
-void gather_targets(const InputMatrix& y, const RowSelection& rows, T* out, std::size_t ldo, Loss loss) {
+void gather_targets(const InputMatrix& y, const RowSelection& rows, T* out, std::size_t ldo, Loss loss,
+                    const Team& team) {
     constexpr double infinity = std::numeric_limits<double>::infinity();
     const bool probability = loss == Loss::binary_cross_entropy || loss == Loss::cross_entropy;
     const Range range{0.0, probability ? 1.0 : infinity};
     const bool count = loss == Loss::poisson || loss == Loss::log_poisson;
-    gather_rows(y, rows, out, ldo, "y", probability || count ? &range : nullptr);
+    gather_rows(y, rows, out, ldo, "y", team, probability || count ? &range : nullptr);
 }
 
 template <class T>
@@ -54,8 +55,8 @@ double batch_loss(const LossArguments<T>& a, double* partial, const Team& team) 
     return total;
 }
 
-#define FUSEDNET_INSTANTIATE(T)                                                                      \
-    template void gather_targets<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, Loss); \
+#define FUSEDNET_INSTANTIATE(T)                                                                                   \
+    template void gather_targets<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, Loss, const Team&); \
     template double batch_loss<T>(const LossArguments<T>&, double*, const Team&);
 FUSEDNET_INSTANTIATE(float)
 FUSEDNET_INSTANTIATE(double)

@@ -27,7 +27,7 @@ LossFactors scikit_learn_factors(Loss, std::size_t outputs);
 // The selected targets as T; throws where one is not finite, or not in the loss's domain: [0, 1] for probabilities,
 // [0, ∞) for counts.
 template <class T>
-void gather_targets(const InputMatrix& y, const RowSelection&, T* out, std::size_t ldo, Loss);
+void gather_targets(const InputMatrix& y, const RowSelection&, T* out, std::size_t ldo, Loss, const Team&);
 
 // The kernel's sum over a batch, by chunks of rows that depend on the shape alone and are added in order: the same
 // bits for any team. `partial` has room for a double a row.

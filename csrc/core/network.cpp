@@ -82,13 +82,14 @@ WeightSum Network<T>::gather(const Samples& samples, const RowSelection& rows, c
     if (samples.labels) {
         gather_labels(samples.y, rows, workspace_.label, outputs());
     } else {
-        gather_targets(samples.y, rows, workspace_.target, workspace_.ld_target, config_.loss);
+        gather_targets(samples.y, rows, workspace_.target, workspace_.ld_target, config_.loss, team);
     }
     if (samples.weight.empty()) return {static_cast<double>(rows.count), 1.0};
     const WeightSum weights =
         gather_weights(samples.weight, rows, workspace_.weight, workspace_.partial_loss, config_.scikit_learn);
-    check(weights.sum != 0 || std::all_of(workspace_.weight, workspace_.weight + rows.count, [](T w) { return w == 0; }),
-          "sample_weight: expected weights that do not cancel each other in a batch");
+    check(
+        weights.sum != 0 || std::all_of(workspace_.weight, workspace_.weight + rows.count, [](T w) { return w == 0; }),
+        "sample_weight: expected weights that do not cancel each other in a batch");
     return weights;
 }
 
@@ -200,7 +201,7 @@ void Network<T>::forward(InputMatrix x, bool training, T* out) {
     x.standardization = standardization_.get();
     const Team team(wanted_threads(x.rows));
     reserve(x.rows, outputs(), team);
-    gather_rows(x, {nullptr, 0, x.rows}, workspace_.input, workspace_.ld_input, "X");
+    gather_rows(x, {nullptr, 0, x.rows}, workspace_.input, workspace_.ld_input, "X", team);
     forward_layers(x.rows, training, false, team);
     const LayerTape<T>& tape = workspace_.layers.back();
     for (std::size_t i = 0; i < x.rows; ++i) std::copy_n(tape.output + i * tape.ld, outputs(), out + i * outputs());
@@ -216,7 +217,7 @@ void Network<T>::backward(const InputMatrix& dy, T* dx) {
     const Team team(wanted_threads(dy.rows));
     workspace_.reserve_panels(layers_, team.size());
     const LayerTape<T>& tape = workspace_.layers.back();
-    gather_rows(dy, {nullptr, 0, dy.rows}, workspace_.dz[0], tape.ld, "gradient");
+    gather_rows(dy, {nullptr, 0, dy.rows}, workspace_.dz[0], tape.ld, "gradient", team);
     output_gradient(layers_.back(), tape.saved(), workspace_.dz[0], tape.ld, dy.rows, team);
     T* result = nullptr;
     backward_layers(workspace_.dz[0], dy.rows, {T(1), T(0), T(0), false}, true, &result, team);

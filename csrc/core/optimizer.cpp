@@ -22,6 +22,7 @@ const char* update_rule_name(UpdateRule rule) { return names[static_cast<int>(ru
 
 UpdateArguments update_arguments(const Optimizer& o, std::uint64_t step) {
     const auto t = static_cast<double>(step);
+    constexpr std::uint64_t interval = 32;  // the pass over the moments takes half as long as the step
     return {o.rule,
             o.learning_rate,
             o.weight_decay,
@@ -29,7 +30,8 @@ UpdateArguments update_arguments(const Optimizer& o, std::uint64_t step) {
             o.beta2,
             o.epsilon,
             1.0 - std::pow(o.beta1, t),
-            1.0 - std::pow(o.beta2, t)};
+            1.0 - std::pow(o.beta2, t),
+            step % interval == 0};
 }
 
 }  // namespace fusednet

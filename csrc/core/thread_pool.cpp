@@ -11,6 +11,7 @@
 #include <cstring>
 #include <exception>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -208,31 +209,33 @@ ThreadPool& pool() {
     return *current;
 }
 
-// ⌈quota / period⌉ of the control group, versions 2 and 1; 0 where there is no limit.
-std::size_t cgroup_quota() {
-    std::string quota;
-    double period = 0;
-    std::ifstream v2("/sys/fs/cgroup/cpu.max");
-    if (v2 >> quota >> period) {
-        if (quota == "max" || period <= 0) return 0;
-        return static_cast<std::size_t>(std::ceil(std::strtod(quota.c_str(), nullptr) / period));
+// What the control group of this process may have of the processors, by version 2 or 1; infinity without a limit.
+double cgroup_quota() {
+    double quota = std::numeric_limits<double>::infinity(), limit = 0, period = 0;
+    std::string group, line;
+    std::ifstream groups("/proc/self/cgroup");
+    while (std::getline(groups, line)) {
+        if (line.compare(0, 3, "0::") == 0) group = line.substr(3);
+    }
+    while (true) {  // this group and those around it
+        std::ifstream v2("/sys/fs/cgroup" + group + "/cpu.max");
+        if (v2 >> limit >> period && period > 0) quota = std::min(quota, limit / period);  // no number: "max"
+        if (group.empty()) break;
+        group.resize(group.rfind('/'));
     }
     std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-    double limit = 0;
-    if (v1_quota >> limit && v1_period >> period && limit > 0 && period > 0) {
-        return static_cast<std::size_t>(std::ceil(limit / period));
-    }
-    return 0;
+    if (v1_quota >> limit && v1_period >> period && limit > 0 && period > 0) quota = std::min(quota, limit / period);
+    return quota;
 }
 
 std::size_t usable_processors() {
-    std::size_t count = std::max(1u, std::thread::hardware_concurrency());
+    std::size_t count = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, most_threads);
 #if defined(__linux__)
-    cpu_set_t set;
+    cpu_set_t set;  // holds 1,024 of them; of more the kernel says nothing
     if (sched_getaffinity(0, sizeof set, &set) == 0) count = static_cast<std::size_t>(CPU_COUNT(&set));
 #endif
-    const std::size_t quota = cgroup_quota();
-    return std::max<std::size_t>(1, quota > 0 ? std::min(count, quota) : count);
+    const double quota = std::ceil(cgroup_quota());
+    return quota < static_cast<double>(count) ? std::max<std::size_t>(1, static_cast<std::size_t>(quota)) : count;
 }
 
 // What joblib, torch and others set in their worker processes, so that these share the processors; 0 where it is no

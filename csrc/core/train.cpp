@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include "core/check.h"
@@ -11,7 +12,8 @@
 namespace fusednet {
 
 // Whether each layer takes the optimizer's step with its gradient, rows at a time, rather than all with apply():
-// where parameters, gradient and what the optimizer remembers are too large to stay near the core from one to the next.
+// where parameters, gradient and two moments, as Adam has them, are too large to stay near the core from one to the
+// next.
 template <class T>
 bool Network<T>::steps_by_rows(const Optimizer& optimizer) const {
     constexpr std::size_t near = std::size_t{7} << 19;  // bytes
@@ -162,7 +164,8 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
     const Team team(wanted_threads(batch, batch > 0 ? count / batch : 0));
     TeamTrial* const tried = trial(batch, team);
     reserve(batch, samples.y.columns, team);
-    Heartbeat beat(heartbeat, flops);
+    // A loss of the user's takes as long as it likes.
+    Heartbeat beat(heartbeat, has_custom_loss() ? std::numeric_limits<double>::infinity() : flops);
     double total = 0, total_weight = 0;
     for (std::size_t first = 0; first < count; first += batch) {
         const RowSelection rows{order != nullptr ? order + first : nullptr, first, std::min(batch, count - first)};

@@ -27,7 +27,8 @@ constexpr KernelTable<T> table_of_kernels = {
     loss<T>,
     update<T>,
     dropout<T>,
-    gather<T>,
+    gather<T, T>,
+    gather<OtherFloat<T>, T>,
     sum_squares<T>,
     scale<T>,
 };

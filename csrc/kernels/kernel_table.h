@@ -5,8 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace fusednet {
+
+template <class T>
+using OtherFloat = std::conditional_t<sizeof(T) == sizeof(float), double, float>;
 
 enum class Activation : int { identity, sigmoid, tanh, relu, leaky_relu, elu, gelu, silu, softplus, exp, softmax };
 
@@ -139,6 +143,7 @@ struct UpdateArguments {
     double learning_rate, weight_decay;
     double beta1, beta2, epsilon;     // momentum or β₁; β₂ or ρ; ε
     double correction1, correction2;  // Adam: 1 − β₁ᵗ and 1 − β₂ᵗ
+    bool drop_subnormal = false;      // from the moments
 };
 
 // An optimizer's step of parameters w, with what it remembers of each, which is null where its rule doesn't.
@@ -201,6 +206,10 @@ struct KernelTable {
     // rows were finite: `rows` when all are. ld_source counts elements.
     std::size_t (*gather)(const T* source, std::ptrdiff_t ld_source, const std::int64_t* index, std::size_t first_row,
                           std::size_t rows, std::size_t columns, T* out, std::size_t ldo);
+    // The same from the other floating-point type: NumPy's own is double.
+    std::size_t (*gather_converted)(const OtherFloat<T>* source, std::ptrdiff_t ld_source, const std::int64_t* index,
+                                    std::size_t first_row, std::size_t rows, std::size_t columns, T* out,
+                                    std::size_t ldo);
     double (*sum_squares)(const T* x, std::size_t n);
     void (*scale)(T* x, T factor, std::size_t n);
 };

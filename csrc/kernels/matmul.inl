@@ -40,8 +40,9 @@ constexpr size_t least_height(size_t tiles) { return (tiles * tile_rows + 1) / (
 template <size_t least, class Body>
 FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
     const size_t tiles = (m + tile_rows - 1) / tile_rows;
+    const size_t low = tiles == 1 ? m : m / tiles, higher = m - low * tiles;  // a division takes as long as some steps
     for (size_t t = 0, i = 0; t < tiles; ++t) {
-        const size_t rows = m / tiles + (t < m % tiles ? 1 : 0);
+        const size_t rows = low + (t < higher ? 1 : 0);
         with_count<least, tile_rows>(rows, [&](auto height) { body(i, height); });
         i += rows;
     }
@@ -163,13 +164,15 @@ void dense_forward(const DenseForward<T>& f) {
     const size_t unpacked = is_awkward<T>(f.ldw) ? awkward_tiles : packing_tiles;
     const bool packing = f.m > unpacked * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
     const size_t rows = block_rows(f.k, depth_block);
-    T start[panel_columns<T>];
+    T edge[panel_columns<T>];
     while (j < f.n) {
         const Panel<T> panel(f.n - j);
-        for (size_t i = 0; i < panel.width; ++i)
-            start[i] = f.bias != nullptr && i < panel.columns ? f.bias[j + i] : T(0);
         const T* w = f.w + j;
         const bool whole = panel.width == panel.columns;
+        const T* start = f.bias != nullptr && whole ? f.bias + j : edge;
+        for (size_t i = 0; start == edge && i < panel.width; i += lanes<T>) {
+            store(edge + i, f.bias != nullptr ? load_partial(f.bias + j + i, panel.columns - i) : Vec<T>{});
+        }
         const auto fill = [&](size_t p, size_t block) {
             pack_columns(w + p * f.ldw, f.ldw, block, panel.columns, f.panel, panel.width);
         };

@@ -10,7 +10,6 @@ namespace fusednet::FUSEDNET_SET {
 constexpr size_t tile_vectors = FUSEDNET_TILE_VECTORS;  // columns of a register tile, and of a panel
 constexpr size_t depth_block = 256;                     // rows of a panel: it and rows of A stay in the L1 cache
 constexpr size_t first_level_cache = size_t{1} << 15;   // bytes, or more
-constexpr size_t cache_line = 64;                       // bytes
 
 constexpr size_t at_most(size_t n, size_t limit) { return n < limit ? n : limit; }
 

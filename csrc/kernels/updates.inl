@@ -33,7 +33,7 @@ void momentum(const UpdateArguments& a, T* __restrict w, const T* __restrict g, 
 
 // ε, large enough for a divisor: subnormal ones divide_any doesn't take.
 template <class T>
-T normal(double epsilon) {
+T at_least_normal(double epsilon) {
     const T least = std::numeric_limits<T>::min(), e = static_cast<T>(epsilon);
     return e < least ? least : e;
 }
@@ -46,7 +46,7 @@ void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* _
           size_t n) {
     const double root = __builtin_sqrt(a.correction2);
     const T rate = static_cast<T>(a.learning_rate * root / a.correction1);
-    const T epsilon = normal<T>(a.rule == UpdateRule::inner_adam ? a.epsilon : a.epsilon * root);
+    const T epsilon = at_least_normal<T>(a.rule == UpdateRule::inner_adam ? a.epsilon : a.epsilon * root);
     const T rest1 = static_cast<T>(1.0 - a.beta1);
     const T beta2 = static_cast<T>(a.beta2), rest2 = static_cast<T>(1.0 - a.beta2);
     const T factor = static_cast<T>(decay == Decay::decoupled ? a.learning_rate * a.weight_decay : a.weight_decay);
@@ -70,7 +70,8 @@ void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* _
 template <class T>
 void rmsprop(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* __restrict second, size_t n) {
     const T rate = static_cast<T>(a.learning_rate), decay = static_cast<T>(a.weight_decay);
-    const T rho = static_cast<T>(a.beta2), rest = static_cast<T>(1.0 - a.beta2), epsilon = normal<T>(a.epsilon);
+    const T rho = static_cast<T>(a.beta2), rest = static_cast<T>(1.0 - a.beta2),
+            epsilon = at_least_normal<T>(a.epsilon);
     for_each_vector<T>(n, [=](size_t i, auto access) {
         const Vec<T> x = access.load(w + i), gradient = fma(x, broadcast(decay), access.load(g + i));
         const Vec<T> v = fma(access.load(second + i), broadcast(rho), rest * gradient * gradient);
@@ -79,8 +80,21 @@ void rmsprop(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T
     });
 }
 
+// Makes subnormal moments zero. Without a gradient one decays to a few times the least of all numbers, from where
+// rounding lets it go no further, and processors take some hundred times as long for computing with it. (A second
+// moment only where it divides zero: the root of a subnormal one need not be small beside ε.)
 template <class T>
-void update(const UpdateArguments& a, T* w, const T* g, T* first, T* second, size_t n) {
+void drop_subnormal(const T* g, T* first, T* second, size_t n) {
+    constexpr T least = std::numeric_limits<T>::min();
+    for (size_t i = 0; first != nullptr && i < n; ++i) first[i] = __builtin_fabs(first[i]) < least ? T(0) : first[i];
+    const T* divided = first != nullptr ? first : g;
+    for (size_t i = 0; second != nullptr && i < n; ++i) {
+        second[i] = (divided[i] == T(0)) & (second[i] < least) ? T(0) : second[i];
+    }
+}
+
+template <class T>
+void take_update(const UpdateArguments& a, T* w, const T* g, T* first, T* second, size_t n) {
     switch (a.rule) {
         case UpdateRule::sgd: return sgd(a, w, g, n);
         case UpdateRule::momentum: return momentum<false, false>(a, w, g, first, n);
@@ -96,9 +110,15 @@ void update(const UpdateArguments& a, T* w, const T* g, T* first, T* second, siz
     }
 }
 
-// x − x is zero for finite x and NaN otherwise. A few rows ahead are on their way, which no processor can guess.
 template <class T>
-size_t gather(const T* source, std::ptrdiff_t ld_source, const std::int64_t* index, size_t first_row, size_t rows,
+void update(const UpdateArguments& a, T* w, const T* g, T* first, T* second, size_t n) {
+    take_update(a, w, g, first, second, n);
+    if (a.drop_subnormal) drop_subnormal(g, first, second, n);
+}
+
+// x − x is zero for finite x and NaN otherwise. A few rows ahead are on their way, which no processor can guess.
+template <class S, class T>
+size_t gather(const S* source, std::ptrdiff_t ld_source, const std::int64_t* index, size_t first_row, size_t rows,
               size_t columns, T* out, size_t ldo) {
     Vec<T> excess{};
     const auto row = [=](size_t i) {
@@ -110,20 +130,31 @@ size_t gather(const T* source, std::ptrdiff_t ld_source, const std::int64_t* ind
         for (size_t i = 0; i < rows; ++i)
             copy(row(i), out + i * ldo, row(index != nullptr && i + lead < rows ? i + lead : i));
     };
-    const auto copy_vector = [&excess](const T* from, T* to, const T* ahead, auto access) {
-        __builtin_prefetch(ahead, 0, 2);
-        const Vec<T> v = access.load(from);
-        excess += v - v;
-        access.store(to, v);
-    };
-    if (columns < lanes<T>) {  // one mask for all
-        const PartialAccess<T> access{columns};
-        for_each_row([=](const T* from, T* to, const T* ahead) { copy_vector(from, to, ahead, access); });
-    } else {
-        for_each_row([=](const T* from, T* to, const T* ahead) {
-            for_each_vector<T>(columns,
-                               [=](size_t j, auto access) { copy_vector(from + j, to + j, ahead + j, access); });
+    if constexpr (sizeof(S) != sizeof(T)) {
+        for_each_row([=, &excess](const S* from, T* to, const S* ahead) {
+            for (size_t j = 0; j < columns; j += cache_line / sizeof(S)) __builtin_prefetch(ahead + j, 0, 2);
+            for (size_t j = 0; j < columns; ++j) to[j] = static_cast<T>(from[j]);
+            for_each_vector<T>(columns, [=, &excess](size_t j, auto access) {
+                const Vec<T> v = access.load(to + j);
+                excess += v - v;
+            });
         });
+    } else {
+        const auto copy_vector = [&excess](const T* from, T* to, const T* ahead, auto access) {
+            __builtin_prefetch(ahead, 0, 2);
+            const Vec<T> v = access.load(from);
+            excess += v - v;
+            access.store(to, v);
+        };
+        if (columns < lanes<T>) {  // one mask for all
+            const PartialAccess<T> access{columns};
+            for_each_row([=](const T* from, T* to, const T* ahead) { copy_vector(from, to, ahead, access); });
+        } else {
+            for_each_row([=](const T* from, T* to, const T* ahead) {
+                for_each_vector<T>(columns,
+                                   [=](size_t j, auto access) { copy_vector(from + j, to + j, ahead + j, access); });
+            });
+        }
     }
     if (sum_lanes<T>(excess) == T(0)) return rows;
     for (size_t i = 0; i < rows; ++i) {  // rare: look for the row

@@ -21,6 +21,8 @@ namespace fusednet::FUSEDNET_SET {
 
 using std::size_t;
 
+constexpr size_t cache_line = 64;  // bytes
+
 template <class T>
 struct VecTypes;
 template <>

@@ -180,16 +180,18 @@ TEST_CASE("targets and weights outside a loss's domain") {
     const InputMatrix y = column(values, DType::float32);
     std::vector<float> out(4);
     std::vector<double> wide(4);
-    for (const Loss loss : {Loss::mse, Loss::poisson}) gather_targets(y, {nullptr, 0, 4}, out.data(), 1, loss);
+    const auto gather = [&](const InputMatrix& from, std::size_t rows, Loss loss) {
+        gather_targets(from, {nullptr, 0, rows}, out.data(), 1, loss, Team(1));
+    };
+    for (const Loss loss : {Loss::mse, Loss::poisson}) gather(y, 4, loss);
     for (const Loss loss : {Loss::binary_cross_entropy, Loss::cross_entropy}) {
-        gather_targets(y, {nullptr, 0, 3}, out.data(), 1, loss);
-        CHECK_THROWS_WITH_AS(gather_targets(y, {nullptr, 0, 4}, out.data(), 1, loss),
+        gather(y, 3, loss);
+        CHECK_THROWS_WITH_AS(gather(y, 4, loss),
                              doctest::Contains("expected values from 0 to 1, received 1.5 in row 3"),
                              std::invalid_argument);
     }
     const std::vector<float> negative = {1, -0.25f};
-    CHECK_THROWS_AS(gather_targets(column(negative, DType::float32), {nullptr, 0, 2}, out.data(), 1, Loss::poisson),
-                    std::invalid_argument);
+    CHECK_THROWS_AS(gather(column(negative, DType::float32), 2, Loss::poisson), std::invalid_argument);
     CHECK_THROWS_WITH_AS(gather_weights(column(negative, DType::float32), {nullptr, 0, 2}, out.data(), wide.data()),
                          doctest::Contains("sample_weight"), std::invalid_argument);
 }

@@ -137,6 +137,30 @@ TEST_CASE_TEMPLATE("second moments that overflow, or are zero beside a subnormal
     }
 }
 
+TEST_CASE_TEMPLATE("moments without a gradient end as zeros, not as subnormal numbers", T, float, double) {
+    constexpr std::size_t n = 19;
+    for (const UpdateRule rule : rules) {
+        if (rule == UpdateRule::sgd) continue;
+        CAPTURE(static_cast<int>(rule));
+        for_each_table<T>([&](const KernelTable<T>& kernels) {
+            const bool has_first = rule != UpdateRule::rmsprop,
+                       has_second = rule == UpdateRule::rmsprop || rule == UpdateRule::adam ||
+                                    rule == UpdateRule::adamw || rule == UpdateRule::inner_adam;
+            const T small = std::numeric_limits<T>::min() * T(16);
+            std::vector<T> w(n, T(1.5)), g(n), first(n, small), second(n, small);
+            first[1] = second[2] = quiet_nan<T>;
+            for (int step = 0; step < 200; ++step) {
+                kernels.update({rule, 0.1, 0, 0.9, 0.9, 1e-8, 1, 1, true}, w.data(), g.data(),
+                               has_first ? first.data() : nullptr, has_second ? second.data() : nullptr, n);
+            }
+            for (std::size_t i = 0; i < n; ++i) {
+                if (has_first) CHECK((i == 1 ? std::isnan(first[i]) : first[i] == T(0)));
+                if (has_second) CHECK((i == 2 ? std::isnan(second[i]) : i == 1 || second[i] == T(0)));
+            }
+        });
+    }
+}
+
 TEST_CASE_TEMPLATE("plain SGD needs no state", T, float, double) {
     for_each_table<T>([](const KernelTable<T>& kernels) {
         T w = T(1);
@@ -173,6 +197,26 @@ TEST_CASE_TEMPLATE("gather copies the rows asked for and finds the first that is
             for (std::size_t i = 0; i < 6; ++i) CHECK(std::equal(&out(i, 0), &out(i, 0) + columns, &source(8 - i, 0)));
             CHECK(gather(source.data(), 0, nullptr, 0, 6, out) == 6);  // one row for all
             for (std::size_t i = 0; i < 6; ++i) CHECK(std::equal(&out(i, 0), &out(i, 0) + columns, &source(0, 0)));
+
+            using Other = OtherFloat<T>;
+            std::vector<Other> converted(rows * columns);
+            for (std::size_t i = 0; i < rows; ++i) {
+                for (std::size_t j = 0; j < columns; ++j)
+                    converted[i * columns + j] = static_cast<Other>(1 + i) / 3 + static_cast<Other>(j);
+            }
+            const auto convert = [&] {
+                return kernels.gather_converted(converted.data(), static_cast<std::ptrdiff_t>(columns), index.data(), 0,
+                                                6, columns, out.data(), out.ld());
+            };
+            CHECK(convert() == 6);
+            CHECK(out.untouched());
+            for (std::size_t i = 0; i < 6; ++i) {
+                for (std::size_t j = 0; j < columns; ++j) {
+                    CHECK(out(i, j) == static_cast<T>(converted[static_cast<std::size_t>(index[i]) * columns + j]));
+                }
+            }
+            converted[5 * columns + columns - 1] = quiet_nan<Other>;
+            CHECK(convert() == 4);
 
             for (const T bad : {quiet_nan<T>, infinity<T>, -infinity<T>}) {
                 for (std::size_t column = 0; column < columns; ++column) {
