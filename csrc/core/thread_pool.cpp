@@ -215,7 +215,7 @@ double cgroup_quota() {
     std::string group, line;
     std::ifstream groups("/proc/self/cgroup");
     while (std::getline(groups, line)) {
-        if (line.compare(0, 3, "0::") == 0) group = line.substr(3);
+        if (line.compare(0, 4, "0::/") == 0) group = line.substr(3);
     }
     while (true) {  // this group and those around it
         std::ifstream v2("/sys/fs/cgroup" + group + "/cpu.max");

@@ -40,7 +40,7 @@ constexpr size_t least_height(size_t tiles) { return (tiles * tile_rows + 1) / (
 template <size_t least, class Body>
 FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
     const size_t tiles = (m + tile_rows - 1) / tile_rows;
-    const size_t low = tiles == 1 ? m : m / tiles, higher = m - low * tiles;  // a division takes as long as some steps
+    const size_t low = tiles <= 1 ? m : m / tiles, higher = m - low * tiles;  // a division takes as long as some steps
     for (size_t t = 0, i = 0; t < tiles; ++t) {
         const size_t rows = low + (t < higher ? 1 : 0);
         with_count<least, tile_rows>(rows, [&](auto height) { body(i, height); });
@@ -171,7 +171,8 @@ void dense_forward(const DenseForward<T>& f) {
         const bool whole = panel.width == panel.columns;
         const T* start = f.bias != nullptr && whole ? f.bias + j : edge;
         for (size_t i = 0; start == edge && i < panel.width; i += lanes<T>) {
-            store(edge + i, f.bias != nullptr ? load_partial(f.bias + j + i, panel.columns - i) : Vec<T>{});
+            store(edge + i,
+                  f.bias != nullptr ? load_partial(f.bias + j + i, at_most(panel.columns - i, lanes<T>)) : Vec<T>{});
         }
         const auto fill = [&](size_t p, size_t block) {
             pack_columns(w + p * f.ldw, f.ldw, block, panel.columns, f.panel, panel.width);

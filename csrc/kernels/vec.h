@@ -99,7 +99,7 @@ FUSEDNET_INLINE Ints<T> first_lanes(size_t count) {
     return index < broadcast_int<T>(static_cast<Int<T>>(count));
 }
 
-// The first `count` lanes (0 < count < lanes) of memory that may end there; the other lanes are zero.
+// The first `count` lanes (0 < count ≤ lanes) of memory that may end there; the other lanes are zero.
 FUSEDNET_INLINE Vec<float> load_partial(const float* p, size_t count) {
 #if FUSEDNET_VECTOR_BYTES == 64
     return (Vec<float>)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
