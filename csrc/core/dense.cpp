@@ -70,11 +70,10 @@ Blocks forward_blocks(const DenseLayer<T>& layer, std::size_t m, std::size_t thr
     return Blocks(m, most, layer.out, k.panel_columns, threads);
 }
 
-// Rows of W for one task of a backward pass: all for one thread. Else four tasks a thread, in whole panels, and no more
-// rows than stay in the second-level cache from one product to the next.
+// Rows of W for one task of a team's backward pass: four tasks a thread, in whole panels, and no more rows than stay in
+// the second-level cache from one product to the next.
 template <class T>
 std::size_t backward_unit(const DenseLayer<T>& layer, std::size_t threads) {
-    if (threads == 1) return layer.in;
     constexpr std::size_t near = std::size_t{1} << 19;  // bytes
     const std::size_t panel = kernels<T>().panel_columns;
     const std::size_t rows = std::min(layer.in / (4 * threads), near / (layer.out * sizeof(T)));
@@ -93,15 +92,19 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
                    std::size_t m, bool logits, const Team& team, const Scratch<T>& scratch) {
     const KernelTable<T>& k = kernels<T>();
     const Activation f = logits ? Activation::identity : layer.activation;
-    const Blocks blocks = forward_blocks(layer, m, team.size());
-    team.run(blocks.count(), [&](std::size_t task, std::size_t worker) {
-        const Block b = blocks[task];
+    const auto compute = [&](const Block& b, std::size_t worker) {
         const std::size_t offset = b.row * ldy + b.column;
         k.dense_forward({x + b.row * ldx, ldx, layer.w + b.column, layer.out,
                          layer.has_bias ? layer.b + b.column : nullptr, y + offset, ldy,
                          derivative != nullptr ? derivative + offset : nullptr, b.rows, layer.in, b.columns, f,
                          scratch.panel(worker), scratch.rows_ahead(worker)});
-    });
+    };
+    if (team.size() == 1 && m <= block_rows) {  // a small network would feel the cutting
+        compute({0, m, 0, layer.out}, 0);
+    } else {
+        const Blocks blocks = forward_blocks(layer, m, team.size());
+        team.run(blocks.count(), [&](std::size_t task, std::size_t worker) { compute(blocks[task], worker); });
+    }
     if (f == Activation::softmax) {
         const Blocks rows(m, block_rows, 1, 1, team.size());
         team.run(rows.count(), [&](std::size_t task, std::size_t) {
@@ -175,18 +178,22 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
             }
         }
     };
-    // Some rows of W and then their update, while they are near: W is fetched once, and threads wait for each other
-    // once.
-    const std::size_t threads = team.size(), unit = backward_unit(layer, threads);
-    const std::size_t count = unit >= layer.in ? 1 : (layer.in + unit - 1) / unit;
-    if (layer.trainable && below.dx != nullptr && count >= threads) {
+    // Some rows of W and then their update.
+    const auto both = [&](std::size_t first, std::size_t rows, std::size_t worker) {
         const std::size_t step = product_rows(layer, m);
+        for (std::size_t i = 0; below.dx != nullptr && i < m; i += step) {
+            input_gradient({i, std::min(step, m - i), first, rows}, worker);
+        }
+        if (layer.trainable) parameter_gradient({first, rows, 0, layer.out}, worker);
+    };
+    const std::size_t threads = team.size();
+    if (threads == 1) return both(0, layer.in, 0);
+    // While they are near: W is fetched once, and threads wait for each other once.
+    const std::size_t unit = backward_unit(layer, threads), count = (layer.in + unit - 1) / unit;
+    if (layer.trainable && below.dx != nullptr && count >= threads) {
         team.run(count, [&](std::size_t task, std::size_t worker) {
-            const std::size_t first = task * unit, rows = std::min(unit, layer.in - first);
-            for (std::size_t i = 0; i < m; i += step) {
-                input_gradient({i, std::min(step, m - i), first, rows}, worker);
-            }
-            parameter_gradient({first, rows, 0, layer.out}, worker);
+            const std::size_t first = task * unit;
+            both(first, std::min(unit, layer.in - first), worker);
         });
         return;
     }
@@ -195,8 +202,7 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
         team.run(blocks.count(), [&](std::size_t task, std::size_t worker) { input_gradient(blocks[task], worker); });
     }
     if (layer.trainable) {
-        // Rows of W are split for a team alone; one thread takes them in one call.
-        const std::size_t rows = threads == 1 ? layer.in : std::max<std::size_t>(k.lanes, layer.in / (4 * threads));
+        const std::size_t rows = std::max<std::size_t>(k.lanes, layer.in / (4 * threads));
         const Blocks blocks(layer.in, rows, layer.out, k.panel_columns, threads);
         team.run(blocks.count(),
                  [&](std::size_t task, std::size_t worker) { parameter_gradient(blocks[task], worker); });

@@ -179,12 +179,17 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
     return total_weight > 0 ? total / total_weight : 0.0;
 }
 
+// Whether a state is that of an optimizer. (lock() would count a reference up and down, atomically, in each step.)
+template <class T>
+bool belongs(const OptimizerState<T>& state, const Optimizer& optimizer) {
+    return !state.optimizer.owner_before(optimizer.identity) && !optimizer.identity.owner_before(state.optimizer);
+}
+
 template <class T>
 OptimizerState<T>* Network<T>::find_state(const Optimizer& optimizer) {
-    for (OptimizerState<T>& s : states_) {
-        if (s.optimizer.lock() == optimizer.identity) return &s;
-    }
-    return nullptr;
+    const auto found =
+        std::find_if(states_.begin(), states_.end(), [&](const auto& s) { return belongs(s, optimizer); });
+    return found != states_.end() ? &*found : nullptr;
 }
 
 template <class T>
@@ -202,8 +207,7 @@ OptimizerState<T>& Network<T>::state(const Optimizer& optimizer) {
 
 template <class T>
 void Network<T>::drop_state(const Optimizer& optimizer) {
-    states_.erase(std::remove_if(states_.begin(), states_.end(),
-                                 [&](const auto& s) { return s.optimizer.lock() == optimizer.identity; }),
+    states_.erase(std::remove_if(states_.begin(), states_.end(), [&](const auto& s) { return belongs(s, optimizer); }),
                   states_.end());
 }
 

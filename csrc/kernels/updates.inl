@@ -89,7 +89,8 @@ void drop_subnormal(const T* g, T* first, T* second, size_t n) {
     for (size_t i = 0; first != nullptr && i < n; ++i) first[i] = __builtin_fabs(first[i]) < least ? T(0) : first[i];
     const T* divided = first != nullptr ? first : g;
     for (size_t i = 0; second != nullptr && i < n; ++i) {
-        second[i] = (divided[i] == T(0)) & (second[i] < least) ? T(0) : second[i];
+        const bool idle = (divided[i] == T(0)) & (second[i] < least);
+        second[i] = idle ? T(0) : second[i];
     }
 }
 
