@@ -49,6 +49,7 @@ INTEGERS = {
     "first": [0],
     "last": [-1],
     "back": [1, 0],
+    "second": [1],
 }
 
 
@@ -110,6 +111,10 @@ LAYERS = {
     "skipped": "i = Identity (x)  m = Gemm (i, W)  d = Dropout (m)  f = Flatten (d)  z = Add (f, b)",
     "cast to the same type": "i = Cast <to = 1> (x) m = MatMul (i, W) d = Cast <to = 1> (m) z = Add (d, b)",
     "reshaped": "p = Reshape (x, keep)  m = Gemm (p, W)  q = Reshape (m, any)  z = Add (q, b)",
+    "divided by a dimension": (
+        "m = Gemm (x, W) d = Shape (x) i = Gather (d, second) f = Cast <to = 1> (i) "
+        "q = Div (m, f) z = Add (q, b)"
+    ),
     "reshaped to its own shape": "m = Gemm (x, W)  d = Shape (m)  q = Reshape (m, d)  z = Add (q, b)",
     "unused": "z = Gemm (x, W)  rest = Cos (z)",
 }
@@ -280,8 +285,10 @@ REFUSED = {
     "z = Gemm (x, W) y = MatMul (x, z)": "operator MatMul",
     "r = RandomNormal <shape = [3, 4]> () w = Add (W, r) y = MatMul (x, w)": "operator RandomNormal",
     "y = Identity (x)": "no dense layer",
-    "z = Gemm (x, W) s = Shape (z) f = Cast <to = 1> (s) y = Add (z, f)": "Add.*computes with the dimensions",
-    "z = Gemm (x, W) s = Shape (z) f = Cast <to = 1> (s) y = Max (z, f)": "Max.*computes with the dimensions",
+    "z = Gemm (x, W) s = Shape (z) f = Cast <to = 1> (s) y = Add (z, f)": "Add.*dimensions that are not",
+    "z = Gemm (x, W) s = Shape (z) t = Gather (s, first) f = Cast <to = 1> (t) y = Max (z, f)": (
+        "Max.*dimensions that are not"
+    ),
     "z = Gemm (x, W) s = Shape (z) t = Gather (s, back) y = Reshape (z, t)": "Reshape.*changes",
 }
 

@@ -207,6 +207,7 @@ class TestAuthoritativeArrays:
         model.intercepts_ = [np.zeros(2, np.float32), np.zeros(1, np.float32)]
         assert model.predict(np.ones((1, 3), np.float32)) == np.float32(6)
         model.partial_fit(X, Y)
+        model.set_params(hidden_layer_sizes=(2,)).partial_fit(X, Y)
         assert model.coefs_[0].shape == (3, 2)
         model.intercepts_ = [np.zeros(3), np.zeros(1)]
         with pytest.raises(ValueError, match="shape"):

@@ -302,6 +302,7 @@ def test_classes_of_a_multilabel_target_are_its_columns():
     data, y = make_multilabel_classification(n_samples=60, random_state=0)
     with pytest.raises(ValueError, match="are not the 5 columns"):
         small(MLPClassifier).partial_fit(data, y, classes=["a", "b"])
+    small(MLPClassifier).partial_fit(data, y, classes=[4, 3, 2, 1, 0])
 
 
 @pytest.mark.parametrize("cls", [MLPRegressor, fn.sklearn.MLPEnsembleRegressor])

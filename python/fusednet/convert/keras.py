@@ -61,7 +61,7 @@ def read(model: Any, loss: Loss | None, seed: int | None) -> Network:
                 raise ValueError(f"{where} has a noise_shape, which is not supported")
             chain.drop(where, layer.rate)
         elif kind == "Normalization" and not chain.layers and chain.standardization is None:
-            chain.standardization = _standardization(where, layer, math.prod(shape[1:]))
+            chain.standardization = _standardization(where, layer, shape)
         elif kind == "Flatten":
             flat = True
         elif kind != "InputLayer":
@@ -135,14 +135,14 @@ def _layer_activation(where: str, kind: str, layer: Any) -> str:
     )
 
 
-def _standardization(where: str, layer: Any, features: int) -> Standardization:
+def _standardization(where: str, layer: Any, shape: tuple[int | None, ...]) -> Standardization:
     config = layer.get_config()
     if config.get("invert"):
         raise ValueError(f"{where}(invert=True) is not supported")
     weights = layer.get_weights()
     numbers = weights[:2] if weights else (config["mean"], config["variance"])
     if config.get("axis", -1) in (None, (), []):  # one mean of everything
-        width = features
+        width = math.prod(length or 0 for length in shape[1:])
     else:
         built = getattr(layer, "mean", None)  # as Keras broadcasts it
         width = np.size(numbers[0]) if built is None else built.shape[-1]

@@ -17,6 +17,8 @@ onnx = require("onnx", "onnx", "onnx")
 reference = require("onnx.reference", "onnx", "onnx")
 
 STANDARD = ("", "ai.onnx")  # names of the domain of ONNX's own operators
+# Operators whose results are some of the numbers that they are given.
+_SELECTING = ("Cast", "Gather", "Slice", "Squeeze", "Unsqueeze")
 # Operators that give back what they are given, or are refused.
 UNCHANGED = ("Dropout", "Flatten", "Identity", "Reshape")
 
@@ -43,7 +45,7 @@ class Graph:
         values = {v.name: v.type.tensor_type for v in (*inferred.input, *inferred.value_info)}
         self._types = {name: value.elem_type for name, value in values.items()}
         self._shapes = {name: [d.dim_value for d in value.shape.dim] for name, value in values.items()}
-        self._dimensions: set[str] = set()  # those constants that come of dimensions
+        self._unknown: set[str] = set()  # those constants that come of dimensions that are not known
         self._alias: dict[str, str] = {}
         self.nodes = self._simplified(graph.output[0].name, graph.node)
         self.output = self._resolve(graph.output[0].name)
@@ -63,8 +65,8 @@ class Graph:
             if self._is_constant(node):
                 self._compute(node, original.input)
                 continue
-            if node.op_type != "Reshape" and self._dimensions.intersection(node.input):
-                raise unsupported(node, " where it computes with the dimensions of what it is given")
+            if node.op_type != "Reshape" and self._unknown.intersection(node.input):
+                raise unsupported(node, " where it computes with dimensions that are not known")
             if node.op_type == "Cast" and attributes_of(node)["to"] == self._types.get(original.input[0]):
                 self._alias[node.output[0]] = node.input[0]
                 continue
@@ -83,22 +85,24 @@ class Graph:
         """Add what a node of constants gives to them; `inputs` are what the file calls its inputs.
 
         Dimensions that are not known, the number of samples for one, are 0. To Reshape that means what there
-        was; nothing else may have what comes of dimensions.
+        was; nothing else may have what comes of them.
         """
         names = [name for name in node.output if name]
         if node.op_type == "Shape" and node.input[0] not in self.constants:
             dimensions = [0, *self._shapes.get(inputs[0], [0, 0])[1:]]
             attributes = attributes_of(node)
             part = slice(attributes.get("start"), attributes.get("end"))
-            self.constants[node.output[0]] = np.array(dimensions)[part]
-            self._dimensions.update(names)
+            self.constants[node.output[0]] = known = np.array(dimensions)[part]
+            if not known.all():
+                self._unknown.update(names)
             return
-        if self._dimensions.intersection(node.input):
-            self._dimensions.update(names)
         try:
             self.constants.update(zip(names, self.run([node], {}, names), strict=True))
         except Exception as error:  # whatever the evaluator raises on operators that it does not know
             raise unsupported(node) from error
+        if self._unknown.intersection(node.input):
+            selected = node.op_type in _SELECTING and self.constants[names[0]].all()
+            self._unknown.update([] if selected else names)
 
     def _resolve(self, name: str) -> str:
         return self._alias.get(name, name)

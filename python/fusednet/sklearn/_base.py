@@ -118,10 +118,8 @@ class BaseMLP(BaseEstimator, ABC):
             raise ValueError(
                 f"y has {n_outputs} outputs, but the network was fitted with {np.shape(self.coefs_[-1])[1]}"
             )
-        elif hidden != getattr(self, "_fitted_sizes", hidden):
-            raise ValueError(
-                f"hidden_layer_sizes is {hidden}, but the network was fitted with {self._fitted_sizes}"
-            )
+        else:
+            self._check_sizes(hidden)
         self.n_outputs_ = n_outputs
         lbfgs = self.solver == "lbfgs"
         engine = self._attach(np.dtype(np.float64) if lbfgs else None)
@@ -142,6 +140,12 @@ class BaseMLP(BaseEstimator, ABC):
                 "need to be preprocessed."
             )
         return self
+
+    def _check_sizes(self, hidden: list[int]) -> None:
+        """Raise where the sizes are neither those that were fitted nor those of what was assigned since."""
+        present = [np.shape(coef)[1] for coef in self.coefs_[:-1]]
+        if hidden not in (present, getattr(self, "_fitted_sizes", hidden)):
+            raise ValueError(f"hidden_layer_sizes is {hidden}, but the network was fitted with {present}")
 
     def _hidden_sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes

@@ -182,10 +182,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                     f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}"
                 )
             return
-        if multilabel and classes is not None and not np.array_equal(classes, np.arange(np.shape(y)[1])):
-            raise ValueError(
-                f"`classes={classes!r}` are not the {np.shape(y)[1]} columns of a multilabel `y`"
-            )
+        if (
+            multilabel
+            and classes is not None
+            and not np.array_equal(unique_labels(classes), np.arange(y.shape[1]))
+        ):
+            raise ValueError(f"`classes={classes!r}` are not the {y.shape[1]} columns of a multilabel `y`")
         self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
         self.classes_ = self._label_binarizer.classes_
 

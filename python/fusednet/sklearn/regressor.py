@@ -164,7 +164,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         # A positive prediction is the loss's own affair.
         wanted = self.standardize and self._output_activation() == "identity"
         targets = y.reshape(len(y), -1)
-        self.target_scaling_ = Scaling.of_targets(targets, sample_weight, X.dtype) if wanted else None
+        dtype = np.dtype(np.float64) if self.solver == "lbfgs" else X.dtype  # the network's
+        self.target_scaling_ = Scaling.of_targets(targets, sample_weight, dtype) if wanted else None
 
     def _encode(self, y: Any) -> tuple[NDArray[Any], int]:
         targets = y.reshape(len(y), -1)
