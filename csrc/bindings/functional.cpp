@@ -1,5 +1,4 @@
 #include "bindings/arrays.h"
-#include "bindings/py_network.h"
 #include "bindings/register.h"
 #include "core/activation.h"
 #include "core/loss.h"

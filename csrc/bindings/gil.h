@@ -44,6 +44,17 @@ private:
     PyThreadState* state_;
 };
 
+// Releases the GIL where the work takes longer than about 10 µs.
+class ReleaseFor {
+public:
+    explicit ReleaseFor(double flops) {
+        if (flops > 5e5) release_.emplace();
+    }
+
+private:
+    std::optional<ReleaseGil> release_;
+};
+
 class AcquireGil {
 public:
     AcquireGil() {

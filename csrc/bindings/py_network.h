@@ -12,17 +12,6 @@
 
 namespace fusednet {
 
-// Releases the GIL where the work takes longer than about 10 µs.
-class ReleaseFor {
-public:
-    explicit ReleaseFor(double flops) {
-        if (flops > 5e5) release_.emplace();
-    }
-
-private:
-    std::optional<ReleaseGil> release_;
-};
-
 template <class T>
 double flops(const Network<T>& net, std::size_t rows) {
     return 2.0 * static_cast<double>(rows) * static_cast<double>(net.parameters().size());

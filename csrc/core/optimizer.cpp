@@ -22,7 +22,7 @@ const char* update_rule_name(UpdateRule rule) { return names[static_cast<int>(ru
 
 UpdateArguments update_arguments(const Optimizer& o, std::uint64_t step) {
     const auto t = static_cast<double>(step);
-    constexpr std::uint64_t interval = 32;  // the pass over the moments takes half as long as the step
+    constexpr std::uint64_t interval = 32;  // steps; it is another pass over the moments
     return {o.rule,
             o.learning_rate,
             o.weight_decay,

@@ -164,8 +164,7 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
     const Team team(wanted_threads(batch, batch > 0 ? count / batch : 0));
     TeamTrial* const tried = trial(batch, team);
     reserve(batch, samples.y.columns, team);
-    // A loss of the user's takes as long as it likes.
-    Heartbeat beat(heartbeat, has_custom_loss() ? std::numeric_limits<double>::infinity() : flops);
+    Heartbeat beat(heartbeat);
     double total = 0, total_weight = 0;
     for (std::size_t first = 0; first < count; first += batch) {
         const RowSelection rows{order != nullptr ? order + first : nullptr, first, std::min(batch, count - first)};

@@ -169,7 +169,8 @@ void dense_forward(const DenseForward<T>& f) {
         const Panel<T> panel(f.n - j);
         const T* w = f.w + j;
         const bool whole = panel.width == panel.columns;
-        const T* start = f.bias != nullptr && whole ? f.bias + j : edge;
+        const T* start = edge;
+        if (f.bias != nullptr && whole) start = f.bias + j;
         for (size_t i = 0; start == edge && i < panel.width; i += lanes<T>) {
             store(edge + i,
                   f.bias != nullptr ? load_partial(f.bias + j + i, at_most(panel.columns - i, lanes<T>)) : Vec<T>{});

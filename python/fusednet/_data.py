@@ -82,11 +82,6 @@ def is_readable(array: NDArray[Any]) -> bool:
     return array.dtype.char in _CORE_TYPES and array.dtype.isnative
 
 
-def sample_count(X: NDArray[Any]) -> int:
-    """Return the number of samples in an input; the core refuses one that is not a matrix."""
-    return len(X)
-
-
 def as_weights(data: Any, samples: int, name: str = "sample_weight") -> NDArray[Any] | None:
     """Return sample weights of shape (samples,), checked to be finite, non-negative and not all zero."""
     if data is None:

@@ -57,8 +57,6 @@ class MappedRows:
         check_map(X)
         self.X, self.y = as_array(X), as_array(y, "y")
         self.samples = len(X)
-        if self.y.shape[:1] != (self.samples,):
-            raise ValueError(f"y: expected {self.samples} rows as X has, received shape {self.y.shape}")
         self.sample_weight = as_weights(sample_weight, self.samples)
         self._parts = [_Part(X)] if _file_of(y) is None else [_Part(X), _Part(y)]
         self._in_memory: list[_Ranges] = []  # the chunk that is trained on, and the next one
@@ -81,6 +79,7 @@ class MappedRows:
         self, net: Network, optimizer: Optimizer, progress: Callable[[int], object] | None
     ) -> float:
         """Run through the rows once; return their mean loss."""
+        net._core.check_samples(self.X, self.y)  # before a thread reads rows that one may lack
         rng = None
         if self._shuffle:
             rng = np.random.Generator(np.random.PCG64(net._rng.bit_generator.random_raw()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from fusednet._data import as_array, as_weights, sample_count
+from fusednet._data import as_array, as_weights
 from fusednet._sources import Batches, Source
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Scores:
                 raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
             X, y = as_array(validation_data[0], "validation X"), as_array(validation_data[1], "validation y")
             weights = validation_data[2] if len(validation_data) == 3 else None
-            self._validation = X, y, self._weights(weights, sample_count(X), "validation sample_weight")
+            self._validation = X, y, self._weights(weights, len(X), "validation sample_weight")
             self._scored, prefix = (X, y), "val_"
         elif not isinstance(source, Batches):
             self._scored = source.X, source.y

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fusednet import _core as core
-from fusednet._data import as_array, as_weights, rows_together, sample_count
+from fusednet._data import as_array, as_weights, rows_together
 from fusednet._mapped import MappedRows, is_large_map, is_map
 from fusednet._prefetch import Prefetch
 
@@ -28,7 +28,7 @@ class Rows:
         self.X, self.y = as_array(X), as_array(y, "y")
         if shuffle and not is_map(X):
             self.X = rows_together(self.X)
-        self.samples = sample_count(self.X)
+        self.samples = len(self.X)
         self.sample_weight = as_weights(sample_weight, self.samples)
         self._batch_size, self._shuffle = batch_size, shuffle
 
@@ -82,7 +82,7 @@ class Batches:
         with source as prepared:
             for X, y, weights in prepared:
                 self._last = X, y, weights
-                samples = sample_count(X)
+                samples = len(X)
                 size = float(samples if weights is None else weights.sum())
                 total += size * net._core.train_step(X, y, optimizer._core, weights)
                 seen += size
@@ -103,7 +103,7 @@ def _batch(batch: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]
     if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
         raise TypeError(f"a batch must be (X, y) or (X, y, sample_weight), not {type(batch).__name__}")
     X, y = as_array(batch[0]), as_array(batch[1], "y")
-    return X, y, as_weights(batch[2], sample_count(X)) if len(batch) == 3 else None
+    return X, y, as_weights(batch[2], len(X)) if len(batch) == 3 else None
 
 
 def _own_batch(batch: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:

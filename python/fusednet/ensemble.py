@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fusednet import _metrics, _per_network, many
 from fusednet._core import DivergenceError
-from fusednet._data import as_array, as_weights, sample_count
+from fusednet._data import as_array, as_weights
 from fusednet._mapped import check_map
 from fusednet._moments import Moments
 from fusednet._validation import flag
@@ -160,7 +160,7 @@ class Ensemble:
         self._check_twins()
         check_map(X)
         inputs, targets = as_array(X), as_array(y, "y")
-        samples = sample_count(inputs)
+        samples = len(inputs)
         rows = (
             [_bootstrap(net, samples) for net in self.networks]
             if flag("bootstrap", bootstrap) and samples
@@ -272,7 +272,7 @@ class Ensemble:
             If the data have the wrong shape, dtype or values.
         """
         inputs, targets = as_array(X), as_array(y, "y")
-        weights = as_weights(sample_weight, sample_count(inputs))
+        weights = as_weights(sample_weight, len(inputs))
         self.networks[0]._core.check_samples(inputs, targets)
         prediction = self.predict(inputs)
         loss = _metrics.loss(self._loss, prediction, targets, weights)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fusednet import _architecture, _metrics, training
 from fusednet._base import NetworkBase
-from fusednet._data import as_array, as_weights, sample_count
+from fusednet._data import as_array, as_weights
 from fusednet._validation import flag, seeded
 from fusednet.convert.exports import Exports
 
@@ -284,7 +284,7 @@ class Network(NetworkBase, Exports):
             If the data have the wrong shape, dtype or values.
         """
         inputs = as_array(X)
-        weights = as_weights(sample_weight, sample_count(inputs))
+        weights = as_weights(sample_weight, len(inputs))
         return _metrics.evaluate(self, inputs, as_array(y, "y"), weights)
 
     def save(self, path: str | os.PathLike[str]) -> None:

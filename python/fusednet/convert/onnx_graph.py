@@ -100,9 +100,9 @@ class Graph:
             self.constants.update(zip(names, self.run([node], {}, names), strict=True))
         except Exception as error:  # whatever the evaluator raises on operators that it does not know
             raise unsupported(node) from error
-        if self._unknown.intersection(node.input):
-            selected = node.op_type in _SELECTING and self.constants[names[0]].all()
-            self._unknown.update([] if selected else names)
+        selected = node.op_type in _SELECTING and self.constants[names[0]].all()
+        if not selected and self._unknown.intersection(node.input):
+            self._unknown.update(names)
 
     def _resolve(self, name: str) -> str:
         return self._alias.get(name, name)

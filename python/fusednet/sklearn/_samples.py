@@ -140,21 +140,19 @@ class Samples:
         Weights of both signs may cancel each other, which leaves no mean to work with: these are taken apart,
         and the negative ones turned around in the piece.
         """
-        weights = (
-            None
-            if self._weights is None
-            else self._weights[slice(None) if self._rows is None else self._rows]
-        )
-        if weights is None or weights.min() >= 0:
-            parts = [self]
-        else:
-            rows = np.arange(len(self)) if self._rows is None else self._rows
+        weights, parts = None if self._weights is None else self._weights[self._absolute(slice(None))], [self]
+        if weights is not None and weights.min() < 0:
+            rows = np.arange(self._X.shape[0])[self._absolute(slice(None))]
             parts = [self.select(rows[weights > 0]), self.select(rows[weights < 0])]
         for part in parts:
             for start in range(0, len(part), _ROWS_AT_ONCE):
                 piece = slice(start, min(start + _ROWS_AT_ONCE, len(part)))
-                X, y, w = part._take(piece if part._rows is None else part._rows[piece])
+                X, y, w = part._take(part._absolute(piece))
                 yield float(len(X) if w is None else w.sum()), (X, y, None if w is None else np.abs(w))
+
+    def _absolute(self, places: slice) -> Any:
+        """Return the rows of the data that stand at these places of the selection."""
+        return places if self._rows is None else self._rows[places]
 
     def _take(self, rows: Any) -> _Batch:
         X = self._X[rows].toarray() if self._sparse else self._X[rows]

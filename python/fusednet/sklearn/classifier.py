@@ -182,14 +182,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                     f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}"
                 )
             return
+        binarizer = LabelBinarizer().fit(y if multilabel else classes)
         if (
             multilabel
             and classes is not None
-            and not np.array_equal(unique_labels(classes), np.arange(y.shape[1]))
+            and not np.array_equal(unique_labels(classes), binarizer.classes_)
         ):
-            raise ValueError(f"`classes={classes!r}` are not the {y.shape[1]} columns of a multilabel `y`")
-        self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
-        self.classes_ = self._label_binarizer.classes_
+            raise ValueError(
+                f"`classes={classes!r}` are not the columns of a multilabel `y`, {binarizer.classes_}"
+            )
+        self._label_binarizer, self.classes_ = binarizer, binarizer.classes_
 
     def _validate_input(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         X, y = validate_data(
