@@ -5,15 +5,15 @@ namespace fusednet {
 namespace {
 
 // Rows of one task.
-constexpr std::size_t block_rows = 128;
+constexpr std::size_t task_rows = 128;
 
 // Rows of one task that multiplies by W: as many as stay in the second-level cache with their outputs, since each task
 // packs W anew. (See Blocks on divisions.)
 template <class T>
 std::size_t product_rows(const DenseLayer<T>& layer, std::size_t rows) {
-    if (rows <= block_rows) return block_rows;
+    if (rows <= task_rows) return task_rows;
     constexpr std::size_t near = std::size_t{1} << 18;  // bytes
-    return std::max(block_rows, near / (std::max(layer.in, layer.out) * sizeof(T)));
+    return std::max(task_rows, near / (std::max(layer.in, layer.out) * sizeof(T)));
 }
 
 struct Block {
@@ -99,14 +99,14 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
                          derivative != nullptr ? derivative + offset : nullptr, b.rows, layer.in, b.columns, f,
                          scratch.panel(worker), scratch.rows_ahead(worker)});
     };
-    if (team.size() == 1 && m <= block_rows) {  // a small network would feel the cutting
+    if (team.size() == 1 && m <= task_rows) {  // a small network would feel the cutting
         compute({0, m, 0, layer.out}, 0);
     } else {
         const Blocks blocks = forward_blocks(layer, m, team.size());
         team.run(blocks.count(), [&](std::size_t task, std::size_t worker) { compute(blocks[task], worker); });
     }
     if (f == Activation::softmax) {
-        const Blocks rows(m, block_rows, 1, 1, team.size());
+        const Blocks rows(m, task_rows, 1, 1, team.size());
         team.run(rows.count(), [&](std::size_t task, std::size_t) {
             const Block b = rows[task];
             k.softmax(y + b.row * ldy, ldy, y + b.row * ldy, ldy, b.rows, layer.out);
@@ -132,7 +132,7 @@ void output_gradient(const DenseLayer<T>& layer, const T* saved, T* dy, std::siz
                      const Team& team) {
     const KernelTable<T>& k = kernels<T>();
     if (layer.activation == Activation::identity) return;
-    const Blocks rows(m, block_rows, 1, 1, team.size());
+    const Blocks rows(m, task_rows, 1, 1, team.size());
     team.run(rows.count(), [&](std::size_t task, std::size_t) {
         const Block b = rows[task];
         const std::size_t offset = b.row * ld;

@@ -212,7 +212,7 @@ MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection&
     return {data, rows.count, n, ld};
 }
 
-ReadAhead read_ahead(const InputMatrix& source, const RowSelection& rows, double flops) {
+ReadAhead plan_read_ahead(const InputMatrix& source, const RowSelection& rows, double flops) {
     const auto size = with_type(source.dtype, [](auto tag) { return static_cast<std::ptrdiff_t>(sizeof tag); });
     if (source.column_stride != size) return {};
     const std::size_t row_bytes = source.columns * static_cast<std::size_t>(size);

@@ -31,7 +31,7 @@ struct RowSelection {
 
 // These rows of a matrix, for products of so many flops to read ahead; none where a row is not in one piece, or where
 // the matrix is so small that it is near anyway.
-ReadAhead read_ahead(const InputMatrix& source, const RowSelection&, double flops);
+ReadAhead plan_read_ahead(const InputMatrix& source, const RowSelection&, double flops);
 
 struct Range {
     double low, high;

@@ -9,7 +9,7 @@ namespace fusednet {
 
 namespace {
 
-constexpr std::size_t tile_rows = 128;
+constexpr std::size_t carried_rows = 128;
 
 // Rows for each thread from which it takes some through all layers by itself: it reads all of W for them.
 constexpr std::size_t least_rows = 32;
@@ -65,7 +65,7 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
     const RowSelection& rows = tile.rows;
     double flops = 0;
     for (const DenseLayer<T>& l : layers) flops += l.flops(rows.count);
-    ReadAhead ahead = read_ahead(x, tile.next, flops);
+    ReadAhead ahead = plan_read_ahead(x, tile.next, flops);
     Arena<T>& arena = Arena<T>::of_thread(layers, rows.count, team.size());
     const MatrixView<const T> inputs = rows_in_place<T>(x, rows);
     const T* from = inputs.data;
@@ -87,7 +87,7 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
     return {output, ld};
 }
 
-std::size_t tiles_of(std::size_t rows) { return (rows + tile_rows - 1) / tile_rows; }
+std::size_t tiles_of(std::size_t rows) { return (rows + carried_rows - 1) / carried_rows; }
 
 // Runs body(Tile, Team) over so many tiles of nearly equal height: one a thread, or, where they are fewer than threads,
 // one after the other with all threads.

@@ -168,7 +168,7 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
     double total = 0, total_weight = 0;
     for (std::size_t first = 0; first < count; first += batch) {
         const RowSelection rows{order != nullptr ? order + first : nullptr, first, std::min(batch, count - first)};
-        workspace_.ahead = read_ahead(samples.x, rows.following(count - first - rows.count, batch), flops);
+        workspace_.ahead = plan_read_ahead(samples.x, rows.following(count - first - rows.count, batch), flops);
         const StepResult r = tried_step(tried, samples, rows, optimizer, team, batch);
         const double share = config_.scikit_learn ? static_cast<double>(rows.count) : r.weight;
         total += r.loss * share;

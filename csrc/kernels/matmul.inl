@@ -143,6 +143,16 @@ void activate_columns(const DenseForward<T>& f, size_t column, size_t rows, size
     activate_block(f.activation, f.y + column, f.y + column, derivative, f.ldy, rows, columns);
 }
 
+// The bias of a panel's columns, or zeros if there is none, followed by zeros up to the panel's width.
+template <class T>
+FUSEDNET_INLINE const T* padded_bias(const DenseForward<T>& f, size_t column, const Panel<T>& panel, T* padded) {
+    for (size_t i = 0; i < panel.width; i += lanes<T>) {
+        const size_t left = at_most(panel.columns - i, lanes<T>);
+        store(padded + i, f.bias != nullptr ? load_partial(f.bias + column + i, left) : Vec<T>{});
+    }
+    return padded;
+}
+
 template <class T>
 void dense_forward(const DenseForward<T>& f) {
     if (f.n == 1 && f.ldw == 1) {
@@ -169,12 +179,7 @@ void dense_forward(const DenseForward<T>& f) {
         const Panel<T> panel(f.n - j);
         const T* w = f.w + j;
         const bool whole = panel.width == panel.columns;
-        const T* start = edge;
-        if (f.bias != nullptr && whole) start = f.bias + j;
-        for (size_t i = 0; start == edge && i < panel.width; i += lanes<T>) {
-            store(edge + i,
-                  f.bias != nullptr ? load_partial(f.bias + j + i, at_most(panel.columns - i, lanes<T>)) : Vec<T>{});
-        }
+        const T* start = f.bias != nullptr && whole ? f.bias + j : padded_bias(f, j, panel, edge);
         const auto fill = [&](size_t p, size_t block) {
             pack_columns(w + p * f.ldw, f.ldw, block, panel.columns, f.panel, panel.width);
         };
