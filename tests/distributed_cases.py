@@ -205,6 +205,18 @@ def divergence():
     check_everywhere(net.parameters.tobytes())
 
 
+def divergence_without_a_gradient():
+    """No layer is trainable; of one rank's loss alone the others learn with the sum."""
+    net = fn.Network([7, 2], loss=lambda p, y: (np.nan if RANK == 1 else 1.0, np.zeros_like(p)))
+    net.layers[0].trainable = False
+    message = ""
+    try:
+        fit(net, X, Y, epochs=2)
+    except fn.DivergenceError as error:
+        message = str(error)
+    assert "the loss became nan" in message
+
+
 def fails_within_a_step():
     def loss(prediction, y):
         if RANK == 1:
@@ -238,6 +250,10 @@ def schedules_otherwise():
 
 def validates_on_nothing():
     fit(fn.Network([7, 2]), X, Y, validation_data=(X[:0], Y[:0]))
+
+
+def validates_on_the_wrong_columns():
+    fit(fn.Network([7, 2]), X, Y, validation_data=(X[:, :5], Y))
 
 
 def uses_too_small_batches():

@@ -51,7 +51,7 @@ def test_the_result_is_that_of_one_process(ranks):
     [
         *((3, "uneven"), (2, "callbacks"), (2, "frozen_and_custom"), (2, "local_sgd"), (3, "divergence")),
         *((3, "validation_in_parts"), (2, "callbacks_of_the_root_alone")),
-        (2, "callbacks_that_change_the_network"),
+        *((2, "callbacks_that_change_the_network"), (2, "divergence_without_a_gradient")),
     ],
 )
 def test_ranks_agree(ranks, case):
@@ -77,9 +77,10 @@ def test_a_training_is_resumed_to_the_same_bits(tmp_path):
         ),
         (
             "schedules_otherwise",
-            "ValueError: all ranks must train alike, but learning_rate is 0.1 on rank 0 and",
+            "ValueError: all ranks must train alike, but optimizer's learning_rate is 0.1 on rank 0 and",
         ),
         ("validates_on_nothing", "ValueError: there is nothing to validate on: validation X has no rows"),
+        ("validates_on_the_wrong_columns", "This is about validation_data."),
         ("uses_too_small_batches", "ValueError: 2 ranks cannot share a batch_size of 1"),
     ],
 )

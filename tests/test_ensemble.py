@@ -209,6 +209,22 @@ def test_save_and_load(tmp_path, threads):
     np.testing.assert_array_equal(ensemble.predict(X), loaded.predict(X))
 
 
+def test_noise_is_that_of_the_present_parameters(threads):
+    class Stop(fn.Callback):
+        def on_epoch_end(self, net, epoch, logs):
+            raise RuntimeError("enough")
+
+    ensemble = fn.Ensemble(networks())
+    ensemble.fit(X, Y, bootstrap=True, epochs=2)
+    noise = ensemble.noise
+    with pytest.raises(ValueError, match="rows"):
+        ensemble.fit(X, Y[:-1], bootstrap=True, epochs=2)
+    assert ensemble.noise is noise
+    with pytest.raises(RuntimeError, match="enough"):
+        ensemble.fit(X, Y, bootstrap=True, epochs=2, callbacks=[Stop()])
+    assert ensemble.noise is None
+
+
 @pytest.mark.parametrize("noise", [1.5, [1.5, 2], np.float32([1.5, 2])], ids=repr)
 def test_noise_may_be_set(tmp_path, noise):
     ensemble = fn.Ensemble([fn.Network([3, 2], seed=seed) for seed in range(3)])

@@ -29,6 +29,41 @@ def test_bad_data_leaves_no_trace(optimizer, where):
     assert net.history is history
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"validation_data": (X[:, :1], Y)}, ValueError, "X: expected"),
+        ({"validation_data": (X, Y, None, None)}, TypeError, r"\(X, y, sample_weight\), not 4 things"),
+        ({"validation_data": 5}, TypeError, "validation_data must be .*, not 5"),
+        ({"metrics": []}, TypeError, "metrics must be a dict"),
+    ],
+)
+def test_wrong_arguments_are_found_before_any_epoch(options, error, message):
+    class Count(fn.Callback):
+        epochs = 0
+
+        def on_epoch_begin(self, net, epoch):
+            self.epochs += 1
+
+    count, net = Count(), network()
+    with pytest.raises(error, match=message):
+        net.fit(X, Y, callbacks=[count], **options)
+    assert count.epochs == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: None, "must return an iterable of them, not None"),
+        (lambda: [(X, Y, None, None)], "a batch must be .*, not 4 things"),
+        (lambda: [X], "a batch must be .*, not array"),
+    ],
+)
+def test_what_is_no_batch(make, message):
+    with pytest.raises(TypeError, match=message):
+        network().fit(make)
+
+
 def bad_in_epoch(number):
     calls = []
 
@@ -99,6 +134,33 @@ def test_divergence_in_the_first_epochs_restores_the_start(batch_size, dtype):
         net.fit(X, Y, epochs=9, batch_size=batch_size, optimizer=optimizer)
     np.testing.assert_array_equal(net.parameters, before)
     assert np.isfinite(net.evaluate(X, Y)["loss"])
+
+
+def test_a_loss_may_raise_divergence_itself():
+    def loss(prediction, y):
+        if np.abs(prediction).max() > 0:
+            raise fn.DivergenceError("too far")
+        return 0.0, np.ones_like(prediction)
+
+    net, optimizer = network(loss=loss), fn.SGD(0.1, momentum=0.5)
+    net.parameters[:] = 0
+    with pytest.raises(fn.DivergenceError, match=r"in epoch 0 .*too far.*from before the training"):
+        net.fit(X, Y, epochs=3, optimizer=optimizer)
+    assert not net.parameters.any()
+    net.layers[-1].trainable = net.layers[0].trainable = False
+    calls = []
+
+    def later(prediction, y):
+        calls.append(0)
+        if len(calls) > 5:
+            raise fn.DivergenceError("enough")
+        return 0.0, np.zeros_like(prediction)
+
+    net = network(loss=later)
+    before = net.parameters.copy()
+    with pytest.raises(fn.DivergenceError, match=r"in epoch 1 .*enough.*from before the training"):
+        net.fit(X, Y, epochs=9, batch_size=-(-len(X) // 4), optimizer=optimizer)
+    np.testing.assert_array_equal(net.parameters, before)
 
 
 def test_divergence_drops_the_state_of_the_optimizer():

@@ -117,6 +117,16 @@ def test_setters_check_the_shape(shape):
         layer.bias = np.zeros(shape)
 
 
+def test_setters_take_what_fits():
+    layer = fn.Dense(3, 2, seed=0)
+    before = layer.weights.copy()
+    with pytest.raises(ValueError, match=r"weights must fit float32, but holds -1e\+39"):
+        layer.weights = np.array([[1.0, 2.0], [-1e39, 3.0], [4.0, 5.0]])
+    np.testing.assert_array_equal(layer.weights, before)
+    layer.bias = np.array([np.inf, np.nan])  # float32 has these
+    np.testing.assert_array_equal(layer.bias, [np.inf, np.nan])
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
@@ -158,6 +168,9 @@ def test_setters_check_the_shape(shape):
         (lambda: fn.Neuron([[1.0], [2.0]]), ValueError, "\\(in_features,\\)"),
         (lambda: fn.Neuron([]), ValueError, "weights"),
         (lambda: fn.Neuron(["a"]), TypeError, "weights"),
+        (lambda: fn.Neuron([1.0], bias="a"), TypeError, "bias must be a number, not 'a'"),
+        (lambda: fn.Neuron([1e300], dtype="float32"), ValueError, "weights must fit float32, .* 1e\\+300"),
+        (lambda: fn.Neuron([1.0], 1e300, dtype="float32"), ValueError, "bias must fit float32"),
     ],
 )
 def test_arguments_are_checked(make, error, words):

@@ -156,6 +156,31 @@ def test_copies_step_alike(name, duplicate):
     np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
 
 
+class Halved(fn.SGD):
+    """One of a user's own, with another signature and something to remember."""
+
+    def __init__(self, note):
+        super().__init__(0.5)
+        self.note = note
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, copy.copy, lambda o: pickle.loads(pickle.dumps(o))])
+def test_copies_are_of_the_same_kind(duplicate):
+    other = duplicate(Halved("mine"))
+    assert (type(other), other.note, other.learning_rate) == (Halved, "mine", 0.5)
+    nets = linear(), linear()
+    nets[0].train_step(X, Y, fn.SGD(0.5))
+    nets[1].train_step(X, Y, other)
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+
+
+def test_hyperparameters_are_kept_as_python_has_them():
+    optimizer = fn.SGD(np.float32(0.5), np.float64(0.25), np.True_, clip_norm=np.int64(2))
+    assert repr(optimizer) == (
+        "SGD(learning_rate=0.5, momentum=0.25, nesterov=True, weight_decay=0.0, clip_norm=2.0)"
+    )
+
+
 def test_copies_are_independent_and_keep_the_epoch():
     optimizer = fn.Adam(fn.schedules.exponential(0.1, 0.5))
     optimizer.set_epoch(1)
@@ -196,8 +221,9 @@ def test_repr_names_the_hyperparameters():
 
 
 def test_train_step_wants_an_optimizer():
-    with pytest.raises(TypeError, match=r"fn\.SGD"):
-        linear().train_step(X, Y, "sgd")
+    for wrong in ("sgd", linear()):  # the second has a core, too
+        with pytest.raises(TypeError, match=r"optimizer must be one such as fn\.SGD"):
+            linear().train_step(X, Y, wrong)
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 1e25), ("float64", 1e200)])

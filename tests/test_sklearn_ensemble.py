@@ -31,6 +31,20 @@ def test_check_estimator(name, standardize):
     assert [check["check_name"] for check in checks if check["status"] not in ("passed", "skipped")] == []
 
 
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_alpha_is_that_of_ridge_regression(outputs):
+    """Which has a solution in closed form: (Xᵀ·X + α)⁻¹·Xᵀ·y minimizes ½‖X·w − y‖² + α/2·‖w‖²."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(60, 4))
+    inputs -= inputs.mean(axis=0)
+    targets = inputs @ rng.normal(size=(4, outputs)) + rng.normal(size=(60, outputs))
+    targets -= targets.mean(axis=0)
+    expected = np.linalg.solve(inputs.T @ inputs + 30.0 * np.eye(4), inputs.T @ targets)
+    options = {"alpha": 30.0, "learning_rate_init": 0.05, "max_iter": 2000, "random_state": 0}
+    model = MLPEnsembleRegressor(1, (), bootstrap=False, **options).fit(inputs, np.squeeze(targets))
+    np.testing.assert_allclose(model.ensemble_.networks[0].layers[0].weights, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_regressor_is_the_ensemble(dtype):
     """By hand: targets scaled, seeds drawn, Adam; predictions in the targets' own units."""
@@ -41,7 +55,7 @@ def test_regressor_is_the_ensemble(dtype):
     mean, std = model.fit(data[:300], Y[:300]).predict(data[300:], return_std=True)
     center, scale = Y[:300].mean(), Y[:300].std()
     networks = [
-        fn.Network([10, 8, 1], "tanh", l2=0.01, dtype=np.dtype(dtype).name, seed=int(seed))
+        fn.Network([10, 8, 1], "tanh", loss="half_mse", l2=0.01, dtype=np.dtype(dtype).name, seed=int(seed))
         for seed in np.random.RandomState(3).randint(2**31 - 1, size=4)
     ]
     for net in networks:

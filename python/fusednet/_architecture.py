@@ -55,7 +55,8 @@ def _check_options(
         raise ValueError(f"the layers have the dtype {layers[0].dtype}; make them with dtype={dtype!r}")
     if output not in ("identity", functions[-1]):
         raise ValueError(f"the last layer has the activation {functions[-1]!r}; make it with {output!r}")
-    if activation != "relu" and _hidden_activations(activation, len(layers) - 1) != functions[:-1]:
+    default = isinstance(activation, str) and activation == "relu"
+    if not default and _hidden_activations(activation, len(layers) - 1) != functions[:-1]:
         raise ValueError(f"the hidden layers have the activations {functions[:-1]}, not {activation!r}")
     if initializer != "auto":
         raise ValueError("initializer is for layers made from widths; give it to each Dense")

@@ -17,6 +17,7 @@ from fusednet._standardization import Standardized
 from fusednet._validation import flag, real
 from fusednet.history import History
 from fusednet.layers import Dense, added_attributes, assign
+from fusednet.optimizers import Optimizer
 
 if TYPE_CHECKING:
     from typing import Self
@@ -25,13 +26,21 @@ if TYPE_CHECKING:
 
     from fusednet._standardization import Standardization
     from fusednet.losses import Loss
-    from fusednet.optimizers import Optimizer
 
 __all__ = ["NetworkBase"]
 
 _OWN = {  # attributes of a network; the optimizer is the caller's, and not copied along
-    *("_core", "_dropout", "_dtype", "_layers", "_loss", "_rng", "_standardization"),
-    *("history", "optimizer", "stop_training"),
+    "_core",
+    "_dropout",
+    "_dtype",
+    "_layers",
+    "_loss",
+    "_rng",
+    "_scikit_learn",
+    "_standardization",
+    "history",
+    "optimizer",
+    "stop_training",
 }
 
 
@@ -63,6 +72,7 @@ class NetworkBase(Standardized):
         self.optimizer: Optimizer | None = None
         self.stop_training = False
         self._rng = rng
+        self._scikit_learn = scikit_learn
         self._core = core.Network(
             [layers[0].in_features, *(layer.out_features for layer in layers)],
             [layer.activation for layer in layers],
@@ -192,10 +202,11 @@ class NetworkBase(Standardized):
         if sample_weight is not None:
             sample_weight = as_array(sample_weight, "sample_weight")
         try:
-            rule = optimizer._core
-        except AttributeError:
-            raise TypeError(f"optimizer must be one such as fn.SGD(0.01), not {optimizer!r}") from None
-        return self._core.train_step(X, y, rule, sample_weight)
+            return self._core.train_step(X, y, optimizer._core, sample_weight)
+        except (AttributeError, TypeError):
+            if not isinstance(optimizer, Optimizer):
+                raise TypeError(f"optimizer must be one such as fn.SGD(0.01), not {optimizer!r}") from None
+            raise
 
     @property
     def parameters(self) -> NDArray[Any]:
@@ -326,6 +337,7 @@ class NetworkBase(Standardized):
             "rng": self._rng,
             "history": self.history,
             "standardization": self._standardization,
+            "scikit_learn": self._scikit_learn,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fusednet import losses, serialization
+from fusednet import serialization, training
 from fusednet._validation import integer
-from fusednet.layers import Dense
-from fusednet.optimizers import schedule_name
 
 if TYPE_CHECKING:
     from typing import Self
@@ -65,11 +62,11 @@ def restore(path: str | os.PathLike[str], run: Run, epochs: int) -> list[dict[st
     with serialization.explained(path):
         if "training" not in config:
             raise ValueError("it holds no training; resume needs a file that ModelCheckpoint wrote")
-        training = config["training"]
-        _compare(training["settings"], _settings(run))
+        saved_training = config["training"]
+        _compare(saved_training["settings"], _settings(run))
         saved = serialization.network(config, tensors, run.net.loss)
-        states = [state | _arrays(index, tensors) for index, state in enumerate(training["callbacks"])]
-        done = training["epochs"]
+        states = [state | _arrays(index, tensors) for index, state in enumerate(saved_training["callbacks"])]
+        done = saved_training["epochs"]
         if not done == saved.history.epochs > 0:
             raise ValueError(f"it counts {done} epochs, and its history {saved.history.epochs}")
         if done >= epochs:
@@ -77,13 +74,13 @@ def restore(path: str | os.PathLike[str], run: Run, epochs: int) -> list[dict[st
                 f"its training has done {done} epochs, which count too: epochs={epochs} leaves none to do"
             )
         state: Any = None
-        if training["step"] is not None:
+        if saved_training["step"] is not None:
             first, second = tensors[f"{_OPTIMIZER}first"], tensors[f"{_OPTIMIZER}second"]
-            step = integer("its training's step", training["step"], minimum=0)
+            step = integer("its training's step", saved_training["step"], minimum=0)
             state = {"step": step, "first": first, "second": second}
         run.net._core.set_optimizer_state(run.optimizer._core, state)
         if run.optimizer.schedule is None:
-            run.optimizer.learning_rate = training["learning_rate"]
+            run.optimizer.learning_rate = saved_training["learning_rate"]
     net = run.net
     net.parameters = saved.parameters
     net._rng.bit_generator.state = saved._rng.bit_generator.state
@@ -135,24 +132,11 @@ def _arrays(index: int, tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[A
 
 def _settings(run: Run) -> dict[str, Any]:
     """Return what a training has to share with the one that it continues, by name."""
-    net, optimizer = run.net, run.optimizer
-    loss, parameter = losses.resolve(net.loss)
-    rate = "a number" if optimizer.schedule is None else schedule_name(optimizer.schedule)
-    hyperparameters = {
-        f"optimizer's {name}": float(value) if isinstance(value, numbers.Real) else value
-        for name, value in optimizer._hyperparameters.items()
-    }
+    settings = training.settings(run.net, run.optimizer)
+    if run.optimizer.schedule is None:  # callbacks may have changed it
+        settings["optimizer's learning_rate"] = "a number"
     return {
-        "layers": ", ".join(map(Dense.__repr__, net.layers)),
-        "trainable": [layer.trainable for layer in net.layers],
-        "dtype": net.dtype.name,
-        "loss": "a callable" if callable(loss) else loss,
-        "loss's parameter": parameter,
-        "l2": net.l2,
-        "dropout": list(net.dropout),
-        "optimizer": type(optimizer).__name__,
-        **hyperparameters,
-        "optimizer's learning_rate": rate,
+        **settings,
         **run.source.settings,
         "validation_data": run.scores.has_validation,
         "metrics": run.scores.names,

@@ -58,6 +58,14 @@ def numeric(data: Any, name: str) -> NDArray[Any]:
     return array
 
 
+def check_samples(name: str, data: Any) -> None:
+    """Raise TypeError unless `data` is (X, y) or (X, y, sample_weight)."""
+    if not isinstance(data, (tuple, list)):
+        raise TypeError(f"{name} must be (X, y) or (X, y, sample_weight), not {data!r}")
+    if len(data) not in (2, 3):
+        raise TypeError(f"{name} must be (X, y) or (X, y, sample_weight), not {len(data)} things")
+
+
 def rows_together(array: NDArray[Any]) -> NDArray[Any]:
     """Return an array for reading rows in a random order.
 
@@ -111,7 +119,7 @@ def _convert(array: NDArray[Any], name: str) -> NDArray[Any]:
                 return array.astype(np.int64)
         return _numbers(array, name)
     if kind not in "biuf":
-        hint = "; encode class labels as integers from 0" if kind in "SUT" else ""
+        hint = "; encode text as numbers, class labels as integers from 0" if kind in "SUT" else ""
         raise TypeError(f"{name} must hold real numbers, but its dtype is {array.dtype}{hint}")
     if native.char in _CORE_TYPES:
         return array.astype(native)

@@ -41,12 +41,13 @@ class Hooks:
 
     def states(self) -> list[tuple[str, dict[str, Any]]]:
         """Return class and state of those callbacks that have a state to keep."""
-        return [(type(callback).__name__, callback.state_dict()) for callback in self._stateful()]
+        return [(type(callback).__name__, state) for callback, state in self._stateful()]
 
     def load_states(self, states: Sequence[dict[str, Any]]) -> None:
         """Give the callbacks back what `states` returned."""
-        for callback, state in zip(self._stateful(), states, strict=True):
+        for (callback, _), state in zip(self._stateful(), states, strict=True):
             callback.load_state_dict(state)
 
-    def _stateful(self) -> list[Any]:
-        return [each for each in self._callbacks if hasattr(each, "state_dict") and each.state_dict()]
+    def _stateful(self) -> list[tuple[Any, dict[str, Any]]]:
+        states = [(each, each.state_dict()) for each in self._callbacks if hasattr(each, "state_dict")]
+        return [(callback, state) for callback, state in states if state]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,8 @@ def check_networks(networks: Any) -> list[Network]:
 
 def one_each(name: str, value: Any, count: int) -> list[Any]:
     """Return a list with one value for each network."""
-    if not isinstance(value, (list, tuple, np.ndarray)):
+    several = value.ndim > 0 if isinstance(value, np.ndarray) else isinstance(value, Sequence)
+    if not several or isinstance(value, str):
         return [value] * count
     if len(value) != count:
         raise ValueError(f"{name} must be one for all or one for each of {count} networks, not {len(value)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from fusednet._data import as_array, as_weights
+from fusednet._data import as_array, as_weights, check_samples
 from fusednet._sources import Batches, Source
 
 if TYPE_CHECKING:
@@ -20,12 +20,14 @@ Metrics: TypeAlias = Mapping[str, Callable[[NDArray[Any], NDArray[Any]], float]]
 class Scores:
     """The validation data and the metrics of a training, checked."""
 
-    def __init__(self, source: Source, validation_data: Sequence[Any] | None, metrics: Metrics) -> None:
+    def __init__(
+        self, source: Source, validation_data: Sequence[Any] | None, metrics: Metrics | None
+    ) -> None:
+        metrics = {} if metrics is None else metrics
         self._validation: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None] | None = None
         prefix = ""
         if validation_data is not None:
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-                raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
+            check_samples("validation_data", validation_data)
             X, y = as_array(validation_data[0], "validation X"), as_array(validation_data[1], "validation y")
             weights = validation_data[2] if len(validation_data) == 3 else None
             self._validation = X, y, self._weights(weights, len(X), "validation sample_weight")
@@ -75,14 +77,14 @@ class Scores:
             X, y = self._scored
             if prediction is None:
                 prediction = net._core.predict(X)
-            if y.ndim == 1 and prediction.shape == (len(y), 1):
-                prediction = prediction[:, 0]  # (n,) − (n, 1) would broadcast to (n, n)
             values.update(score(self._metrics, y, prediction))
         return values
 
 
 def score(metrics: Metrics, y: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float]:
     """Return the values of the metrics."""
+    if y.ndim == 1 and prediction.shape == (len(y), 1):
+        prediction = prediction[:, 0]  # (n,) − (n, 1) would broadcast to (n, n)
     values = {}
     for name, metric in metrics.items():
         value = metric(y, prediction)

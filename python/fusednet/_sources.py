@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fusednet import _core as core
-from fusednet._data import as_array, as_weights, rows_together
+from fusednet._data import as_array, as_weights, check_samples, rows_together
 from fusednet._mapped import MappedRows, is_large_map, is_map
 from fusednet._prefetch import Prefetch
 
@@ -76,6 +76,8 @@ class Batches:
         total = seen = 0.0
         done = 0
         batches = self._batches() if callable(self._batches) else self._batches
+        if not isinstance(batches, Iterable):
+            raise TypeError(f"what makes the batches must return an iterable of them, not {batches!r}")
         ready = isinstance(batches, (list, tuple))  # they are all there: nothing to prepare ahead
         # Not by map, which would take a StopIteration of a batch for the end.
         source = nullcontext(_batch(batch) for batch in batches) if ready else Prefetch(batches, _own_batch)
@@ -100,8 +102,7 @@ class Batches:
 
 def _batch(batch: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
     """Return a batch as arrays."""
-    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-        raise TypeError(f"a batch must be (X, y) or (X, y, sample_weight), not {type(batch).__name__}")
+    check_samples("a batch", batch)
     X, y = as_array(batch[0]), as_array(batch[1], "y")
     return X, y, as_weights(batch[2], len(X)) if len(batch) == 3 else None
 

@@ -166,19 +166,23 @@ class Ensemble:
             if flag("bootstrap", bootstrap) and samples
             else None
         )
-        results = many.train_all(
-            self.networks,
-            inputs,
-            targets,
-            epochs,
-            batch_size,
-            optimizer,
-            rows,
-            validation_data,
-            callbacks,
-            progress,
-        )
-        self.noise = None
+        before = [net.history for net in self.networks]
+        try:
+            results = many.train_all(
+                self.networks,
+                inputs,
+                targets,
+                epochs,
+                batch_size,
+                optimizer,
+                rows,
+                validation_data,
+                callbacks,
+                progress,
+            )
+        finally:
+            if any(net.history is not old for net, old in zip(self.networks, before, strict=True)):
+                self.noise = None  # it was that of other parameters
         histories = [result for result in results if isinstance(result, History)]
         if len(histories) < len(results):
             diverged = [str(result) for result in results if isinstance(result, DivergenceError)]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fusednet import _core as core
 from fusednet._data import as_array
-from fusednet._validation import choice, flag, integer, seeded
+from fusednet._validation import choice, flag, integer, real, seeded
 from fusednet.initializers import initial_weights
 
 if TYPE_CHECKING:
@@ -65,7 +65,17 @@ def assign(target: NDArray[Any], values: ArrayLike, name: str) -> None:
     """Copy `values` into a view of the core's buffers; they must be real numbers of the same shape."""
     if (shape := np.shape(values)) != target.shape:
         raise ValueError(f"{name} must have the shape {target.shape}, not {shape}")
-    target[...] = as_array(values, name)
+    target[...] = in_precision(as_array(values, name), target.dtype, name)
+
+
+def in_precision(values: NDArray[Any], dtype: np.dtype[Any] | str, name: str) -> NDArray[Any]:
+    """Convert numbers; ValueError where one of them is beyond the range of `dtype`."""
+    with np.errstate(over="ignore"):
+        converted = values.astype(dtype, copy=False)
+    lost = np.isfinite(values) & ~np.isfinite(converted)
+    if lost.any():
+        raise ValueError(f"{name} must fit {np.dtype(dtype)}, but holds {values[lost][0]}")
+    return converted
 
 
 class Dense:
@@ -343,8 +353,10 @@ class Neuron(Dense):
             raise ValueError(f"weights must have the shape (in_features,), not {row.shape}")
         if dtype is None:
             dtype = "float32" if row.dtype in (np.float16, np.float32) else "float64"
-        column = row.reshape(-1, 1).astype(dtype_name(dtype))
-        self._assemble(column, np.array([bias]), choice("activation", activation, ACTIVATIONS))
+        dtype = dtype_name(dtype)
+        column = in_precision(row.reshape(-1, 1), dtype, "weights")
+        offset = in_precision(np.array([real("bias", bias, "(-inf, inf)")]), dtype, "bias")
+        self._assemble(column, offset, choice("activation", activation, ACTIVATIONS))
 
     def __repr__(self) -> str:
         bias = 0.0 if self.bias is None else float(self.bias[0])

@@ -6,14 +6,14 @@ next.
 
 In the formulas w are the parameters, g the gradient of the loss with the network's own L2 term in it, α the
 learning rate, λ the weight decay. With `clip_norm` = c the gradient of all trainable parameters is first
-scaled by min(1, c / ‖g‖₂).
+scaled by min(1, c / ‖g‖₂) (R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural
+networks", ICML 2013).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import is_dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fusednet import _core as core
@@ -49,18 +49,19 @@ class Optimizer:
     def __init__(
         self, rule: str, hyperparameters: dict[str, Any], *, beta1: float = 0.0, beta2: float = 0.0
     ) -> None:
-        self._hyperparameters = hyperparameters
         clip_norm = hyperparameters["clip_norm"]
-        self._core = core.Optimizer(
-            rule,
-            learning_rate=1.0,  # until the setter below
-            beta1=beta1,
-            beta2=beta2,
-            epsilon=hyperparameters.get("epsilon", 0.0),
-            weight_decay=real("weight_decay", hyperparameters["weight_decay"], "[0, inf)"),
-            clip_norm=None if clip_norm is None else real("clip_norm", clip_norm, "(0, inf)"),
-        )
-        self.learning_rate = hyperparameters["learning_rate"]
+        everyone = {
+            "weight_decay": real("weight_decay", hyperparameters["weight_decay"], "[0, inf)"),
+            "clip_norm": None if clip_norm is None else real("clip_norm", clip_norm, "(0, inf)"),
+        }
+        self._hyperparameters = hyperparameters | everyone
+        epsilon = hyperparameters.get("epsilon", 0.0)
+        self._arguments = {"rule": rule, "beta1": beta1, "beta2": beta2, "epsilon": epsilon, **everyone}
+        self._make_core()
+
+    def _make_core(self) -> None:
+        self._core = core.Optimizer(learning_rate=1.0, **self._arguments)
+        self.learning_rate = self._hyperparameters["learning_rate"]
 
     @property
     def learning_rate(self) -> float:
@@ -79,11 +80,10 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
-        self._core.learning_rate = (
-            _scheduled_rate(value, self._epoch)
-            if callable(value)
-            else real("learning_rate", value, "(0, inf)")
-        )
+        if callable(value):
+            self._core.learning_rate = _scheduled_rate(value, self._epoch)
+        else:
+            self._core.learning_rate = value = real("learning_rate", value, "(0, inf)")
         self._hyperparameters["learning_rate"] = value
 
     @property
@@ -128,11 +128,13 @@ class Optimizer:
         twin._core = self._core.twin()
         return twin
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), **self._hyperparameters), (), self._epoch
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in vars(self).items() if name != "_core"}
+        return {**state, "_hyperparameters": dict(self._hyperparameters)}
 
-    def __setstate__(self, epoch: int) -> None:
-        self.set_epoch(epoch)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._make_core()
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self._hyperparameters.items())
@@ -179,11 +181,11 @@ class SGD(Optimizer):
         *,
         clip_norm: float | None = None,
     ) -> None:
-        velocity = real("momentum", momentum, "[0, 1)")
-        if flag("nesterov", nesterov) and velocity == 0:
+        momentum, nesterov = real("momentum", momentum, "[0, 1)"), flag("nesterov", nesterov)
+        if nesterov and momentum == 0:
             raise ValueError("nesterov=True needs a momentum above 0")
         super().__init__(
-            "sgd" if velocity == 0 else "nesterov" if nesterov else "momentum",
+            "sgd" if momentum == 0 else "nesterov" if nesterov else "momentum",
             {
                 "learning_rate": learning_rate,
                 "momentum": momentum,
@@ -191,7 +193,7 @@ class SGD(Optimizer):
                 "weight_decay": weight_decay,
                 "clip_norm": clip_norm,
             },
-            beta1=velocity,
+            beta1=momentum,
         )
 
 
@@ -237,6 +239,7 @@ class Adam(Optimizer):
         *,
         clip_norm: float | None = None,
     ) -> None:
+        beta1, beta2 = real("beta1", beta1, "[0, 1)"), real("beta2", beta2, "[0, 1)")
         super().__init__(
             self._rule,
             {
@@ -247,8 +250,8 @@ class Adam(Optimizer):
                 "weight_decay": weight_decay,
                 "clip_norm": clip_norm,
             },
-            beta1=real("beta1", beta1, "[0, 1)"),
-            beta2=real("beta2", beta2, "[0, 1)"),
+            beta1=beta1,
+            beta2=beta2,
         )
 
 
@@ -333,6 +336,7 @@ class RMSprop(Optimizer):
         *,
         clip_norm: float | None = None,
     ) -> None:
+        alpha = real("alpha", alpha, "[0, 1)")
         super().__init__(
             "rmsprop",
             {
@@ -342,5 +346,5 @@ class RMSprop(Optimizer):
                 "weight_decay": weight_decay,
                 "clip_norm": clip_norm,
             },
-            beta2=real("alpha", alpha, "[0, 1)"),
+            beta2=alpha,
         )

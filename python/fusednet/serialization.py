@@ -174,7 +174,7 @@ def network(config: dict[str, Any], tensors: dict[str, NDArray[Any]], loss: Loss
     if "training" in config:
         state["history"] = _history(config["training"]["metrics"], tensors)
     net = Network.__new__(Network)
-    net.__setstate__({"layers": layers, "loss": loss, "rng": rng, **state})
+    net._assemble(layers, loss=loss, rng=rng, **state)
     return net
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fusednet import losses
 from fusednet._core import DivergenceError, Training
 from fusednet._hooks import Hooks
 from fusednet._progress import Progress, ProgressBar
@@ -18,7 +19,8 @@ from fusednet._scores import Metrics, Scores
 from fusednet._sources import Source, make_source
 from fusednet._validation import flag, integer
 from fusednet.history import History
-from fusednet.optimizers import SGD, Optimizer
+from fusednet.layers import Dense
+from fusednet.optimizers import SGD, Optimizer, schedule_name
 
 if TYPE_CHECKING:
     import os
@@ -62,7 +64,8 @@ def fit(
     """Train `net`: see `Network.fit`."""
     epochs, batch_size, optimizer = check_arguments(epochs, batch_size, optimizer)
     source = make_source(X, y, sample_weight, batch_size, flag("shuffle", shuffle), epochs)
-    scores = Scores(source, validation_data, metrics or {})
+    scores = Scores(source, validation_data, metrics)
+    scores.check(net)
     run = Run(net, optimizer, source, scores, Hooks(callbacks))
     return train(run, epochs, progress_bar(epochs, progress), resume)
 
@@ -73,6 +76,25 @@ def check_arguments(epochs: int, batch_size: int, optimizer: Optimizer | None) -
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be an optimizer such as fn.SGD(0.01), not {optimizer!r}")
     return integer("epochs", epochs), integer("batch_size", batch_size), optimizer
+
+
+def settings(net: Network, optimizer: Optimizer) -> dict[str, Any]:
+    """Return by name what a training shares with one that continues it, and with those of other ranks."""
+    loss, parameter = losses.resolve(net.loss)
+    return {
+        "layers": ", ".join(map(Dense.__repr__, net.layers)),
+        "trainable": [layer.trainable for layer in net.layers],
+        "dtype": net.dtype.name,
+        "loss": "a callable" if callable(loss) else loss,
+        "loss's parameter": parameter,
+        "l2": net.l2,
+        "dropout": list(net.dropout),
+        "optimizer": type(optimizer).__name__,
+        **{
+            f"optimizer's {name}": schedule_name(value) if callable(value) else value
+            for name, value in optimizer._hyperparameters.items()
+        },
+    }
 
 
 def progress_bar(epochs: int, shown: bool) -> Callable[[Run], AbstractContextManager[Progress]]:
@@ -204,7 +226,8 @@ class _State:
 def _restore_finite(net: Network, source: Source, epoch: int, last: NDArray[Any], start: NDArray[Any]) -> str:
     """Put the last epoch's parameters back; the first ones where it left the loss beyond repair."""
     net.parameters = last
-    if epoch > 0 and math.isfinite(source.loss(net)):
-        return f"the end of epoch {epoch - 1}"
+    with suppress(DivergenceError):  # which a loss function may raise itself
+        if epoch > 0 and math.isfinite(source.loss(net)):
+            return f"the end of epoch {epoch - 1}"
     net.parameters = start
     return "before the training"

@@ -42,7 +42,9 @@ def read(estimator: Any, loss: Loss | None, seed: int | None) -> Network:
         chain.drop(where, [*rates, 0.0][index])
     _scale_output(chain, estimator)
     if loss is None:
-        loss = _LOSSES.get(estimator.loss, estimator.loss)
+        loss = estimator.loss
+        if isinstance(loss, str):
+            loss = _LOSSES.get(loss, loss)
     return chain.network(loss, seed)
 
 

@@ -72,7 +72,7 @@ def train_together(ranks: Ranks, net: Network, optimizer: Optimizer, plan: Plan)
                 loss = core.part_gradient(X, y, rows, weight, share=share, first_row=before, after_layer=add)
                 total += loss * plan.weights[step]
             except DivergenceError as error:
-                diverged = error
+                diverged, total = error, np.nan
                 add_constant(np.nan)  # it was noticed before any layer was added: now all ranks get to know
         ranks.wait(requests)
         requests.clear()

@@ -78,6 +78,8 @@ class SharedRows(Rows):
             total = train_apart(self._ranks, net, optimizer, plan, self._sync_every)
         self._ranks.check_same(net.parameters, "the parameters")
         total, weight = self._ranks.total([total, plan.weights.sum()])
+        if np.isnan(total):  # where no gradient told the others, since no layer is trainable
+            raise DivergenceError("the loss became nan")
         return float(total / weight)
 
     def loss(self, net: Network) -> float:
@@ -105,7 +107,7 @@ class SharedScores(Scores):
     """Validation loss and metrics of the data of all ranks, the same everywhere."""
 
     def __init__(
-        self, source: SharedRows, validation_data: Sequence[Any] | None, metrics: Metrics, ranks: Ranks
+        self, source: SharedRows, validation_data: Sequence[Any] | None, metrics: Metrics | None, ranks: Ranks
     ) -> None:
         super().__init__(source, validation_data, metrics)
         self._ranks = ranks
@@ -116,6 +118,11 @@ class SharedScores(Scores):
                 raise ValueError(f"there is nothing to validate on: {what} on every rank")
 
     _weights = staticmethod(_part_weights)
+
+    def check(self, net: Network) -> None:
+        """Raise where this rank's part of the validation data, if it has one, does not suit the network."""
+        if self._validation is not None and len(self._validation[0]):
+            super().check(net)
 
     def compute(self, net: Network) -> dict[str, float]:
         """Return the values for the network as it is."""
@@ -130,8 +137,6 @@ class SharedScores(Scores):
             if parts is not None:
                 y = np.concatenate([y for y, prediction in parts if prediction is not None])
                 prediction = np.concatenate([p for _, p in parts if p is not None])
-                if y.ndim == 1 and prediction.shape == (len(y), 1):
-                    prediction = prediction[:, 0]  # (n,) − (n, 1) would broadcast to (n, n)
                 scores = score(self._metrics, y, prediction)
             values.update(self._ranks.comm.bcast(scores))
         return values

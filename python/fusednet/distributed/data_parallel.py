@@ -13,8 +13,6 @@ from fusednet._core import DivergenceError
 from fusednet._validation import flag, integer
 from fusednet.distributed._ranks import Ranks
 from fusednet.distributed._training import RootHooks, SharedRows, SharedScores
-from fusednet.layers import Dense
-from fusednet.optimizers import schedule_name
 
 if TYPE_CHECKING:
     import os
@@ -191,17 +189,7 @@ class DataParallel:
                 raise ValueError(f"{self._ranks.size} ranks cannot share a batch_size of {batch_size}")
             self._ranks.check_agreed(
                 {
-                    "layers": ", ".join(map(Dense.__repr__, self.net.layers)),
-                    "trainable": [layer.trainable for layer in self.net.layers],
-                    "dtype": self.net.dtype.name,
-                    "loss": "a callable" if callable(self.net.loss) else repr(self.net.loss),
-                    "l2": self.net.l2,
-                    "dropout": self.net.dropout,
-                    "optimizer": type(optimizer).__name__,
-                    **{
-                        name: schedule_name(value) if callable(value) else value
-                        for name, value in optimizer._hyperparameters.items()
-                    },
+                    **training.settings(self.net, optimizer),
                     "epochs": epochs,
                     "batch_size": batch_size,
                     "shuffle": shuffle,
@@ -213,7 +201,8 @@ class DataParallel:
             source = SharedRows(
                 X, y, sample_weight, batch_size, flag("shuffle", shuffle), sync_every, self._ranks
             )
-            scores = SharedScores(source, validation_data, metrics or {}, self._ranks)
+            scores = SharedScores(source, validation_data, metrics, self._ranks)
+            scores.check(self.net)
             hooks = RootHooks(callbacks, optimizer, self._ranks)
             run = training.Run(self.net, optimizer, source, scores, hooks)
             root = self._ranks.rank == 0

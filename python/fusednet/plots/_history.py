@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fusednet.history import History
 from fusednet.plots._axes import axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
-
-    from fusednet.history import History
 
 _WIDE_RANGE = 30  # between the largest and the smallest value: above it a logarithmic scale shows more
 
@@ -38,9 +37,11 @@ def history(history: History, ax: Axes | None = None) -> Axes:
     ------
     ImportError
         If matplotlib is not installed.
-    ValueError
-        If there is no epoch.
+    ValueError, TypeError
+        If there is no epoch, or `history` is none.
     """
+    if not isinstance(history, History):
+        raise TypeError(f"history must be a fusednet.History, not {type(history).__name__}")
     if not history.loss:
         raise ValueError("there is no epoch to draw: the history is empty")
     ax = axes(ax)

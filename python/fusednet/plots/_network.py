@@ -7,12 +7,11 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 from fusednet._architecture import loss_name
+from fusednet.network import Network
 from fusednet.plots._axes import axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from fusednet.network import Network
 
 _CIRCLES = 9  # how many a column shows at most; of a wider layer the first and the last, with dots between
 _PITCH = 1.5  # inches from one column to the next
@@ -55,7 +54,11 @@ def network(net: Network, ax: Axes | None = None) -> Axes:
     ------
     ImportError
         If matplotlib is not installed.
+    TypeError
+        If `net` is no network.
     """
+    if not isinstance(net, Network):
+        raise TypeError(f"net must be a fusednet.Network, not {type(net).__name__}")
     columns = _columns(net)
     longest = max(len(line) for column in columns for line in f"{column.head}\n{column.text}".split("\n"))
     crowded = len(columns) > 12

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, Self
 
@@ -13,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fusednet._architecture import per_hidden_layer
+from fusednet.network import Network
 from fusednet.sklearn import _solvers
 from fusednet.sklearn._engine import Engine, Settings, common_dtype
 from fusednet.sklearn._params import core_activation, hidden_activations
@@ -21,6 +24,18 @@ from fusednet.sklearn._samples import Samples, Scaling, predict
 __all__ = ["BaseMLP"]
 
 _LOSSES = {"squared_error": "half_mse", "log_loss": "cross_entropy"}
+
+
+@contextmanager
+def all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
+    """Put an estimator's attributes back where an error ends this; Ctrl-C leaves what there is."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except Exception:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 class BaseMLP(BaseEstimator, ABC):
@@ -37,6 +52,9 @@ class BaseMLP(BaseEstimator, ABC):
     @abstractmethod
     def _validate_input(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         """Return X and y as arrays, checked by scikit-learn's rules."""
+
+    def _check_first_call(self, y: Any, classes: Any) -> None:
+        """Learn the classes that `partial_fit` is told of, or check that they are those of its first call."""
 
     def _check_classes(self, y: Any, incremental: bool) -> None:
         """Learn the classes, or check that there are no new ones."""
@@ -101,7 +119,36 @@ class BaseMLP(BaseEstimator, ABC):
         sample_weight: Any,
         validation_data: tuple[Any, ...] | None,
         incremental: bool,
+        classes: Any = None,
     ) -> Self:
+        with all_or_nothing(self):
+            network, samples, watched = self._prepare(
+                X, y, sample_weight, validation_data, incremental, classes
+            )
+        if self.solver == "lbfgs":
+            _solvers.fit_lbfgs(self, network, samples)
+        else:
+            _solvers.fit_stochastic(self, network, samples, watched, incremental)
+        if not np.isfinite(network.parameters).all():
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and "
+                "need to be preprocessed."
+            )
+        return self
+
+    def _prepare(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation_data: tuple[Any, ...] | None,
+        incremental: bool,
+        classes: Any,
+    ) -> tuple[Network, Samples, _solvers.Validation | None]:
+        """Return the network, the samples to train it on and those to watch, all of them checked."""
+        _solvers.check(self, validation_data)
+        if incremental:
+            self._check_first_call(y, classes)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         hidden = self._hidden_sizes()
         X, y = self._validate_input(X, y, reset=first_pass)
@@ -129,17 +176,9 @@ class BaseMLP(BaseEstimator, ABC):
         weights = self._training_weights(y, sample_weight)
         samples = Samples(X, targets, weights)
         if lbfgs:
-            _solvers.fit_lbfgs(self, network, samples, validation_data)
-        else:
-            data = X, y, sample_weight
-            training, watched = _solvers.validation(self, samples, data, validation_data, incremental)
-            _solvers.fit_stochastic(self, network, training, watched, incremental)
-        if not np.isfinite(network.parameters).all():
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and "
-                "need to be preprocessed."
-            )
-        return self
+            return network, samples, None
+        data = X, y, sample_weight
+        return network, *_solvers.validation(self, samples, data, validation_data, incremental)
 
     def _check_sizes(self, hidden: list[int]) -> None:
         """Raise where the sizes are neither those that were fitted nor those of what was assigned since."""

@@ -70,8 +70,9 @@ standardize : bool, default False
     deviations. These are learnt at the first fit, kept with the model, and applied in `predict`.
 callbacks : list of fusednet.Callback, optional
     Called as `Network.fit` calls them, with a `Network` whose parameters are the estimator's own; its outputs
-    are scaled ones where targets are. The values of an epoch are "loss" and "learning_rate", with validation
-    data also "val_loss" and "val_score".
+    are scaled ones where targets are. Its L2 term is alpha over the size of a batch; a file that it is saved
+    to has alpha alone. The values of an epoch are "loss" and "learning_rate", with validation data also
+    "val_loss" and "val_score".
 progress : bool, default False
     Whether a terminal or notebook shows a progress bar.
 """
@@ -85,8 +86,8 @@ loss_ : float
 best_loss_ : float or None
     The lowest loss of an epoch; None under `early_stopping`.
 loss_curve_ : list of float
-    The loss of each epoch, L2 term included, taken while the weights change. Not under "lbfgs", as
-    `best_loss_`.
+    The loss of each epoch, L2 term included, taken while the weights change. "lbfgs" leaves it as it is, and
+    so `best_loss_`.
 validation_scores_ : list of float or None
     The score on validation data after each epoch: accuracy or R².
 validation_curve_ : list of float or None

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fusednet.layers import Dense
+from fusednet.layers import Dense, made
 from fusednet.network import Network
 from fusednet.sklearn._samples import Scaling
 
@@ -38,8 +38,8 @@ class Engine:
         self.settings, self.scaling = settings, scaling
         layers = []
         for coef, intercept, activation in zip(coefs, intercepts, (*activations, output), strict=True):
-            layers.append(Dense.__new__(Dense))
-            layers[-1]._assemble(np.asarray(coef).astype(dtype), np.asarray(intercept), activation)
+            values = {"weights": np.asarray(coef).astype(dtype), "bias": np.asarray(intercept)}
+            layers.append(made(Dense, {**values, "activation": activation}))
         self.network = Network.__new__(Network)
         self.network._assemble(
             layers,

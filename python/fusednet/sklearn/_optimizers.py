@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusednet import _core as core
+from fusednet._validation import real
 from fusednet.network import Network
 
 __all__ = ["LearningRate", "MomentOptimizer", "SGDOptimizer", "StochasticOptimizer"]
@@ -86,12 +87,18 @@ class LearningRate:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate, before Adam's correction."""
+        """The learning rate, before Adam's correction.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is set to anything but a positive number.
+        """
         return self._core.learning_rate
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self._core.learning_rate = value
+        self._core.learning_rate = real("learning_rate", value, "(0, inf)")
 
 
 class SGDOptimizer(StochasticOptimizer):

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight
 
+from fusednet._data import check_samples
 from fusednet._hooks import Hooks
 from fusednet._progress import ProgressBar
 from fusednet._scores import about_validation_data
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from fusednet.optimizers import Optimizer
     from fusednet.sklearn._base import BaseMLP
 
-__all__ = ["Validation", "batch_size", "fit_lbfgs", "fit_stochastic", "reset", "validation"]
+__all__ = ["Validation", "batch_size", "check", "fit_lbfgs", "fit_stochastic", "reset", "validation"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,24 @@ class Validation:
             return self.samples.loss(network._core)
         finally:
             network.l2 = l2
+
+
+def check(estimator: BaseMLP, validation_data: Any) -> None:
+    """Raise where a callback is not for estimators, or something is not for the solver."""
+    for callback in estimator.callbacks or ():
+        if isinstance(callback, ModelCheckpoint):
+            raise ValueError("ModelCheckpoint is for Network.fit; an estimator is saved by pickle or joblib")
+    Hooks(estimator.callbacks or ())
+    if estimator.solver != "lbfgs":
+        return
+    for name, given in (
+        ("validation_data", validation_data is not None),
+        ("callbacks", estimator.callbacks),
+        ("progress=True", estimator.progress),
+        ("dropout", np.any(estimator.dropout)),
+    ):
+        if given:
+            raise ValueError(f'{name} needs a stochastic solver such as "adam", not solver="lbfgs"')
 
 
 def reset(estimator: BaseMLP) -> None:
@@ -104,8 +123,7 @@ def validation(
 
 
 def _given(estimator: BaseMLP, data: tuple[Any, ...]) -> Validation:
-    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-        raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
+    check_samples("validation_data", data)
     with about_validation_data():
         X, y = estimator._validate_input(data[0], data[1], reset=False)
         weights = _check_sample_weight(data[2], X) if len(data) == 3 and data[2] is not None else None
@@ -210,19 +228,12 @@ def _epochs(run: _Run, samples: Samples, incremental: bool) -> bool:
     return stopped
 
 
-def _hooks(estimator: BaseMLP) -> Hooks:
-    for callback in estimator.callbacks or ():
-        if isinstance(callback, ModelCheckpoint):
-            raise ValueError("ModelCheckpoint is for Network.fit; an estimator is saved by pickle or joblib")
-    return Hooks(estimator.callbacks or ())
-
-
 class _Run:
     """One call of fit or partial_fit: what is written down after each epoch."""
 
     def __init__(self, estimator: BaseMLP, network: Network, watched: Validation | None) -> None:
         self.estimator, self.network, self._watched = estimator, network, watched
-        self.hooks = _hooks(estimator)
+        self.hooks = Hooks(estimator.callbacks or ())
         if not hasattr(estimator, "loss_curve_"):  # lbfgs came before
             reset(estimator)
         network.stop_training = False
@@ -285,16 +296,8 @@ class _Run:
         return f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive epochs."
 
 
-def fit_lbfgs(estimator: BaseMLP, network: Network, samples: Samples, validation_data: Any) -> None:
+def fit_lbfgs(estimator: BaseMLP, network: Network, samples: Samples) -> None:
     """Train by SciPy's L-BFGS-B on the flat parameters, over all samples at once."""
-    for name, given in (
-        ("validation_data", validation_data is not None),
-        ("callbacks", estimator.callbacks),
-        ("progress=True", estimator.progress),
-        ("dropout", np.any(estimator.dropout)),
-    ):
-        if given:
-            raise ValueError(f'{name} needs a stochastic solver such as "adam", not solver="lbfgs"')
     core = network._core
     decayed = np.zeros_like(network.parameters)  # 1 at weights, 0 at biases
     start = 0

@@ -164,12 +164,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ValueError, TypeError
             As `fit`; and where there are no `classes` in the first call, or other ones than then.
         """
-        self._check_first_call(y, classes)
         if self.class_weight == "balanced":
             raise ValueError(
                 'class_weight="balanced" needs all data at once: give partial_fit a dict of weights'
             )
-        return self._fit(X, y, sample_weight, validation_data, incremental=True)
+        return self._fit(X, y, sample_weight, validation_data, incremental=True, classes=classes)
 
     def _check_first_call(self, y: Any, classes: Any) -> None:
         known = getattr(self, "classes_", None)

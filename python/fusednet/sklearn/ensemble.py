@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import partial
 from numbers import Integral
 from typing import Any, Self
@@ -20,6 +20,7 @@ from fusednet._data import numeric
 from fusednet.ensemble import Ensemble
 from fusednet.network import Network
 from fusednet.optimizers import Adam
+from fusednet.sklearn._base import all_or_nothing
 from fusednet.sklearn._docs import document
 from fusednet.sklearn._params import REGRESSOR, hidden_activations
 from fusednet.sklearn._samples import Scaling
@@ -38,7 +39,8 @@ bootstrap : bool, default True
     Whether each network learns from samples of its own, drawn with replacement.
 alpha : float, default 0.0001
     Adds alpha / (2 m) · Σ W² to the loss of a batch: over all weights W, biases left out, m being the size of
-    a whole batch.
+    a whole batch. The loss is that of `MLPRegressor`, half the squared error summed over the outputs, or in
+    classification the cross-entropy of a softmax, for two classes too.
 batch_size : int or "auto", default "auto"
     Samples a step; "auto" means 200, or all where there are fewer.
 learning_rate_init : float, default 0.001
@@ -79,19 +81,7 @@ def _distinct_seeds(random: np.random.RandomState, count: int) -> NDArray[Any]:
             return seeds
 
 
-@contextmanager
-def _all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
-    """Put the attributes back where an error ends `fit`; Ctrl-C leaves the networks half trained."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except Exception:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
-
-
-class _BaseEnsemble(BaseEstimator):
+class _BaseEnsemble(BaseEstimator, ABC):
     _shared = (
         "hidden_layer_sizes",
         "activation",
@@ -138,6 +128,36 @@ class _BaseEnsemble(BaseEstimator):
         self.standardize = standardize
         self.random_state = random_state
         self.progress = progress
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train all networks side by side.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The inputs.
+        y : array-like of shape (n_samples,), or (n_samples, n_outputs) in regression
+            Class labels, or the numbers to predict.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or the data are not what they should be.
+        DivergenceError
+            If a network diverged.
+        """
+        with all_or_nothing(self):
+            self._fit(X, y)
+        return self
+
+    @abstractmethod
+    def _fit(self, X: Any, y: Any) -> None:
+        """Check the data and train on them."""
 
     def _train(self, X: NDArray[Any], y: NDArray[Any], outputs: int, **options: str) -> None:
         """Make the networks and train them."""
@@ -202,32 +222,6 @@ class MLPEnsembleRegressor(RegressorMixin, _BaseEnsemble):
     >>> mean, std = model.predict(X, return_std=True)
     """
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train all networks side by side.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The inputs.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            The numbers to predict.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError, TypeError
-            If a parameter or the data are not what they should be.
-        DivergenceError
-            If a network diverged.
-        """
-        with _all_or_nothing(self):
-            self._fit(X, y)
-        return self
-
     def _fit(self, X: Any, y: Any) -> None:
         X, y = validate_data(
             self,
@@ -245,7 +239,7 @@ class MLPEnsembleRegressor(RegressorMixin, _BaseEnsemble):
         self.target_scaling_ = Scaling.of_targets(targets, None, X.dtype) if self.standardize else None
         if self.target_scaling_ is not None:
             targets = self.target_scaling_.transform(targets)
-        self._train(X, targets, targets.shape[1], loss="mse")
+        self._train(X, targets, targets.shape[1], loss="half_mse")
         noise = self.ensemble_.noise
         scale = 1.0 if self.target_scaling_ is None else self.target_scaling_.scale
         self.noise_ = None if noise is None else noise * scale
@@ -306,32 +300,6 @@ class MLPEnsembleClassifier(ClassifierMixin, _BaseEnsemble):
     >>> model.score(X, y) > 0.95
     True
     """
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train all networks side by side.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The inputs.
-        y : array-like of shape (n_samples,)
-            The class labels.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError, TypeError
-            If a parameter or the data are not what they should be.
-        DivergenceError
-            If a network diverged.
-        """
-        with _all_or_nothing(self):
-            self._fit(X, y)
-        return self
 
     def _fit(self, X: Any, y: Any) -> None:
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))

@@ -1,0 +1,93 @@
+"""What is left of an estimator whose fit is refused: what there was before."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="needs scikit-learn")
+
+from sklearn.exceptions import NotFittedError
+
+import fusednet as fn
+from fusednet.sklearn import MLPClassifier, MLPRegressor
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 3))
+LABELS = (X[:, 0] + X[:, 1] > 0).astype(int)
+TARGETS = X @ [1.0, -2.0, 0.5]
+
+REFUSED = [
+    ({}, {"validation_data": 5}, TypeError, "validation_data must be"),
+    ({}, {"validation_data": (X[:, :2], LABELS)}, ValueError, "features"),
+    ({"callbacks": [fn.ModelCheckpoint("model.safetensors")]}, {}, ValueError, "ModelCheckpoint"),
+    ({"callbacks": [3]}, {}, TypeError, "callback must be"),
+    (
+        {"early_stopping": True, "validation_fraction": 0.01},
+        {},
+        ValueError,
+        "validation set is too small|test_size",
+    ),
+    ({"dropout": [0.1, 0.2]}, {}, ValueError, "dropout must have one entry for each of the 1 hidden layers"),
+    ({"solver": "lbfgs", "dropout": 0.5}, {}, ValueError, "dropout needs a stochastic solver"),
+    ({"solver": "lbfgs"}, {"validation_data": (X, LABELS)}, ValueError, "validation_data needs"),
+]
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize(("parameters", "options", "error", "message"), REFUSED)
+def test_a_refused_fit_changes_nothing(kind, parameters, options, error, message):
+    y = LABELS if kind is MLPClassifier else TARGETS
+    usual = {"hidden_layer_sizes": (4,), "max_iter": 200, "tol": 0.1, "random_state": 0}
+    model = kind(**usual | parameters)
+    with pytest.raises(error, match=message):
+        model.fit(X, y, **options)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    model = kind(**usual).fit(X, y)
+    before = {name: value for name, value in vars(model).items() if name not in model.get_params()}
+    predictions = model.predict(X)
+    kept = model.get_params()
+    with pytest.raises(error, match=message):
+        model.set_params(**parameters).fit(X, y, **options)
+    after = {name: value for name, value in vars(model).items() if name not in model.get_params()}
+    assert after.keys() == before.keys()
+    assert all(after[name] is before[name] for name in after)
+    np.testing.assert_array_equal(model.set_params(**kept).predict(X), predictions)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "inputs", "message"),
+    [({"class_weight": "balanced"}, X, "balanced"), ({}, np.full_like(X, np.nan), "NaN")],
+)
+def test_a_refused_first_call_leaves_the_classes_open(parameters, inputs, message):
+    model = MLPClassifier((4,), random_state=0, **parameters)
+    with pytest.raises(ValueError, match=message):
+        model.partial_fit(inputs, LABELS, classes=[0, 1])
+    model.set_params(class_weight=None).partial_fit(X, LABELS, classes=[0, 1, 2])
+    assert model.classes_.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("rate", "error"), [(-1, ValueError), (np.nan, ValueError), ("a", TypeError)])
+def test_callbacks_set_learning_rates_that_there_are(rate, error):
+    class Change(fn.Callback):
+        def on_epoch_begin(self, net, epoch):
+            net.optimizer.learning_rate = rate
+
+    with pytest.raises(error, match="learning_rate must"):
+        MLPRegressor(hidden_layer_sizes=(4,), solver="sgd", callbacks=[Change()], random_state=0).fit(
+            X, TARGETS
+        )
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_callbacks_may_copy_the_network():
+    """A copy has scikit-learn's conventions, too: alpha is divided by the size of the batch."""
+    seen = []
+
+    class Copy(fn.Callback):
+        def on_train_end(self, net):
+            seen.extend(other.evaluate(X, TARGETS)["loss"] for other in (net, net.copy()))
+
+    MLPRegressor(
+        hidden_layer_sizes=(4,), alpha=50.0, max_iter=3, tol=0.0, callbacks=[Copy()], random_state=0
+    ).fit(X, TARGETS)
+    assert seen[0] == seen[1]
