@@ -200,6 +200,15 @@ def test_the_smallest_probabilities_count():
     assert F.binary_cross_entropy_loss([1e-300], [1.0]) == pytest.approx(-math.log(1e-300))
 
 
+def test_logarithms_of_float32_are_taken_in_float64():
+    p = np.array([[0.1, 0.9], [0.7, 0.3]], np.float32)
+    expected = -np.log(p.astype(np.float64)[[0, 1], [1, 0]]).mean()
+    assert F.cross_entropy_loss(p, [1, 0]) == pytest.approx(expected, rel=1e-15)
+    q = p[:, 1].astype(np.float64)
+    expected = -(np.log(q[0]) + np.log1p(-q[1])) / 2
+    assert F.binary_cross_entropy_loss(p[:, 1], [1, 0]) == pytest.approx(expected, rel=1e-15)
+
+
 def test_one_sample_in_one_dimension():
     assert F.cross_entropy_loss([0.25, 0.75], 1) == pytest.approx(-math.log(0.75))
     assert F.cross_entropy_loss([0.25, 0.75], [0.0, 1.0]) == pytest.approx(-math.log(0.75))

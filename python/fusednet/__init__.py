@@ -14,8 +14,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fusednet import (
+    _checks,
     _core,
-    _validation,
     callbacks,
     distributed,
     functional,
@@ -89,7 +89,7 @@ def set_num_threads(threads: int | None) -> None:
     ValueError, TypeError
         If `threads` is outside that range, or neither an integer nor None.
     """
-    _core.set_num_threads(None if threads is None else _validation.integer("threads", threads, maximum=1024))
+    _core.set_num_threads(None if threads is None else _checks.integer("threads", threads, maximum=1024))
 
 
 # The modules of names that are imported at their first use, as that takes time.

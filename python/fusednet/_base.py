@@ -10,11 +10,11 @@ import numpy as np
 from numpy import ndarray
 from numpy.typing import ArrayLike, NDArray
 
-from fusednet import _architecture, losses
+from fusednet import _architecture, _summary, losses
 from fusednet import _core as core
+from fusednet._checks import flag, real
 from fusednet._data import as_array
 from fusednet._standardization import Standardized
-from fusednet._validation import flag, real
 from fusednet.history import History
 from fusednet.layers import Dense, added_attributes, assign
 from fusednet.optimizers import Optimizer
@@ -109,6 +109,8 @@ class NetworkBase(Standardized):
         ------
         ValueError, TypeError
             As `predict`.
+        RuntimeError
+            If another thread trains the network.
         """
         if type(X) is not ndarray or X.dtype is not self._dtype:
             X = as_array(X)
@@ -135,6 +137,8 @@ class NetworkBase(Standardized):
         ------
         ValueError, TypeError
             If the shape differs, it does not hold finite real numbers, or there was no `forward`.
+        RuntimeError
+            If another thread trains the network.
         """
         if type(dL_dy) is not ndarray or dL_dy.dtype is not self._dtype:
             dL_dy = as_array(dL_dy, "dL_dy")
@@ -164,6 +168,8 @@ class NetworkBase(Standardized):
             If the data have the wrong shape, dtype or values.
         DivergenceError
             If the loss is infinite or NaN.
+        RuntimeError
+            If another thread trains the network.
         """
         weights = None if sample_weight is None else as_array(sample_weight, "sample_weight")
         loss = self._core.loss_and_gradient(as_array(X), as_array(y, "y"), weights)
@@ -193,7 +199,7 @@ class NetworkBase(Standardized):
         DivergenceError
             If the loss is infinite or NaN; the parameters are left as they were.
         RuntimeError
-            If another thread trains the network; so do `forward`, `backward` and `loss_and_gradient`.
+            If another thread trains the network.
         """
         if type(X) is not ndarray or X.dtype is not self._dtype:
             X = as_array(X)
@@ -283,6 +289,11 @@ class NetworkBase(Standardized):
         """Return an independent network of the same state, random numbers to come included.
 
         What optimizers keep for the network (velocity, moments) stays with this one.
+
+        Returns
+        -------
+        Network
+            Of the same class, on buffers of its own.
         """
         return copy.deepcopy(self)
 
@@ -348,7 +359,7 @@ class NetworkBase(Standardized):
         widths = [self.layers[0].in_features, *(layer.out_features for layer in self.layers)]
         *hidden, output = (layer.activation for layer in self.layers)
         activation = f", activation={hidden[0] if len(set(hidden)) == 1 else hidden!r}" if hidden else ""
-        loss = repr(self.loss) if isinstance(self.loss, str) else _architecture.loss_name(self)
+        loss = repr(self.loss) if isinstance(self.loss, str) else _summary.loss_name(self)
         l2 = f", l2={self.l2:g}" if self.l2 else ""
         rates = self.dropout[0] if len(set(self.dropout)) == 1 else list(self.dropout)
         dropout = f", dropout={rates}" if any(self.dropout) else ""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusednet import serialization, training
-from fusednet._validation import integer
+from fusednet import _training, serialization
+from fusednet._checks import integer
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from fusednet.training import Run
+    from fusednet._training import Run
 
 _OPTIMIZER, _CALLBACK = "training.optimizer.", "training.callbacks.{}."
 
@@ -62,11 +62,11 @@ def restore(path: str | os.PathLike[str], run: Run, epochs: int) -> list[dict[st
     with serialization.explained(path):
         if "training" not in config:
             raise ValueError("it holds no training; resume needs a file that ModelCheckpoint wrote")
-        saved_training = config["training"]
-        _compare(saved_training["settings"], _settings(run))
+        training = config["training"]
+        _compare(training["settings"], _settings(run))
         saved = serialization.network(config, tensors, run.net.loss)
-        states = [state | _arrays(index, tensors) for index, state in enumerate(saved_training["callbacks"])]
-        done = saved_training["epochs"]
+        states = [state | _arrays(index, tensors) for index, state in enumerate(training["callbacks"])]
+        done = training["epochs"]
         if not done == saved.history.epochs > 0:
             raise ValueError(f"it counts {done} epochs, and its history {saved.history.epochs}")
         if done >= epochs:
@@ -74,13 +74,13 @@ def restore(path: str | os.PathLike[str], run: Run, epochs: int) -> list[dict[st
                 f"its training has done {done} epochs, which count too: epochs={epochs} leaves none to do"
             )
         state: Any = None
-        if saved_training["step"] is not None:
+        if training["step"] is not None:
             first, second = tensors[f"{_OPTIMIZER}first"], tensors[f"{_OPTIMIZER}second"]
-            step = integer("its training's step", saved_training["step"], minimum=0)
+            step = integer("its training's step", training["step"], minimum=0)
             state = {"step": step, "first": first, "second": second}
         run.net._core.set_optimizer_state(run.optimizer._core, state)
         if run.optimizer.schedule is None:
-            run.optimizer.learning_rate = saved_training["learning_rate"]
+            run.optimizer.learning_rate = training["learning_rate"]
     net = run.net
     net.parameters = saved.parameters
     net._rng.bit_generator.state = saved._rng.bit_generator.state
@@ -132,7 +132,7 @@ def _arrays(index: int, tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[A
 
 def _settings(run: Run) -> dict[str, Any]:
     """Return what a training has to share with the one that it continues, by name."""
-    settings = training.settings(run.net, run.optimizer)
+    settings = _training.settings(run.net, run.optimizer)
     if run.optimizer.schedule is None:  # callbacks may have changed it
         settings["optimizer's learning_rate"] = "a number"
     return {

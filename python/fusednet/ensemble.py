@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fusednet import _metrics, _per_network, many
+from fusednet import _evaluation, _per_network, many
+from fusednet._checks import flag
 from fusednet._core import DivergenceError
 from fusednet._data import as_array, as_weights
 from fusednet._mapped import check_map
 from fusednet._moments import Moments
-from fusednet._validation import flag
 from fusednet.history import History
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class Ensemble:
         ValueError
             If the output is neither softmax nor sigmoid; and as `predict`.
         """
-        return _metrics.classes(self.predict(X), self.networks[0].layers[-1].activation)
+        return _evaluation.classes(self.predict(X), self.networks[0].layers[-1].activation)
 
     def evaluate(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -279,9 +279,9 @@ class Ensemble:
         weights = as_weights(sample_weight, len(inputs))
         self.networks[0]._core.check_samples(inputs, targets)
         prediction = self.predict(inputs)
-        loss = _metrics.loss(self._loss, prediction, targets, weights)
+        loss = _evaluation.loss(self._loss, prediction, targets, weights)
         output = self.networks[0].layers[-1].activation
-        return {"loss": loss, **_metrics.scores(self._loss, output, prediction, targets, weights)}
+        return {"loss": loss, **_evaluation.scores(self._loss, output, prediction, targets, weights)}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all networks and `noise` to one safetensors file; `Ensemble.load` reads it.

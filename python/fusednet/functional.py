@@ -2,7 +2,8 @@
 
 They take scalars and arrays. Activations compute float32 and float16 in float32, all else in float64, and
 never overflow where the result does not: sigmoid(−1000) is 0, tanh(±1000) is ±1. Losses compute in float64.
-NaN gives NaN. `fusednet.losses` has the formulas of the losses.
+NaN gives NaN. What does not hold real numbers is a TypeError. `fusednet.losses` has the formulas of the
+losses.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fusednet import _core as core
+from fusednet._checks import flag, real
 from fusednet._data import numeric
-from fusednet._validation import flag, real
 
 __all__ = [
     "binary_cross_entropy_loss",
@@ -53,7 +54,7 @@ def relu(x: ArrayLike) -> NDArray[Any]:
 
 
 def leaky_relu(x: ArrayLike) -> NDArray[Any]:
-    """Return x where x > 0, else 0.01 x, of the shape of `x`."""
+    """Return x where x > 0, else 0.01 x, of the shape of `x` (Maas et al., ICML 2013)."""
     return _activate("leaky_relu", x)
 
 
@@ -71,12 +72,12 @@ def gelu(x: ArrayLike) -> NDArray[Any]:
 
 
 def silu(x: ArrayLike) -> NDArray[Any]:
-    """Return x · sigmoid(x), also called swish, of the shape of `x`."""
+    """Return x · sigmoid(x), also called swish, of the shape of `x` (Elfwing et al., arXiv:1702.03118)."""
     return _activate("silu", x)
 
 
 def softplus(x: ArrayLike) -> NDArray[Any]:
-    """Return log(1 + eˣ), of the shape of `x`."""
+    """Return log(1 + eˣ), of the shape of `x` (Dugas et al., NIPS 2000)."""
     return _activate("softplus", x)
 
 
@@ -228,7 +229,7 @@ def _floating(name: str, data: ArrayLike) -> NDArray[Any]:
 
 
 def _probabilities(name: str, data: ArrayLike) -> NDArray[Any]:
-    array = _floating(name, data)
+    array = _floating(name, data).astype(np.float64)
     outside = array[(array < 0) | (array > 1) | (np.isnan(array) & (name == "y_true"))]
     if outside.size:
         hint = "; pass from_logits=True if these are logits" if name == "y_pred" else ""

@@ -50,7 +50,13 @@ class History:
         return min(numbers, key=watched.__getitem__, default=None)
 
     def append(self, logs: Mapping[str, float]) -> None:
-        """Add an epoch: its "loss" and "learning_rate", "val_loss" if there is one, and the metrics."""
+        """Add an epoch: its "loss" and "learning_rate", "val_loss" if there is one, and the metrics.
+
+        Raises
+        ------
+        KeyError
+            If one of them is missing; nothing is added.
+        """
         epochs = self.epochs
         try:
             self.loss.append(logs["loss"])

@@ -37,8 +37,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fusednet._checks import choice
 from fusednet._data import as_array
-from fusednet._validation import choice
 
 if TYPE_CHECKING:
     from numpy.random import Generator

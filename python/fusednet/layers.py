@@ -10,8 +10,8 @@ from numpy import ndarray
 from numpy.typing import ArrayLike, NDArray
 
 from fusednet import _core as core
+from fusednet._checks import choice, flag, integer, real, seeded
 from fusednet._data import as_array
-from fusednet._validation import choice, flag, integer, real, seeded
 from fusednet.initializers import initial_weights
 
 if TYPE_CHECKING:
@@ -289,7 +289,13 @@ class Dense:
         return self._core.parameters.size
 
     def copy(self) -> Self:
-        """Return a layer with the same values that belongs to no network."""
+        """Return a layer with the same values that belongs to no network.
+
+        Returns
+        -------
+        Dense
+            Of the same class.
+        """
         return copy.deepcopy(self)
 
     __copy__ = copy

@@ -22,6 +22,10 @@ replace the mean over samples by Σ wᵢ Lᵢ / Σ wᵢ.
 A callable ``f(y_pred, y_true) -> (value, dL_dy_pred)`` serves as a loss too. It gets two-dimensional arrays
 of the network's dtype, a `y` of shape (n,) as (n, 1), and returns the loss of the batch as a float with its
 gradient, of the shape of `y_pred`; sample weights are then not for the network to apply, and an error.
+
+The cross-entropies and the squared error are negative log-likelihoods: C. M. Bishop, "Pattern recognition and
+machine learning", 2006, chapter 5.2. The deviance is from P. McCullagh, J. A. Nelder, "Generalized linear
+models", 1989.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from fusednet._validation import choice, real
+from fusednet._checks import choice, real
 
 __all__ = ["Huber", "Quantile"]
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fusednet import _core as core
-from fusednet import _per_network, training
+from fusednet import _per_network, _training
+from fusednet._checks import flag, integer
 from fusednet._core import DivergenceError
 from fusednet._data import as_array, rows_together
 from fusednet._hooks import Hooks
@@ -22,7 +23,6 @@ from fusednet._progress import open_bar
 from fusednet._scores import Scores
 from fusednet._sources import Rows, Source, make_source
 from fusednet._turns import TURNS
-from fusednet._validation import flag, integer
 from fusednet.history import History
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def train_all(
                 source = _Selection(X, y, size, selection)
             scores = Scores(source, validations[index], {})
             scores.check(net)
-        run = training.Run(net, optimizers[index], source, scores, hooks[index], turn=TURNS)
+        run = _training.Run(net, optimizers[index], source, scores, hooks[index], turn=TURNS)
         jobs.append(_Job(index, run, each_epochs[index], stop))
     with TURNS.lent():  # a loss of Python that trains networks holds the turn of its own
         return _run(jobs, stop, shown)
@@ -206,7 +206,7 @@ class _Job:
 
     shown = True  # so that `advance` is called
 
-    def __init__(self, index: int, run: training.Run, epochs: int, stop: threading.Event) -> None:
+    def __init__(self, index: int, run: _training.Run, epochs: int, stop: threading.Event) -> None:
         self.index, self._run, self.epochs, self._stop = index, run, epochs, stop
         self.position = 0.0  # in epochs
         self.samples = run.source.samples or 0
@@ -215,7 +215,7 @@ class _Job:
 
     def __call__(self) -> Result:
         try:
-            return training.train(self._run, self.epochs, lambda run: nullcontext(self))
+            return _training.train(self._run, self.epochs, lambda run: nullcontext(self))
         except DivergenceError as error:
             named = DivergenceError(f"network {self.index}: {error}")
             for note in getattr(error, "__notes__", ()):

@@ -9,10 +9,10 @@ import numpy as np
 from numpy import ndarray
 from numpy.typing import ArrayLike, NDArray
 
-from fusednet import _architecture, _metrics, training
+from fusednet import _architecture, _evaluation, _summary, _training
 from fusednet._base import NetworkBase
+from fusednet._checks import flag, seeded
 from fusednet._data import as_array, as_weights
-from fusednet._validation import flag, seeded
 from fusednet.convert.exports import Exports
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class Network(NetworkBase, Exports):
             On Ctrl-C; the parameters are then those of the last step, and a `ModelCheckpoint` has written the
             last complete epoch.
         """
-        return training.fit(
+        return _training.fit(
             self,
             X,
             y,
@@ -258,7 +258,7 @@ class Network(NetworkBase, Exports):
         ValueError
             If the output is neither softmax nor sigmoid; and as `predict`.
         """
-        return _metrics.classes(self.predict(X), self.layers[-1].activation)
+        return _evaluation.classes(self.predict(X), self.layers[-1].activation)
 
     def evaluate(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -275,8 +275,9 @@ class Network(NetworkBase, Exports):
         dict
             "loss", L2 term included; and "accuracy", the share of right classes, where the loss is one of the
             cross-entropies (over all outputs, for several sigmoid ones), else "r2", the coefficient of
-            determination averaged over the outputs; the loss alone where a callable loss takes targets of
-            another shape than the outputs.
+            determination 1 − Σ w (y − ŷ)² / Σ w (y − ȳ)² averaged over the outputs. As in scikit-learn r2 is
+            1 for a constant y that is met exactly, else 0, and NaN for a single sample. The loss alone where
+            a callable loss takes targets of another shape than the outputs.
 
         Raises
         ------
@@ -285,7 +286,7 @@ class Network(NetworkBase, Exports):
         """
         inputs = as_array(X)
         weights = as_weights(sample_weight, len(inputs))
-        return _metrics.evaluate(self, inputs, as_array(y, "y"), weights)
+        return _evaluation.evaluate(self, inputs, as_array(y, "y"), weights)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file; `fusednet.load` reads it.
@@ -330,8 +331,14 @@ class Network(NetworkBase, Exports):
         return plots.network(self, ax)
 
     def summary(self) -> str:
-        """Return a table of the layers: shapes, activations, numbers of parameters."""
-        return _architecture.summarize(self)
+        """Return a table of the layers: shapes, activations, numbers of parameters.
+
+        Returns
+        -------
+        str
+            One line a layer, for ``print``.
+        """
+        return _summary.summarize(self)
 
     def _repr_html_(self) -> str:
-        return _architecture.summarize_html(self)
+        return _summary.summarize_html(self)

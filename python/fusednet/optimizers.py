@@ -17,7 +17,7 @@ from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fusednet import _core as core
-from fusednet._validation import flag, real
+from fusednet._checks import flag, real
 
 if TYPE_CHECKING:
     from typing import Self

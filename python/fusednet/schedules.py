@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fusednet._validation import integer, real
+from fusednet._checks import integer, real
 
 __all__ = ["cosine", "exponential", "inverse_scaling", "one_cycle", "step"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from fusednet._validation import choice, real
+from fusednet._checks import choice, real
 
 if TYPE_CHECKING:
     from fusednet.network import Network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fusednet._validation import flag, integer
+from fusednet._checks import flag, integer
 from fusednet.callbacks.base import Monitor
 
 if TYPE_CHECKING:

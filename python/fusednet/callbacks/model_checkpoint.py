@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from fusednet._validation import flag, integer
+from fusednet._checks import flag, integer
 from fusednet.callbacks.base import Monitor
 
 if TYPE_CHECKING:
     from fusednet._checkpoint import Snapshot
+    from fusednet._training import Run
     from fusednet.network import Network
-    from fusednet.training import Run
 
 __all__ = ["ModelCheckpoint"]
 

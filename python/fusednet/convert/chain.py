@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -154,13 +153,3 @@ def folded_layers(net: Network) -> list[Layer]:
     if chain.standardization is not None:
         chain.layers[0] = fold(chain.layers[0], *chain.standardization)
     return chain.layers
-
-
-def require(module: str, package: str, extra: str) -> Any:
-    """Import an optional dependency; ImportError with the command that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f'this needs {package}: pip install "fusednet[{extra}]", or ".[{extra}]" in a clone'
-        ) from error

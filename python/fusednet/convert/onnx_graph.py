@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusednet.convert.chain import require
+from fusednet._optional import require
 from fusednet.layers import ACTIVATIONS
 
 __all__ = ["STANDARD", "UNCHANGED", "Graph", "attributes_of", "unsupported", "where"]

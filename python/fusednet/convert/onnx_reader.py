@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fusednet._optional import require
 from fusednet.convert import probes
-from fusednet.convert.chain import Chain, require
+from fusednet.convert.chain import Chain
 from fusednet.convert.onnx_graph import STANDARD, UNCHANGED, Graph, attributes_of, unsupported, where
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusednet.convert.chain import describe, fold, require
+from fusednet._optional import require
+from fusednet.convert.chain import describe, fold
 
 if TYPE_CHECKING:
     from fusednet.network import Network
@@ -19,10 +20,8 @@ __all__ = ["write"]
 
 onnx = require("onnx", "onnx", "onnx")
 
-_OPSET, _IR_VERSION = (
-    17,
-    8,
-)  # of one release of ONNX: new enough for all that is used, old enough for all readers
+# Of one release of ONNX: new enough for all that is used, old enough for all readers.
+_OPSET, _IR_VERSION = 17, 8
 
 
 class _Graph:

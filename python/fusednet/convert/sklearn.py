@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fusednet._architecture import per_hidden_layer
-from fusednet.convert.chain import Chain, Layer, folded_layers, require
+from fusednet._optional import require
+from fusednet.convert.chain import Chain, Layer, folded_layers
 
 if TYPE_CHECKING:
     from fusednet._standardization import Standardization

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fusednet.convert.chain import Chain, folded_layers, require
+from fusednet._optional import require
+from fusednet.convert.chain import Chain, folded_layers
 
 if TYPE_CHECKING:
     from fusednet.losses import Loss

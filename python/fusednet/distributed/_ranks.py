@@ -108,10 +108,7 @@ class Ranks:
 def _import_mpi() -> Any:
     try:
         from mpi4py import MPI
-    except (
-        ImportError,
-        RuntimeError,
-    ) as error:  # RuntimeError: there is mpi4py, but no MPI that it could load
+    except (ImportError, RuntimeError) as error:  # the latter: mpi4py finds no MPI to load
         raise ImportError(
             f"fusednet.distributed needs mpi4py and an MPI library ({error}): "
             'pip install "fusednet[mpi]", or ".[mpi]" in a clone'

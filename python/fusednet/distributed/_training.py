@@ -1,4 +1,4 @@
-"""What `training.train` runs on here: rows, scores and callbacks that the ranks share."""
+"""What `fusednet._training.train` runs on here: rows, scores and callbacks that the ranks share."""
 
 from __future__ import annotations
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from fusednet import training
+from fusednet import _training
 from fusednet._base import NetworkBase
+from fusednet._checks import flag, integer
 from fusednet._core import DivergenceError
-from fusednet._validation import flag, integer
 from fusednet.distributed._ranks import Ranks
 from fusednet.distributed._training import RootHooks, SharedRows, SharedScores
 
@@ -184,12 +184,12 @@ class DataParallel:
                 resume=resume,
             )
         try:
-            epochs, batch_size, optimizer = training.check_arguments(epochs, batch_size, optimizer)
+            epochs, batch_size, optimizer = _training.check_arguments(epochs, batch_size, optimizer)
             if batch_size < self._ranks.size:
                 raise ValueError(f"{self._ranks.size} ranks cannot share a batch_size of {batch_size}")
             self._ranks.check_agreed(
                 {
-                    **training.settings(self.net, optimizer),
+                    **_training.settings(self.net, optimizer),
                     "epochs": epochs,
                     "batch_size": batch_size,
                     "shuffle": shuffle,
@@ -204,10 +204,10 @@ class DataParallel:
             scores = SharedScores(source, validation_data, metrics, self._ranks)
             scores.check(self.net)
             hooks = RootHooks(callbacks, optimizer, self._ranks)
-            run = training.Run(self.net, optimizer, source, scores, hooks)
+            run = _training.Run(self.net, optimizer, source, scores, hooks)
             root = self._ranks.rank == 0
-            bar = training.progress_bar(epochs, flag("progress", progress) and root)
-            return training.train(run, epochs, bar, resume if root else None)
+            bar = _training.progress_bar(epochs, flag("progress", progress) and root)
+            return _training.train(run, epochs, bar, resume if root else None)
         except DivergenceError:  # all ranks raise it together
             raise
         except BaseException as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fusednet import _metrics
+from fusednet import _evaluation
 from fusednet._data import as_array
 from fusednet.network import Network
 from fusednet.plots._axes import axes
@@ -58,7 +58,7 @@ def decision_regions(net: Network, X: Any, y: ArrayLike, ax: Axes | None = None)
     if layer.activation == "softmax" and layer.out_features == 1:
         raise ValueError("decision regions need at least 2 classes, not a softmax of 1")
     points, targets = as_array(X), as_array(y, "y")
-    predicted = _metrics.classes(np.atleast_2d(net.predict(points)), layer.activation)
+    predicted = _evaluation.classes(np.atleast_2d(net.predict(points)), layer.activation)
     points = np.atleast_2d(points)
     classes = layer.out_features if layer.activation == "softmax" else 2
     true = _labels(targets, len(points), layer.out_features, classes)
@@ -117,7 +117,7 @@ def _areas(net: Network, extent: tuple[float, ...], colors: NDArray[Any]) -> NDA
     chance = 1 / len(colors)
     surety = ((probability.max(axis=1) - chance) / (1 - chance)).clip(0, 1)
     strength = 0.15 + 0.4 * surety[:, None]
-    image = 1 - strength * (1 - colors[_metrics.classes(output, net.layers[-1].activation)])
+    image = 1 - strength * (1 - colors[_evaluation.classes(output, net.layers[-1].activation)])
     return np.asarray(image.reshape(_GRID, _GRID, 3))
 
 

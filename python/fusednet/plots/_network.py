@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
-from fusednet._architecture import loss_name
+from fusednet._summary import loss_name
 from fusednet.network import Network
 from fusednet.plots._axes import axes
 

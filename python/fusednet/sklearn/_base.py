@@ -19,7 +19,8 @@ from fusednet.network import Network
 from fusednet.sklearn import _solvers
 from fusednet.sklearn._engine import Engine, Settings, common_dtype
 from fusednet.sklearn._params import core_activation, hidden_activations
-from fusednet.sklearn._samples import Samples, Scaling, predict
+from fusednet.sklearn._samples import Samples, predict
+from fusednet.sklearn._scaling import Scaling
 
 __all__ = ["BaseMLP"]
 
@@ -109,6 +110,8 @@ class BaseMLP(BaseEstimator, ABC):
         ValueError, TypeError
             If a parameter or the data are not what they should be, or training ended in weights that are not
             finite.
+        DivergenceError
+            If a loss of one's own has a gradient that is not finite.
         """
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
@@ -200,7 +203,7 @@ class BaseMLP(BaseEstimator, ABC):
         self.n_layers_ = len(units)
         self.out_activation_ = self._output_activation()
         hidden = hidden_activations(self.activation, len(units) - 2)
-        # The output's initial range goes by the activation before it, or by the name that no layer has.
+        # The output's initial range goes by the activation before it; without hidden layers by `activation`.
         deciding = [*hidden, *(hidden[-1:] or hidden_activations(self.activation or "relu", 1))]
         self.coefs_, self.intercepts_ = [], []
         for (fan_in, fan_out), activation in zip(pairwise(units), deciding, strict=True):

@@ -16,8 +16,8 @@ activation : str or sequence of str, default "relu"
     Of the hidden layers: "identity", "logistic", "tanh" or "relu"; beyond scikit-learn "leaky_relu", "elu",
     "gelu", "silu", "softplus" and "exp", and a list with one for each hidden layer.
 solver : str, default "adam"
-    "sgd", "adam" or "lbfgs", SciPy's L-BFGS-B over all samples at once; beyond scikit-learn "adamw" and
-    "rmsprop".
+    "sgd", "adam" (Kingma, Ba, ICLR 2015) or "lbfgs", SciPy's L-BFGS-B over all samples at once; beyond
+    scikit-learn "adamw" and "rmsprop", which are `fusednet.AdamW` and `fusednet.RMSprop`.
 alpha : float, default 0.0001
     Adds alpha / (2 Σ w) · Σ W² to the loss of a batch: over all weights W, biases left out, and with the sum
     of the batch's sample weights, or number of samples, below.

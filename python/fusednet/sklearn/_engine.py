@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fusednet.layers import Dense, made
 from fusednet.network import Network
-from fusednet.sklearn._samples import Scaling
+from fusednet.sklearn._scaling import Scaling
 
 __all__ = ["Engine", "Settings"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusednet import _core as core
-from fusednet._validation import real
+from fusednet._checks import real
 from fusednet.network import Network
 
 __all__ = ["LearningRate", "MomentOptimizer", "SGDOptimizer", "StochasticOptimizer"]

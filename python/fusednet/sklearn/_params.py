@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from fusednet._architecture import per_hidden_layer
-from fusednet._validation import choice
+from fusednet._checks import choice
 from fusednet.layers import ACTIVATIONS
 from fusednet.losses import Huber, Quantile
 

@@ -90,7 +90,7 @@ def reset(estimator: BaseMLP) -> None:
     estimator.validation_scores_ = [] if estimator.early_stopping else None
     estimator.best_validation_score_ = -np.inf if estimator.early_stopping else None
     estimator.validation_curve_ = None
-    # None stands for the present parameters, whatever they come to be.
+    # None: the present parameters are the best ones.
     estimator._best_parameters = (
         estimator._attach().core.parameters.copy() if estimator.early_stopping else None
     )
@@ -164,7 +164,7 @@ def fit_stochastic(
     optimizer: StochasticOptimizer = estimator._optimizer
     optimizer.bind(network)
     run = _Run(estimator, network, watched)
-    # The best ones have been put back. A warm start forgets them as it trains, as scikit-learn's does.
+    # None here: the last call has put the best parameters back. (scikit-learn's warm start leaves it so.)
     if incremental and estimator.early_stopping and estimator._best_parameters is None:
         estimator._best_parameters = network.parameters.copy()
     try:

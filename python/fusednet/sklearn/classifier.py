@@ -43,8 +43,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     {parameters}
     class_weight : dict, "balanced" or None, default None
-        Weights of the classes, multiplied into the sample weights in training; "balanced": inverse to the
-        frequencies of the classes in the data of a `fit`.
+        Weights of the classes, multiplied into the sample weights in training; "balanced": n / (k nᵢ) for a
+        class of nᵢ of the n samples of a `fit`, with k classes. For a multilabel y only None and "balanced".
 
     Attributes
     ----------

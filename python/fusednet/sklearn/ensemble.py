@@ -23,7 +23,7 @@ from fusednet.optimizers import Adam
 from fusednet.sklearn._base import all_or_nothing
 from fusednet.sklearn._docs import document
 from fusednet.sklearn._params import REGRESSOR, hidden_activations
-from fusednet.sklearn._samples import Scaling
+from fusednet.sklearn._scaling import Scaling
 from fusednet.sklearn._solvers import batch_size
 
 __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor"]

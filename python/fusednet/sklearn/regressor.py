@@ -18,7 +18,7 @@ from fusednet.losses import Loss
 from fusednet.sklearn import _params
 from fusednet.sklearn._base import BaseMLP
 from fusednet.sklearn._docs import document
-from fusednet.sklearn._samples import Scaling
+from fusednet.sklearn._scaling import Scaling
 from fusednet.sklearn._solvers import Validation
 
 __all__ = ["MLPRegressor"]

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusednet import losses
+from fusednet._checks import flag, integer
 from fusednet._core import DivergenceError, Training
 from fusednet._hooks import Hooks
 from fusednet._progress import Progress, ProgressBar
 from fusednet._scores import Metrics, Scores
 from fusednet._sources import Source, make_source
-from fusednet._validation import flag, integer
 from fusednet.history import History
 from fusednet.layers import Dense
 from fusednet.optimizers import SGD, Optimizer, schedule_name
