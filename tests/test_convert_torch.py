@@ -232,6 +232,40 @@ def test_weights_that_hooks_compute(wrap):
     np.testing.assert_allclose(net.predict(data()), outputs(module, data()), rtol=1e-5, atol=1e-6)
 
 
+class Dropped(nn.Module):
+    def forward(self, weight):
+        return nn.functional.dropout(weight, 0.5, training=self.training)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_parametrizations_compute_as_in_eval(training):
+    layer = nn.utils.parametrizations.spectral_norm(nn.Linear(5, 4))
+    module = nn.Sequential(layer, nn.Tanh(), nn.Linear(4, 3))
+    nn.utils.parametrize.register_parametrization(module[2], "weight", Dropped())
+    module.train(training)
+    state = {name: values.clone() for name, values in module.state_dict().items()}
+    net = fn.from_torch(module)
+    assert all(part.training == training for part in module.modules())
+    assert all(torch.equal(values, state[name]) for name, values in module.state_dict().items())
+    np.testing.assert_allclose(net.predict(data()), outputs(module.eval(), data()), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_compiled_module_is_what_was_compiled():
+    module = nn.Sequential(nn.Linear(5, 3), nn.Tanh())
+    net = fn.from_torch(torch.compile(module))
+    np.testing.assert_array_equal(net.parameters, fn.from_torch(module).parameters)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.parametrize("name", [*MODULES, "exp"])
+def test_what_goes_out_is_scriptable(name):
+    net = fn.Network([5, 4, 3], "tanh" if name == "softmax" else name, output=name, seed=0)
+    scripted = torch.jit.script(net.to_torch())
+    X = data() / 10  # exp of exp
+    np.testing.assert_allclose(outputs(scripted, X), net.predict(X), rtol=1e-5, atol=1e-5)
+
+
 class Doubled(nn.Linear):
     def forward(self, x):
         return 2 * super().forward(x)
@@ -309,7 +343,7 @@ SHARED = nn.Linear(3, 3)
         ([nn.Linear(3, 3), nn.Dropout(0.1), nn.Tanh(), nn.Linear(3, 2)], "follows a dropout"),
         ([nn.Linear(3, 3), nn.Dropout(0.1), nn.Dropout(0.1), nn.Linear(3, 2)], "follows another dropout"),
         ([Doubled(3, 2)], "Doubled.*not supported"),
-        ([Policy()], "Policy.*not supported"),
+        ([Policy()], r"Policy.*not supported.*torch\.onnx\.export"),
         ([nn.LazyLinear(3)], "no weights yet"),
         ([nn.Linear(3, 2).half()], "torch.float16.*float32 and float64"),
         ([nn.Linear(3, 2, device="meta")], r"Linear\(in_features=3.*meta device"),

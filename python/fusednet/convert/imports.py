@@ -61,8 +61,9 @@ def from_onnx(path: str | os.PathLike[str], *, loss: Loss | None = None, seed: i
         it flattens first, of which the network takes the result. Layers are ``Gemm``, or ``MatMul`` with or
         without ``Add``, with constant weights. Between them stand the activations of `Dense` in any spelling:
         ``z * Sigmoid(z)`` is SiLU. ``Identity``, ``Dropout``, and a ``Flatten`` or ``Reshape`` that changes
-        nothing, are skipped. Constants that are subtracted from the input, or divide it, become what
-        `Network.standardize` would have learnt.
+        nothing, are skipped; so is what takes the axis from a single output, of shape (n, 1) in `predict`.
+        Constants that are subtracted from the input, or divide it, become what `Network.standardize` would
+        have learnt, and so does scikit-learn's ``Scaler``.
     loss : str, object of `fusednet.losses`, or callable, optional
         By default "cross_entropy" for a softmax output, "binary_cross_entropy" for a sigmoid one, else "mse".
     seed : int, optional
@@ -77,6 +78,8 @@ def from_onnx(path: str | os.PathLike[str], *, loss: Loss | None = None, seed: i
     ------
     OSError
         If the file is missing or cannot be read.
+    TypeError
+        If `path` is none; a model in memory goes by ``onnx.save``.
     ValueError
         If it is no valid ONNX file, or its graph is something else; the first operator that does not fit is
         named.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from fusednet._optional import require
 from fusednet.layers import ACTIVATIONS
 
-__all__ = ["STANDARD", "UNCHANGED", "Graph", "attributes_of", "unsupported", "where"]
+__all__ = ["STANDARD", "UNCHANGED", "Graph", "attributes_of", "is_training", "unsupported", "where"]
 
 onnx = require("onnx", "onnx", "onnx")
 reference = require("onnx.reference", "onnx", "onnx")
 
 STANDARD = ("", "ai.onnx")  # names of the domain of ONNX's own operators
+_RANDOM = ("Bernoulli", "Multinomial", "Random")  # beginnings of the names of operators
 # Operators whose results are some of the numbers that they are given.
 _SELECTING = ("Cast", "Gather", "Slice", "Squeeze", "Unsqueeze")
 # Operators that give back what they are given, or are refused.
-UNCHANGED = ("Dropout", "Flatten", "Identity", "Reshape")
+UNCHANGED = ("Dropout", "Flatten", "Gather", "Identity", "Reshape", "Squeeze")
 
 
 class Graph:
@@ -35,8 +36,10 @@ class Graph:
         self.constants = {t.name: _array(t) for t in graph.initializer}
         inputs = [i for i in graph.input if i.name not in self.constants]
         if len(inputs) != 1 or len(graph.output) != 1:
+            names = [[value.name for value in values] for values in (inputs, graph.output)]
             raise ValueError(
-                f"expected one input and one output, received {len(inputs)} and {len(graph.output)}"
+                f"expected one input and one output, received the inputs {names[0]} and the outputs "
+                f"{names[1]}; onnx.utils.extract_model cuts a file down to some of them"
             )
         self.input = inputs[0].name
         self.shape = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]  # 0: any
@@ -53,7 +56,7 @@ class Graph:
     def _simplified(self, output: str, all_nodes: Any) -> list[Any]:
         """Return the nodes on the way from the input to the output; those of constants alone are computed."""
         wanted, needed = {output}, []
-        for node in reversed(all_nodes):
+        for node in reversed([part for original in all_nodes for part in self._spelt_out(original)]):
             if wanted.intersection(node.output):
                 wanted.update(node.input)
                 needed.append(node)
@@ -75,11 +78,26 @@ class Graph:
             nodes.append(node)
         return nodes
 
+    def _spelt_out(self, node: Any) -> list[Any]:
+        """Return a node in ONNX's own operators: scikit-learn's Scaler is (x − offset) · scale."""
+        if (node.domain, node.op_type) != ("ai.onnx.ml", "Scaler"):
+            return [node]
+        attributes, (result,) = attributes_of(node), node.output
+        offset, scale, shifted = (f"{result} {part}" for part in ("offset", "scale", "shifted"))
+        self.constants[offset] = np.array(attributes.get("offset", [0.0]), np.float32)
+        self.constants[scale] = np.array(attributes.get("scale", [1.0]), np.float32)
+        make_node = onnx.helper.make_node
+        return [
+            make_node("Sub", [node.input[0], offset], [shifted], node.name),
+            make_node("Mul", [shifted, scale], [result], node.name),
+        ]
+
     def _is_constant(self, node: Any) -> bool:
         if any(a.type == onnx.AttributeProto.GRAPH for a in node.attribute) or node.domain not in STANDARD:
             return False
         known = all(name in self.constants for name in node.input if name)
-        return node.op_type == "Shape" or (known and not node.op_type.startswith("Random"))
+        random = node.op_type.startswith(_RANDOM) or is_training(node, self.constants)
+        return node.op_type == "Shape" or (known and not random)
 
     def _compute(self, node: Any, inputs: Sequence[str]) -> None:
         """Add what a node of constants gives to them; `inputs` are what the file calls its inputs.
@@ -139,6 +157,12 @@ def attributes_of(node: Any) -> dict[str, Any]:
     return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
 
 
+def is_training(node: Any, constants: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether a node is a Dropout that drops, or may: its training mode is an input."""
+    mode = node.input[2] if node.op_type == "Dropout" and len(node.input) > 2 else ""
+    return bool(mode) and not (mode in constants and not constants[mode])
+
+
 def where(node: Any) -> str:
     """Return what errors call a node."""
     settings = ", ".join(
@@ -146,7 +170,8 @@ def where(node: Any) -> str:
         for name, value in attributes_of(node).items()
         if isinstance(value, (bytes, float))
     )
-    operator = f"{node.op_type}({settings})" if settings else node.op_type
+    operator = node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
+    operator = f"{operator}({settings})" if settings else operator
     return f"the operator {operator} (node {node.name or node.output[0]!r})"
 
 

@@ -13,11 +13,20 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fusednet._optional import require
 from fusednet.convert import probes
 from fusednet.convert.chain import Chain
-from fusednet.convert.onnx_graph import STANDARD, UNCHANGED, Graph, attributes_of, unsupported, where
+from fusednet.convert.onnx_graph import (
+    STANDARD,
+    UNCHANGED,
+    Graph,
+    attributes_of,
+    is_training,
+    unsupported,
+    where,
+)
 
 if TYPE_CHECKING:
     from fusednet.losses import Loss
@@ -27,6 +36,7 @@ __all__ = ["read"]
 
 onnx = require("onnx", "onnx", "onnx")
 inliner = require("onnx.inliner", "onnx", "onnx")
+_NUMBERS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 
 # What activations are made of: each element of a result comes of one element, or one row, of the inputs.
 # fmt: off
@@ -37,10 +47,16 @@ _ELEMENTWISE = (
     "Sub", "Sum", "Swish", "Tanh", "Where",
 )
 # fmt: on
+# Those of a row. Where the one output of a network has lost its axis, that would be all samples.
+_BY_ROWS = ("ReduceMax", "ReduceSum", "Softmax")
 
 
 def read(path: str | os.PathLike[str], loss: Loss | None, seed: int | None) -> Network:
     """Make a network of a model: see `fusednet.from_onnx`."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(
+            f"path must be a str or path-like, not {type(path).__name__}; onnx.save writes a model to a file"
+        )
     name = os.fspath(path)
     try:
         model = onnx.load(name)
@@ -67,6 +83,7 @@ class _Reader:
         self.graph, self.constants = graph, graph.constants
         self.uses = Counter(name for n in graph.nodes if n.op_type not in UNCHANGED for name in n.input)
         self.flat = len(graph.shape) <= 2
+        self.squeezed = False  # whether the one output has lost its axis
         self.chain = Chain()
         self.scale, self.shift = np.ones(()), np.zeros(())  # the input is taken as scale·x + shift
         self.start = graph.input
@@ -93,6 +110,10 @@ class _Reader:
                 raise unsupported(self.transposed[name])
             if name and name not in self.constants and name not in self.known:
                 raise unsupported(node, " where it joins branches")
+        if self.squeezed and not self._goes_by_numbers(node):
+            raise unsupported(node, " behind an output without its axis")
+        if not self.flat:
+            self._flatten_constants(node)
         if node.op_type in UNCHANGED:
             self._check_unchanged(node)
         elif node.op_type in ("Gemm", "MatMul"):
@@ -113,18 +134,53 @@ class _Reader:
             return int(self.chain.layers[-1].weights.shape[1])
         return math.prod(self.graph.shape[1:]) if len(self.graph.shape) > 1 else 0
 
+    def _goes_by_numbers(self, node: Any) -> bool:
+        """Whether a node does not ask for the axes of what it is given."""
+        constants = [self.constants[name] for name in node.input if name in self.constants]
+        if node.op_type in ("Dropout", "Identity"):
+            return True
+        elementwise = node.op_type in _ELEMENTWISE and node.op_type not in _BY_ROWS
+        return elementwise and all(constant.ndim <= 1 and constant.size == 1 for constant in constants)
+
+    def _flatten_constants(self, node: Any) -> None:
+        """Give constants that meet a sample of several axes its shape, and then one axis."""
+        shape = tuple(self.graph.shape[1:])
+        for place, name in enumerate(node.input):
+            constant = self.constants.get(name)
+            if node.op_type not in _ELEMENTWISE or constant is None or constant.size == 1:
+                continue
+            if constant.ndim > len(shape) and constant.shape[0] == 1:  # the axis of the samples
+                constant = constant[0]
+            try:
+                flat = np.broadcast_to(constant, shape).ravel()
+            except ValueError:
+                raise unsupported(node, f" with {constant.shape} constants on {shape} samples") from None
+            node.input[place] = f"{name} flat"
+            self.constants[node.input[place]] = flat
+
     def _check_unchanged(self, node: Any) -> None:
         attributes, good = attributes_of(node), True
+        one_output = bool(self.chain.layers) and self._width == 1
         if node.op_type == "Dropout":
-            training = node.input[2] if len(node.input) > 2 else ""
-            good = not training or (training in self.constants and not self.constants[training])
+            good = not is_training(node, self.constants)
+        elif node.op_type == "Squeeze":
+            axes = attributes.get("axes")
+            if len(node.input) > 1 and node.input[1] in self.constants:
+                axes = self.constants[node.input[1]].tolist()
+            good = self.squeezed = one_output and axes in (None, [1], [-1])
+        elif node.op_type == "Gather":
+            index = self.constants.get(node.input[1], np.empty(0))
+            good = one_output and index.shape == () and index in (0, -1) and attributes.get("axis") in (1, -1)
+            self.squeezed = good
         elif node.op_type == "Flatten":
             good = attributes.get("axis", 1) in ((1, -1) if self.flat else (1, 1 - len(self.graph.shape)))
             self.flat = True
         elif node.op_type == "Reshape":
             target = self.constants.get(node.input[1], np.empty(0)) if len(node.input) > 1 else np.empty(0)
             rows, columns = target.tolist() if target.shape == (2,) else (1, 0)
-            if rows == -1:
+            if target.tolist() == [-1] and one_output:
+                self.squeezed = True
+            elif rows == -1:
                 good = columns > 0 and columns == (self._width or columns)
             else:
                 unchanged = (-1, 0, self._width) if self.flat else (-1, self._width or -1)
@@ -184,7 +240,13 @@ class _Reader:
 
     def _take_affine(self, node: Any) -> bool:
         """Put a first operator that adds or multiplies constants into the product or scaling before it."""
-        if node.op_type not in ("Add", "Sub", "Mul", "Div") or self.uses[self.start] != 1:
+        if self.uses[self.start] != 1:
+            return False
+        if node.op_type == "Cast" and not self.chain.layers:  # the network takes them all
+            return attributes_of(node)["to"] in _NUMBERS
+        if node.op_type == "Neg":
+            return self._put(node, -np.ones(()), np.zeros(()))
+        if node.op_type not in ("Add", "Sub", "Mul", "Div", "Sum") or len(node.input) != 2:
             return False
         first = node.input[0] == self.start
         constant = self.constants.get(node.input[1 if first else 0])
@@ -193,16 +255,21 @@ class _Reader:
         if constant.shape[-1:] not in ((), (constant.size,)) or (node.op_type == "Div" and not first):
             return False
         c = (constant.ravel() if constant.size > 1 else constant.reshape(())).astype(np.float64)
-        if not np.isfinite(c).all() or (node.op_type in ("Mul", "Div") and not c.all()):
+        if not np.isfinite(c).all() or (node.op_type == "Div" and not c.all()):
             return False
-        if node.op_type == "Add":
+        if node.op_type in ("Add", "Sum"):
             scale, shift = np.ones_like(c), c
         elif node.op_type == "Sub":
             scale, shift = (np.ones_like(c), -c) if first else (-np.ones_like(c), c)
         else:
             scale, shift = c if node.op_type == "Mul" else 1 / c, np.zeros_like(c)
+        return self._put(node, scale, shift)
+
+    def _put(self, node: Any, scale: NDArray[Any], shift: NDArray[Any]) -> bool:
         if self.chain.layers:
             self.chain.scale(where(node), scale, shift)
+        elif not scale.all():  # standardization divides by its inverse
+            return False
         else:
             self.scale, self.shift = self.scale * scale, self.shift * scale + shift
         return True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -25,10 +26,16 @@ _WEIGHT_HOOKS = (
 )
 
 
+if TYPE_CHECKING:
+    Tensor: TypeAlias = Any
+else:
+    Tensor = torch.Tensor  # TorchScript goes by the annotations
+
+
 class Exp(nn.Module):  # type: ignore[misc]  # PyTorch is untyped here: it is optional
     """eˣ as a module, which PyTorch does not have."""
 
-    def forward(self, z: Any) -> Any:
+    def forward(self, z: Tensor) -> Tensor:
         """Return eˣ of a tensor."""
         return torch.exp(z)
 
@@ -52,6 +59,24 @@ def read(module: Any, loss: Loss | None, seed: int | None) -> Network:
     """Make a network of a model: see `fusednet.from_torch`."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, not {type(module).__name__}")
+    with _evaluating(module):
+        return _chain(module).network(loss, seed)
+
+
+@contextmanager
+def _evaluating(module: Any) -> Iterator[None]:
+    """Let parametrizations compute as in ``eval()``, and leave each module in the mode it is in."""
+    in_training = [part for part in module.modules() if part.training]
+    for part in in_training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in in_training:
+            part.training = True
+
+
+def _chain(module: Any) -> Chain:
     chain = Chain()
     seen: set[Any] = set()
     for where, part in _parts(module):
@@ -70,11 +95,13 @@ def read(module: Any, loss: Loss | None, seed: int | None) -> Network:
                 raise ValueError(f"{where} is not supported; fusednet reads nn.Flatten()")
         else:
             chain.activate(where, _activation(where, part))
-    return chain.network(loss, seed)
+    return chain
 
 
 def _parts(module: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Run through the modules that are no ``Sequential``, with what errors call them."""
+    if type(module).__name__ == "OptimizedModule":  # of torch.compile, whose class takes a second to import
+        module = module._orig_mod
     where = f"{f'layer {name}, ' if name else ''}{type(module).__name__}({module.extra_repr()})"
     _check(where, module)
     if not _is(module, nn.Sequential):
@@ -125,7 +152,8 @@ def _activation(where: str, module: Any) -> str:
         raise ValueError(f"{where} is not supported; fusednet's {name} is {ours}")
     raise ValueError(
         f"{where} is not supported; fusednet reads nn.Sequential, also nested, of nn.Linear, nn.Dropout, "
-        f"nn.Flatten and the activations {', '.join(_ACTIVATIONS)}"
+        f"nn.Flatten and the activations {', '.join(_ACTIVATIONS)}. What a module's own forward computes, "
+        "torch.onnx.export may write for fn.from_onnx"
     )
 
 
