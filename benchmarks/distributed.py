@@ -132,7 +132,7 @@ def main():
             one = result["ranks"][1]["steps"][batch]
             ratio = f"{one / seconds:.2f} times one rank"
             print(f"{ranks} ranks, batch {batch}: {1e3 * seconds:.2f} ms a step, {ratio}")
-    arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+    arguments.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 // The machine's own limits, as JSON: the peak of multiply-adds by instruction set and element type, and the bandwidth
 // of memory and of the second-level cache. machine_benchmark THREADS measures on one thread, and on that many at once;
 // machine_benchmark THREADS SET TYPE SECONDS only the peak of one set and type, on that many threads for so long.
+#if !defined(_WIN32)
 #include <unistd.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -113,10 +115,12 @@ double peak(const Kernels& kernels, bool wide, int threads, double seconds = usu
     return rate_of_threads(threads, [=] { return [=] { return multiply_add(100'000); }; }, seconds);
 }
 
+#if defined(_SC_LEVEL2_CACHE_SIZE)
 double cache_size(int name, double otherwise) {
     const long size = sysconf(name);
     return size > 0 ? static_cast<double>(size) : otherwise;
 }
+#endif
 
 }  // namespace
 

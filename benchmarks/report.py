@@ -257,9 +257,9 @@ def headline(results):
 
 def replace_results(path, content):
     """Put the content between the marks of a document."""
-    before, rest = path.read_text().split(BEGIN)
+    before, rest = path.read_text("utf-8").split(BEGIN)
     after = rest.split(END)[1]
-    path.write_text(f"{before}{BEGIN}\n\n{content}\n\n{END}{after}")
+    path.write_text(f"{before}{BEGIN}\n\n{content}\n\n{END}{after}", "utf-8")
 
 
 def write(results):
@@ -276,7 +276,7 @@ def main():
     parser.add_argument("file", type=Path)
     parser.add_argument("--docs", action="store_true", help="put them into docs/ and README.md instead")
     options = parser.parse_args()
-    results = json.loads(options.file.read_text())
+    results = json.loads(options.file.read_text("utf-8"))
     if options.docs:
         write(results)
     else:

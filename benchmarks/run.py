@@ -143,7 +143,7 @@ def main():
         start = time.perf_counter()
         results[part] = getattr(benchmark, part)()
         print(f"{part}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
-        options.output.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+        options.output.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
     print(report.text(results))
     if options.docs:
         report.write(results)

@@ -151,11 +151,11 @@ def scale_table(model):
 
 
 def main():
-    measured = json.loads(RESULTS.read_text())
+    measured = json.loads(RESULTS.read_text("utf-8"))
     model = Model(measured)
     here, checks = check_table(model, measured)
     compute, total = 1e3 * model.ready(LOCAL)[-1], sum(model.sizes)
-    text = (Path(__file__).parent / "scale.md.in").read_text()
+    text = (Path(__file__).parent / "scale.md.in").read_text("utf-8")
     about = measured["about"]
     values = {
         "machine": f"{about['processor']}, kernels: {about['kernels']}, compiled by {about['compiler']}",
@@ -177,7 +177,7 @@ def main():
     }
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", str(value))
-    (DOCS / "scale.md").write_text(text)
+    (DOCS / "scale.md").write_text(text, "utf-8")
     draw(model, DOCS / "scale.png")
 
 

@@ -139,7 +139,7 @@ def test_a_name_of_two_lines_is_an_error(path):
 
 
 def test_other_columns_are_an_error(path, checkpoint):
-    path.write_text("epoch,loss\n0,1.0\n")
+    path.write_text("epoch,loss\n0,1.0\n", newline="\n")
     with pytest.raises(ValueError, match=r"has the columns 'epoch,loss\\n', and epoch 2 has 'epoch,loss,"):
         fit([fn.CSVLogger(path)], resume=checkpoint)
 

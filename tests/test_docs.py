@@ -98,7 +98,7 @@ def test_docstrings(example):
 
 def test_the_reference_is_complete():
     """Every public name stands in docs/reference, or is in the members of a module that does."""
-    reference = "".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.rst"))
+    reference = "".join(path.read_text("utf-8") for path in (ROOT / "docs" / "reference").glob("*.rst"))
     listed = {name.rpartition(".")[2] for name in re.findall(r"auto\w+:: ([\w.]+)", reference)}
     for name in re.findall(r"automodule:: ([\w.]+)\n   :members:", reference):
         listed.update(importlib.import_module(name).__all__)

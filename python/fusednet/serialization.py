@@ -209,8 +209,9 @@ def write_bytes(path: str, content: bytes) -> None:
     temporary = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
-            with suppress(FileNotFoundError):  # nothing to replace
-                shutil.copymode(path, temporary)
+            if os.name != "nt":  # where it says no more than that a file is not to be replaced
+                with suppress(FileNotFoundError):  # nothing to replace
+                    shutil.copymode(path, temporary)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

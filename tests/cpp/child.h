@@ -1,5 +1,8 @@
-// A check in a process of its own: for what is settled once a process, and for what a fork leaves.
+// A check in a process of its own: for what is settled once a process, and for what a fork leaves. Windows has none.
 #pragma once
+
+#if !defined(_WIN32)
+#define FUSEDNET_TESTS_CHILD
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,3 +28,5 @@ bool in_child(Body body) {
 }
 
 }  // namespace fusednet::testing
+
+#endif

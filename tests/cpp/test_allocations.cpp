@@ -12,9 +12,21 @@ std::atomic<std::size_t> allocations{0};
 
 void* count_and_allocate(std::size_t size, std::size_t alignment) {
     ++allocations;
+#if defined(_WIN32)
+    void* memory = _aligned_malloc(size, alignment);
+#else
     void* memory = std::aligned_alloc(alignment, (size + alignment) / alignment * alignment);
+#endif
     if (memory == nullptr) throw std::bad_alloc();
     return memory;
+}
+
+void release(void* memory) noexcept {
+#if defined(_WIN32)
+    _aligned_free(memory);
+#else
+    std::free(memory);
+#endif
 }
 
 }  // namespace
@@ -23,10 +35,10 @@ void* operator new(std::size_t size) { return count_and_allocate(size, alignof(s
 void* operator new(std::size_t size, std::align_val_t a) {
     return count_and_allocate(size, static_cast<std::size_t>(a));
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p) noexcept { release(p); }
+void operator delete(void* p, std::size_t) noexcept { release(p); }
+void operator delete(void* p, std::align_val_t) noexcept { release(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { release(p); }
 
 namespace {
 

@@ -13,8 +13,6 @@ namespace {
 using namespace fusednet;
 using namespace fusednet::testing;
 
-bool active_is(const std::string& name) { return active_kernels().name == name; }
-
 bool contains(const std::vector<std::string>& names, const std::string& name) {
     return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -45,6 +43,10 @@ TEST_CASE("the sets of this architecture, plainest first, each with its own tabl
     CHECK(find_kernels("sse9") == nullptr);
     CHECK(find_kernels("") == nullptr);
 }
+
+#if defined(FUSEDNET_TESTS_CHILD)
+
+static bool active_is(const std::string& name) { return active_kernels().name == name; }
 
 TEST_CASE("the widest set by default") {
     CHECK(in_child([] {
@@ -88,3 +90,5 @@ TEST_CASE("a set that is unknown, or that this processor lacks, is an error nami
         }));
     }
 }
+
+#endif

@@ -251,6 +251,8 @@ TEST_CASE("set_num_threads takes 1 to 1024, or nothing for automatic") {
     CHECK(get_num_threads() <= std::max(1u, std::thread::hardware_concurrency()));
 }
 
+#if defined(FUSEDNET_TESTS_CHILD)
+
 TEST_CASE("FUSEDNET_NUM_THREADS") {
     const auto with_variable = [](const char* value, auto body) {
         return in_child([&] {
@@ -291,6 +293,8 @@ TEST_CASE("a child works in parallel again, and its parent goes on") {
     held.reset();
     CHECK(works());
 }
+
+#endif
 
 TEST_CASE("one thread at a time is let in") {
     Occupancy occupancy;
@@ -347,7 +351,9 @@ TEST_CASE("a training lets in the steps of its own thread, and a child forgets i
     CHECK(free());
     CHECK(free());
     CHECK_FALSE(free_for_others());
+#if defined(FUSEDNET_TESTS_CHILD)
     CHECK(in_child([&] { return free_for_others() && free(); }));
+#endif
     {
         const Busy busy(occupancy);
         CHECK_FALSE(free());
