@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fusednet._data import as_array, as_weights, is_readable
 from fusednet._prefetch import Prefetch
+from fusednet._progress import Advance
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -75,9 +76,7 @@ class MappedRows:
             "sample_weight": self.sample_weight is not None,
         }
 
-    def train_epoch(
-        self, net: Network, optimizer: Optimizer, progress: Callable[[int], object] | None
-    ) -> float:
+    def train_epoch(self, net: Network, optimizer: Optimizer, progress: Advance | None) -> float:
         """Run through the rows once; return their mean loss."""
         net._core.check_samples(self.X, self.y)  # before a thread reads rows that one may lack
         rng = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 _INTERVAL = 0.2  # seconds between two drawings, at least
 _SHARE = 0.01  # of the time may go into drawing, which takes 0.2 ms on a terminal and 5 ms in a notebook
 _FORMAT = "{desc} |{bar}| {elapsed}<{remaining}{postfix}"  # cut off on the right where it is narrow
+
+Advance: TypeAlias = Callable[[int], object]  # told of the samples of the epoch that are done
 
 
 class Progress(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,6 +10,7 @@ from fusednet import _core as core
 from fusednet._data import as_array, as_weights, check_samples, rows_together
 from fusednet._mapped import MappedRows, is_large_map, is_map
 from fusednet._prefetch import Prefetch
+from fusednet._progress import Advance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from fusednet.network import Network
     from fusednet.optimizers import Optimizer
-
-Progress: TypeAlias = Callable[[int], object]  # told of the samples of the epoch that are done
 
 
 class Rows:
@@ -42,7 +41,7 @@ class Rows:
             "sample_weight": self.sample_weight is not None,
         }
 
-    def train_epoch(self, net: Network, optimizer: Optimizer, progress: Progress | None) -> float:
+    def train_epoch(self, net: Network, optimizer: Optimizer, progress: Advance | None) -> float:
         return net._core.train_epoch(
             self.X, self.y, optimizer._core, self._batch_size, self.order(net), self.sample_weight, progress
         )
@@ -72,7 +71,7 @@ class Batches:
                 "batches or a callable that returns a new iterator for each epoch"
             )
 
-    def train_epoch(self, net: Network, optimizer: Optimizer, progress: Progress | None) -> float:
+    def train_epoch(self, net: Network, optimizer: Optimizer, progress: Advance | None) -> float:
         total = seen = 0.0
         done = 0
         batches = self._batches() if callable(self._batches) else self._batches

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusednet._core import DivergenceError
+from fusednet._progress import Advance
 
 if TYPE_CHECKING:
     from fusednet.distributed._ranks import Ranks
@@ -29,7 +29,7 @@ class Plan:
     weights: NDArray[np.float64]  # of its rows
     shares: NDArray[np.float64]  # of its weight in that of the batch
     done: NDArray[np.float64]  # rows of all ranks by the end of the step
-    progress: Callable[[int], object] | None
+    progress: Advance | None
 
     def advance(self, step: int) -> None:
         """Tell of the progress after a step."""

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from fusednet._core import DivergenceError, random_order
 from fusednet._data import as_array, as_weights
 from fusednet._hooks import Hooks
+from fusednet._progress import Advance
 from fusednet._scores import Metrics, Scores, score
-from fusednet._sources import Progress, Rows
+from fusednet._sources import Rows
 from fusednet.distributed._epoch import Plan, train_apart, train_together
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class SharedRows(Rows):
         """What a training must share with the one that it continues."""
         return {**super().settings, "ranks": self._ranks.size, "sync_every": self._sync_every}
 
-    def train_epoch(self, net: Network, optimizer: Optimizer, progress: Progress | None) -> float:
+    def train_epoch(self, net: Network, optimizer: Optimizer, progress: Advance | None) -> float:
         """Run through the rows; return the mean loss over those of all ranks."""
         plan = self._plan(net, progress)
         if self._sync_every is None:
@@ -86,7 +87,7 @@ class SharedRows(Rows):
         """Return the loss over the rows of all ranks."""
         return _shared_loss(self._ranks, net, self.X, self.y, self.sample_weight)
 
-    def _plan(self, net: Network, progress: Progress | None) -> Plan:
+    def _plan(self, net: Network, progress: Advance | None) -> Plan:
         order = np.arange(self._local)
         if self._shuffle:  # net._rng stays the same on all ranks
             seed = np.random.SeedSequence([net._rng.bit_generator.random_raw(), self._ranks.rank])

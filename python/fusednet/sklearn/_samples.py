@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy.sparse import issparse
 
 from fusednet import _core as core
 from fusednet._data import numeric
+from fusednet._progress import Advance
 
 __all__ = ["Samples", "predict"]
 
@@ -54,7 +55,7 @@ class Samples:
         optimizer: core.Optimizer,
         batch_size: int,
         permutation: NDArray[np.int64] | None,
-        advance: Callable[[int], object] | None,
+        advance: Advance | None,
     ) -> float:
         """Make one step a batch, in this order, telling how many rows are done, and return the mean loss."""
         order = self._rows
