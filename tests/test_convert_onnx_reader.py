@@ -319,6 +319,7 @@ REFUSED = {
     "z = Gemm (x, W) y = Gather <axis = 1> (z, zeroth)": "operator Gather.*changes what it is given",
     "z = MatMul (x, w1) s = Squeeze (z, second) y = Softmax (s)": "operator Softmax.*without its axis",
     "z = MatMul (x, w1) s = Reshape (z, flat) y = Add (s, b)": "operator Add.*without its axis",
+    "z = MatMul (x, w1) s = Squeeze (z, second) y = Mul (s, z)": "operator Mul.*without its axis",
     "z = MatMul (x, w1) y = Gather <axis = 0> (z, zeroth)": "operator Gather.*changes what it is given",
     "y = Cos (x)": r"operator Cos \(node 'y'\) is not supported",
     "z = Gemm (x, W) s = Softsign (z) y = Gemm (s, V)": "operator Softsign.*not supported",

@@ -135,12 +135,13 @@ class _Reader:
         return math.prod(self.graph.shape[1:]) if len(self.graph.shape) > 1 else 0
 
     def _goes_by_numbers(self, node: Any) -> bool:
-        """Whether a node does not ask for the axes of what it is given."""
-        constants = [self.constants[name] for name in node.input if name in self.constants]
+        """Whether a node does not ask for the axes of the one thing that it is given."""
         if node.op_type in ("Dropout", "Identity"):
             return True
+        constants = [self.constants[name] for name in node.input if name in self.constants]
+        alone = len(node.input) == len(constants) + 1  # another may have its axis still
         elementwise = node.op_type in _ELEMENTWISE and node.op_type not in _BY_ROWS
-        return elementwise and all(constant.ndim <= 1 and constant.size == 1 for constant in constants)
+        return alone and elementwise and all(c.ndim <= 1 and c.size == 1 for c in constants)
 
     def _flatten_constants(self, node: Any) -> None:
         """Give constants that meet a sample of several axes its shape, and then one axis."""
