@@ -45,7 +45,6 @@ def activations() -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         tutorial = (np.exp(extreme) - np.exp(-extreme)) / (np.exp(extreme) + np.exp(-extreme))
     print("the tutorials' tanh: ", tutorial, " (∞ / ∞ at ±1000)")
-    # Here tanh |x| = e / (e + 2) with e = e^(2|x|) − 1, |x| capped where tanh is 1 anyway.
 
 
 def losses() -> None:

@@ -132,7 +132,7 @@ class Ensemble:
         Parameters
         ----------
         X, y : array-like
-            The data, as `Network.fit` takes them.
+            Arrays, as `fit_many` takes them.
         bootstrap : bool, default False
             Whether each network learns from n rows of its own, drawn with replacement by its random numbers.
             For other losses than the cross-entropies this also finds `noise`: σ² is the mean over the rows of

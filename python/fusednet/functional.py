@@ -2,8 +2,8 @@
 
 They take scalars and arrays. Activations compute float32 and float16 in float32, all else in float64, and
 never overflow where the result does not: sigmoid(−1000) is 0, tanh(±1000) is ±1. Losses compute in float64.
-NaN gives NaN. What does not hold real numbers is a TypeError. `fusednet.losses` has the formulas of the
-losses.
+NaN gives NaN, in a target a ValueError. What does not hold real numbers is a TypeError. `fusednet.losses` has
+the formulas of the losses.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ class History:
     loss : list of float
         The mean training loss over the epoch, L2 term included, taken while the parameters change.
     val_loss : list of float
-        The loss on the validation data after the epoch; empty without validation data.
+        The loss on the validation data after the epoch, L2 term included, as `Network.evaluate` gives it;
+        empty without validation data.
     metrics : dict of str to list of float
         The values of `fit`'s metrics, under ``val_<name>`` on validation data, ``<name>`` on training data.
     learning_rate : list of float

@@ -181,7 +181,8 @@ class Dense:
     def backward(self, dL_dy: ArrayLike) -> NDArray[Any]:
         """Send the gradient of a loss L back through the layer, as the last `forward` left it.
 
-        With dZ = dL/dA ∘ f′(Z): `weights_gradient` becomes Xᵀ·dZ, `bias_gradient` the sum of the rows of dZ.
+        With dZ = dL/dA ∘ f′(Z), element by element (for softmax A ∘ (dL/dA − Σ A ∘ dL/dA), the sum over a
+        row): `weights_gradient` becomes Xᵀ·dZ, `bias_gradient` the sum of the rows of dZ.
 
         Parameters
         ----------

@@ -16,8 +16,9 @@ name                        L
 ``"binary_cross_entropy"``  −Σ (y log ŷ + (1 − y) log(1 − ŷ)) / (n k); needs ``output="sigmoid"``
 ==========================  ==================================================================================
 
-The cross-entropies are computed from the logits, through log-sum-exp, and never overflow. Sample weights w
-replace the mean over samples by Σ wᵢ Lᵢ / Σ wᵢ.
+The cross-entropies are computed from the logits, through log-sum-exp, and never overflow; probabilities y
+need not sum to 1. ``"poisson"`` goes with ``output="exp"`` or "softplus": a ŷ below 0 gives NaN. Sample
+weights w replace the mean over samples by Σ wᵢ Lᵢ / Σ wᵢ.
 
 A callable ``f(y_pred, y_true) -> (value, dL_dy_pred)`` serves as a loss too. It gets two-dimensional arrays
 of the network's dtype, a `y` of shape (n,) as (n, 1), and returns the loss of the batch as a float with its

@@ -73,8 +73,8 @@ def fit_many(
         each as a copy with a learning rate of its own, ``net.optimizer``; networks take it for the same
         optimizer, so that momentum from an earlier training goes on.
     rows : sequence of array-like of int, optional
-        For each network the rows of `X` and `y` that it learns from, as NumPy takes them for an index:
-        numbers, also repeated ones (bootstrap), or a mask (folds). None, as an entry too, means all rows.
+        For each network the rows of `X` and `y` that it learns from, as a one-dimensional array: numbers,
+        also repeated ones (bootstrap), or a mask (folds). None, as an entry too, means all rows.
     validation_data : tuple (X, y) or (X, y, sample_weight), or list of such tuples, optional
         Data on which the loss is computed after each epoch: one tuple for all, or a list with one for each.
     callbacks : iterable of Callback, or sequence of such iterables
@@ -110,8 +110,8 @@ def fit_many(
     -----
     While several networks train, each computes in its own thread alone. Where several threads call
     `fit_many`, as in a search by joblib's threads, the networks of all calls take turns, epoch by epoch: no
-    more compute at a time than `get_num_threads` says. Training leaves Python's lock alone
-    except between epochs; callbacks and losses that are Python functions take it, and take turns.
+    more compute at a time than `get_num_threads` says. Training does not hold Python's lock, except briefly
+    between epochs; callbacks and losses that are Python functions hold it, and take turns.
 
     Examples
     --------

@@ -132,8 +132,8 @@ class Network(NetworkBase, Exports):
         ----------
         X : array-like of shape (n, in_features), iterable of batches, or callable
             The inputs. A matrix of up to a gibibyte that lies column by column, as pandas frames do, is
-            copied where rows are shuffled, as picking them from it takes longer than that; what is changed
-            in it meanwhile has no effect then. A memory map, as of
+            copied where rows are shuffled: that is quicker than picking them from it. What you change in it
+            during the training then has no effect. A memory map, as of
             ``numpy.load(..., mmap_mode="r")``, is read chunk by chunk, ahead of the training, and takes
             little resident memory however large the file is. Or batches, tuples ``(X, y)`` or
             ``(X, y, sample_weight)``: an iterable of them that can be run through anew each epoch, or a
@@ -149,9 +149,10 @@ class Network(NetworkBase, Exports):
         optimizer : Optimizer, optional
             By default ``SGD(0.01)``. Its state from an earlier training of this network goes on.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
-            Data on which the loss is computed after each epoch.
+            Data on which the loss, L2 term included, is computed after each epoch.
         sample_weight : array-like of shape (n,), optional
-            Weights wᵢ ≥ 0 of the samples: a batch's loss is Σ wᵢ Lᵢ / Σ wᵢ.
+            Weights wᵢ ≥ 0 of the samples: a batch's loss is Σ wᵢ Lᵢ / Σ wᵢ. Not all are zero, and the largest
+            lies between 1e-30 and 1e30. A batch whose weights are zero makes a step without a gradient.
         shuffle : bool, default True
             Whether each epoch takes the samples in a new random order. Of a memory map of more than 32 MiB,
             blocks of half a MiB are shuffled, then the rows of each 32 MiB of them.
@@ -159,8 +160,8 @@ class Network(NetworkBase, Exports):
             Code to run on the way; see `fusednet.callbacks`.
         metrics : dict of str to callable ``f(y_true, y_pred) -> float``, optional
             Computed after each epoch: with validation data, on them and under the name ``val_<name>``; else
-            on the training data, which costs a prediction of it all. For a `y` of shape (n,) and one output,
-            `y_pred` has the shape (n,) too.
+            on the training data, which costs a prediction of it all. Batches need validation data for it. For
+            a `y` of shape (n,) and one output, `y_pred` has the shape (n,) too.
         progress : bool, default True
             Whether a terminal or notebook shows a progress bar; elsewhere none is shown.
         resume : str or path-like, optional
@@ -292,8 +293,9 @@ class Network(NetworkBase, Exports):
         """Write the network to a safetensors file; `fusednet.load` reads it.
 
         The file holds parameters, architecture, loss, and the state of the random numbers, not the
-        optimizer's state. It is written under another name and renamed when complete, so that `path` never
-        holds half a file. A callable loss is left out: give it to `load`.
+        optimizer's state, the history, or attributes that you added. It is written under another name and
+        renamed when complete, so that `path` never holds half a file. A callable loss is left out: give it to
+        `load`.
 
         Parameters
         ----------

@@ -127,9 +127,9 @@ class one_cycle:
     """Up to a large learning rate and down to a tiny one, each along half a cosine [1]_.
 
     It starts at maximum / start_divisor, reaches `maximum` after a share `warmup` of the epochs, and ends in
-    the last of them at maximum / (start_divisor · end_divisor), where it stays. (A share of one epoch or less
-    leaves no rise; of less than one, the maximum is not reached.) The shape is that of PyTorch's OneCycleLR,
-    with epochs for its steps; the momentum is left as it is.
+    the last of them at maximum / (start_divisor · end_divisor), where it stays. (Where warmup · epochs is 1
+    or less there is no rise; below 1 the first epoch is past the maximum.) The shape is that of PyTorch's
+    OneCycleLR, with epochs for its steps; the momentum is left as it is.
 
     Parameters
     ----------

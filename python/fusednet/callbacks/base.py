@@ -21,7 +21,8 @@ class Callback:
     learning rate, set ``net.optimizer.learning_rate``.
 
     An exception that a callback raises ends `fit` and reaches its caller; `on_train_end` is then not called,
-    but `on_exception` is.
+    but `on_exception` is. In the first epoch a ValueError or TypeError is taken for a wrong argument, and the
+    training is undone; whatever comes later costs no epoch that is complete.
 
     Examples
     --------

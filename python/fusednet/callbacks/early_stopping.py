@@ -28,7 +28,7 @@ class EarlyStopping(Monitor):
         By how much a value must beat the best to count as an improvement.
     restore_best : bool, default True
         Whether the parameters of the best epoch are put back at the end of the training, stopped early or
-        not.
+        not, but for one that an exception or Ctrl-C ends.
     mode : {"min", "max"}, default "min"
         Whether lower or higher is better.
 

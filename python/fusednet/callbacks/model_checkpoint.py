@@ -23,7 +23,9 @@ class ModelCheckpoint(Monitor):
     optimizer state, random numbers to come, learning rate, history and the callbacks' states. `fusednet.load`
     reads the network out of it. It is written under another name and renamed when complete, so that a crash
     while writing leaves the file before. Wherever it stands in the list, it writes after all callbacks have
-    seen the epoch. When an exception or Ctrl-C ends the training, the last complete epoch is written.
+    seen the epoch. When an exception or Ctrl-C ends the training, the last complete epoch is written. It is
+    an epoch's parameters, not those that `EarlyStopping` puts back at the end: `save_best_only`, or
+    ``net.save`` after the training, has these.
 
     Parameters
     ----------

@@ -16,9 +16,10 @@ __all__ = ["ReduceLROnPlateau"]
 class ReduceLROnPlateau(Monitor):
     """Multiply the learning rate by a factor once a monitored value has not improved for some epochs.
 
-    It counts as PyTorch's ``ReduceLROnPlateau(threshold_mode="abs")`` does, with one difference: `patience`
-    is that of Keras and of `EarlyStopping`, the number of epochs without improvement after which the rate
-    falls, which is PyTorch's plus one. The optimizer needs a number for its learning rate, not a schedule.
+    It counts epochs as PyTorch's ``ReduceLROnPlateau(threshold_mode="abs")`` does, with one difference:
+    `patience` is that of Keras and of `EarlyStopping`, the number of epochs without improvement after which
+    the rate falls, which is PyTorch's plus one. The optimizer needs a number for its learning rate, not a
+    schedule, and keeps the last one after the training.
 
     Parameters
     ----------

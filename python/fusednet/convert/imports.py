@@ -61,7 +61,7 @@ def from_onnx(path: str | os.PathLike[str], *, loss: Loss | None = None, seed: i
         it flattens first, of which the network takes the result. Layers are ``Gemm``, or ``MatMul`` with or
         without ``Add``, with constant weights. Between them stand the activations of `Dense` in any spelling:
         ``z * Sigmoid(z)`` is SiLU. ``Identity``, ``Dropout``, and a ``Flatten`` or ``Reshape`` that changes
-        nothing, are skipped; so is what takes the axis from a single output, of shape (n, 1) in `predict`.
+        nothing, are skipped. A single output keeps its axis, (n, 1), where the graph drops it at the end.
         Constants that are subtracted from the input, or divide it, become what `Network.standardize` would
         have learnt, and so does scikit-learn's ``Scaler``.
     loss : str, object of `fusednet.losses`, or callable, optional
@@ -107,7 +107,8 @@ def from_sklearn(estimator: Any, *, loss: Loss | None = None, seed: int | None =
         network takes over what that or ``standardize=True`` does to the inputs, as `Network.standardize`
         would have learnt it; the scaling of targets goes into the last layer.
     loss : str, object of `fusednet.losses`, or callable, optional
-        By default the estimator's: "half_mse" for its squared error, the cross-entropies for classifiers.
+        By default the estimator's: "half_mse" for its squared error, "poisson", the cross-entropies for
+        classifiers. For k outputs the values are k times and 1/k times those that scikit-learn reports.
     seed : int, optional
         Of the shuffling and dropout to come, as that of `Network`.
 

@@ -56,7 +56,7 @@ beta_1, beta_2 : float, default 0.9 and 0.999
 epsilon : float, default 1e-8
     ε of "adam", "adamw" and "rmsprop".
 n_iter_no_change : int or inf, default 10
-    How many epochs without improvement are put up with.
+    Training stops after more than so many epochs in a row without improvement.
 max_fun : int, default 15000
     The most evaluations of the loss by "lbfgs".
 dropout : float or sequence of float, default 0.0

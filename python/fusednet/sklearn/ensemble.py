@@ -39,8 +39,9 @@ bootstrap : bool, default True
     Whether each network learns from samples of its own, drawn with replacement.
 alpha : float, default 0.0001
     Adds alpha / (2 m) · Σ W² to the loss of a batch: over all weights W, biases left out, m being the size of
-    a whole batch. The loss is that of `MLPRegressor`, half the squared error summed over the outputs, or in
-    classification the cross-entropy of a softmax, for two classes too.
+    a whole batch. The loss is half the squared error, summed over the outputs (`MLPRegressor` goes by the
+    same gradient, and reports the mean over the outputs), or in classification the cross-entropy of a
+    softmax, for two classes too.
 batch_size : int or "auto", default "auto"
     Samples a step; "auto" means 200, or all where there are fewer.
 learning_rate_init : float, default 0.001
