@@ -38,11 +38,14 @@ CONSTANTS = {
     "huge": 1e30,
     "subnormal": 1e-42,
     "nan": np.full((3, 2), np.nan),
+    "half111": np.array([[[0.5]]]),
+    "half11": np.array([[0.5]]),
     "w1": np.array([[1.0], [-2.0], [0.5]]),
     "v1": RNG.normal(size=(4, 1)),
     "mask": np.array([1.0, 0.0, 1.0, 0.0]),
     "mask3": np.array([1.0, 0.0, 1.0]),
     "pixel": RNG.uniform(1, 2, (1, 1, 2, 2)),
+    "each": np.ones((3, 1, 1)),
     "line": RNG.uniform(1, 2, (2, 1)),
 }
 INTEGERS = {
@@ -57,6 +60,8 @@ INTEGERS = {
     "back": [1, 0],
     "second": [1],
     "zeroth": 0,
+    "sevens": 7,
+    "deep_shape": [1, -1, 2],
     "yes": np.True_,
 }
 
@@ -226,16 +231,23 @@ def test_flattened_inputs(path, flatten):
     )
 
 
-@pytest.mark.parametrize("scale", ["s = Mul (x, pixel)", "a = Sub (x, line) s = Div (a, pixel)"])
-def test_scaled_before_it_is_flattened(path, scale):
+@pytest.mark.parametrize(
+    ("scale", "different"),
+    [("s = Mul (x, pixel)", 4), ("a = Sub (x, line) s = Div (a, pixel)", 4), ("s = Mul (x, half111)", 1)],
+)
+def test_scaled_before_it_is_flattened(path, scale, different):
     X = np.random.default_rng(1).normal(size=(7, 1, 2, 2)).astype("float32")
     net = assert_read(write(path, f"{scale} f = Flatten (s) y = Gemm (f, V, c)", "float[N, 1, 2, 2] x"), X)
-    assert len(set(net.input_deviation)) == 4
+    assert len(set(net.input_deviation)) == different
 
 
 def test_constants_that_would_multiply_the_axes_of_a_sample(path):
     with pytest.raises(ValueError, match=r"operator Sub .*with \(3,\) constants on \(3, 1\) samples"):
         fn.from_onnx(write(path, "s = Sub (x, mean) f = Flatten (s) y = MatMul (f, W)", "float[N, 3, 1] x"))
+    with pytest.raises(ValueError, match=r"operator Sub .*samples of unknown shape"):
+        fn.from_onnx(write(path, "s = Sub (x, mean) f = Flatten (s) y = MatMul (f, W)", "float[N, 1, K] x"))
+    with pytest.raises(ValueError, match=r"operator Sub .*with \(3, 1, 1\) constants on \(1, 3\) samples"):
+        fn.from_onnx(write(path, "s = Sub (x, each) f = Flatten (s) y = MatMul (f, W)", "float[3, 1, 3] x"))
 
 
 @pytest.mark.parametrize(
@@ -319,7 +331,12 @@ REFUSED = {
     "z = Gemm (x, W) y = Gather <axis = 1> (z, zeroth)": "operator Gather.*changes what it is given",
     "z = MatMul (x, w1) s = Squeeze (z, second) y = Softmax (s)": "operator Softmax.*without its axis",
     "z = MatMul (x, w1) s = Reshape (z, flat) y = Add (s, b)": "operator Add.*without its axis",
-    "z = MatMul (x, w1) s = Squeeze (z, second) y = Mul (s, z)": "operator Mul.*without its axis",
+    "z = MatMul (x, w1) s = Squeeze (z, second) y = Mul (s, z)": "operator Mul.*lost its axis meets one",
+    "z = MatMul (x, w1) s = Squeeze (z, last) g = Sigmoid (z) y = Mul (g, s)": "Sigmoid.*lost its axis",
+    "z = MatMul (x, w1) g = Sigmoid (z) s = Reshape (g, flat) y = Mul (s, z)": "operator Mul.*lost its axis",
+    "z = MatMul (x, w1) s = Squeeze (z, last) y = Mul (s, half11)": "operator Mul.*without its axis",
+    "z = Gemm (x, W) y = Reshape (z, deep_shape)": "operator Reshape.*changes what it is given",
+    "s = ai.onnx.ml.Scaler <scale = [2.0]> (x) y = MatMul (s, W)": r"operator ai\.onnx\.ml\.Scaler",
     "z = MatMul (x, w1) y = Gather <axis = 0> (z, zeroth)": "operator Gather.*changes what it is given",
     "y = Cos (x)": r"operator Cos \(node 'y'\) is not supported",
     "z = Gemm (x, W) s = Softsign (z) y = Gemm (s, V)": "operator Softsign.*not supported",
@@ -362,7 +379,14 @@ REFUSED = {
 @pytest.mark.parametrize("nodes", REFUSED)
 def test_refusals(path, nodes):
     with pytest.raises(ValueError, match=rf"net\.onnx: .*{REFUSED[nodes]}"):
-        fn.from_onnx(write(path, nodes))
+        fn.from_onnx(write(path, nodes, imports=', "ai.onnx.ml" : 1'))
+
+
+def test_arithmetic_of_integers(path):
+    """It wraps around and divides without a rest."""
+    nodes = "d = Div (x, sevens) f = Cast <to = 1> (d) y = MatMul (f, W)"
+    with pytest.raises(ValueError, match=r"operator Div .*before the first dense layer"):
+        fn.from_onnx(write(path, nodes, "int64[N, 3] x"))
 
 
 def test_more_refusals(path):

@@ -255,6 +255,8 @@ def test_a_compiled_module_is_what_was_compiled():
     module = nn.Sequential(nn.Linear(5, 3), nn.Tanh())
     net = fn.from_torch(torch.compile(module))
     np.testing.assert_array_equal(net.parameters, fn.from_torch(module).parameters)
+    with pytest.raises(ValueError, match="has the forward hook"):
+        fn.from_torch(hooked(torch.compile(module)))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")

@@ -93,6 +93,17 @@ def test_options_of_each_network(threads):
     assert all(net.optimizer is one for net, one in zip(networks, optimizers, strict=True))
 
 
+def test_one_value_for_all_and_ranges(threads):
+    networks, alone = small(), small()
+    threads(2)
+    fn.fit_many(networks, X, Y, epochs=range(1, 5), batch_size=np.array(20))
+    for count, net in enumerate(alone, 1):
+        net.fit(X, Y, epochs=count, batch_size=20)
+    assert_same(networks, alone)
+    with pytest.raises(TypeError, match="epochs must be an integer, not b'1234'"):
+        fn.fit_many(networks, X, Y, epochs=b"1234")
+
+
 def test_rows(threads):
     mask = np.arange(90) % 3 != 0
     rows = [RNG.integers(0, 90, size=90), mask, None, [-1, 3, 3, -90, 89]]

@@ -82,6 +82,14 @@ def test_activations_one_each():
     assert [layer.activation for layer in net.layers] == ["tanh", "gelu", "sigmoid"]
 
 
+def test_activations_may_be_an_array():
+    names = np.array(["tanh", "gelu"])
+    net = fn.Network([3, 4, 5, 2], activation=names)
+    fn.Network([layer.copy() for layer in net.layers], activation=names)
+    with pytest.raises(ValueError, match=r"the hidden layers have the activations \['tanh', 'gelu'\]"):
+        fn.Network([layer.copy() for layer in net.layers], activation=names[::-1])
+
+
 def test_widths_may_be_numpy_integers():
     assert fn.Network(np.array([3, 4, 2])).parameters.size == 3 * 4 + 4 + 4 * 2 + 2
 

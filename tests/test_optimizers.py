@@ -184,10 +184,12 @@ def test_hyperparameters_are_kept_as_python_has_them():
 def test_copies_are_independent_and_keep_the_epoch():
     optimizer = fn.Adam(fn.schedules.exponential(0.1, 0.5))
     optimizer.set_epoch(1)
-    other = pickle.loads(pickle.dumps(optimizer))
-    assert other.learning_rate == 0.05
-    other.learning_rate = 1.0
-    assert optimizer.learning_rate == 0.05
+    for duplicate in (copy.copy, copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))):
+        other = duplicate(optimizer)
+        assert other.learning_rate == 0.05
+        other.learning_rate = 1.0
+        assert optimizer.learning_rate == 0.05
+        assert optimizer.schedule is not None
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -299,6 +299,12 @@ def test_given_axes(picture):
     draw(ax)
 
 
+@pytest.mark.parametrize("draw_it", [fn.plots.network, fn.plots.history])
+def test_what_is_nothing_to_draw(draw_it):
+    with pytest.raises(TypeError, match=r"must be a fusednet\.(Network|History), not int"):
+        draw_it(5)
+
+
 @pytest.mark.parametrize("picture", PICTURES)
 def test_without_matplotlib(monkeypatch, picture):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)

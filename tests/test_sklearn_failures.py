@@ -54,6 +54,75 @@ def test_a_refused_fit_changes_nothing(kind, parameters, options, error, message
     np.testing.assert_array_equal(model.set_params(**kept).predict(X), predictions)
 
 
+class Careless:
+    """A loss that the core refuses, since its gradient has another shape."""
+
+    def __call__(self, y_pred, y_true):
+        return 0.0, np.zeros(3)
+
+
+BEYOND = np.where(np.arange(60) == 58, 1e100, TARGETS)  # float32
+WRONG = [  # what only the core sees: parameters, targets, options of fit
+    ({}, BEYOND, {}, ValueError),
+    ({"loss": "poisson"}, np.where(np.arange(60) == 58, -1.0, 2.0), {}, ValueError),
+    ({}, TARGETS, {"validation_data": (X.astype("f"), BEYOND)}, ValueError),
+    ({"loss": Careless()}, TARGETS, {}, ValueError),
+    ({"loss": Careless()}, TARGETS, {"sample_weight": np.ones(60)}, ValueError),
+]
+
+
+def state(model, X):
+    """Return all that a call that is refused must leave alone."""
+    optimizer = model._optimizer
+    return {
+        "predictions": model.predict(X).tobytes(),
+        "rate": optimizer.learning_rate_init,
+        "steps": optimizer.t,
+        "moments": [part.tobytes() for part in optimizer.ms],
+        "curve": list(model.loss_curve_),
+        "n_iter": (model.n_iter_, model.t_, model.best_loss_, model._no_improvement_count),
+        "random": model.random_state.get_state()[1].tobytes(),
+    }
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("how", "parameters", "targets", "options", "error"),
+    [(how, *case) for how in ("fit", "warm_start", "partial_fit") for case in WRONG]
+    + [("lbfgs", *case) for case in WRONG if case[0]],  # in float64, which holds the rest
+)
+def test_what_the_core_refuses_changes_nothing(how, parameters, targets, options, error):
+    inputs = X if how == "lbfgs" else X.astype("f")
+    random = np.random.RandomState(3)
+    usual = {"hidden_layer_sizes": (4,), "max_iter": 5, "batch_size": 10, "random_state": random}
+    never = MLPRegressor(**usual | parameters, solver="lbfgs" if how == "lbfgs" else "adam")
+    with pytest.raises(error):
+        getattr(never, "partial_fit" if how == "partial_fit" else "fit")(inputs, targets, **options)
+    with pytest.raises(NotFittedError):
+        never.predict(inputs)
+    model = MLPRegressor(**usual).fit(inputs, TARGETS)
+    before, kept = state(model, inputs), model.get_params()
+    model.set_params(**parameters, warm_start=how == "warm_start")
+    if how == "lbfgs":
+        model.set_params(solver="lbfgs")
+    with pytest.raises(error):
+        getattr(model, "partial_fit" if how == "partial_fit" else "fit")(inputs, targets, **options)
+    assert state(model.set_params(**kept), inputs) == before
+
+
+def test_an_interrupted_beginning_changes_nothing(monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    usual = {"hidden_layer_sizes": (4,), "standardize": True, "tol": 0.1, "random_state": 0}
+    model = MLPRegressor(**usual).fit(X, TARGETS)
+    predictions = model.predict(X)
+    monkeypatch.setattr(MLPRegressor, "_initialize", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(100 * X + 5, 7 * TARGETS)
+    np.testing.assert_array_equal(model.predict(X), predictions)
+
+
 @pytest.mark.parametrize(
     ("parameters", "inputs", "message"),
     [({"class_weight": "balanced"}, X, "balanced"), ({}, np.full_like(X, np.nan), "NaN")],

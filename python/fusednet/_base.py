@@ -223,7 +223,7 @@ class NetworkBase(Standardized):
         Raises
         ------
         ValueError, TypeError
-            If what it is set to has another shape, or does not hold real numbers.
+            If what it is set to has another shape, or does not hold real numbers that fit the dtype.
         """
         return self._core.parameters
 
@@ -240,7 +240,7 @@ class NetworkBase(Standardized):
         Raises
         ------
         ValueError, TypeError
-            If what it is set to has another shape, or does not hold real numbers.
+            If what it is set to has another shape, or does not hold real numbers that fit the dtype.
         """
         return self._core.gradient
 

@@ -46,7 +46,7 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
     names = tuple(known)
     if not isinstance(value, str) or value not in names:
         raise ValueError(f"{name} must be one of {', '.join(names)}, not {value!r}")
-    return value
+    return str(value)  # not NumPy's kind of string
 
 
 def flag(name: str, value: Any) -> bool:

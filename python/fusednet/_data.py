@@ -61,7 +61,7 @@ def numeric(data: Any, name: str) -> NDArray[Any]:
 def check_samples(name: str, data: Any) -> None:
     """Raise TypeError unless `data` is (X, y) or (X, y, sample_weight)."""
     if not isinstance(data, (tuple, list)):
-        raise TypeError(f"{name} must be (X, y) or (X, y, sample_weight), not {data!r}")
+        raise TypeError(f"{name} must be (X, y) or (X, y, sample_weight), not {type(data).__name__}")
     if len(data) not in (2, 3):
         raise TypeError(f"{name} must be (X, y) or (X, y, sample_weight), not {len(data)} things")
 

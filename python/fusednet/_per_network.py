@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,7 @@ def check_networks(networks: Any) -> list[Network]:
 
 def one_each(name: str, value: Any, count: int) -> list[Any]:
     """Return a list with one value for each network."""
-    several = value.ndim > 0 if isinstance(value, np.ndarray) else isinstance(value, Sequence)
-    if not several or isinstance(value, str):
+    if not isinstance(value, (list, tuple, range)) and not (isinstance(value, np.ndarray) and value.ndim > 0):
         return [value] * count
     if len(value) != count:
         raise ValueError(f"{name} must be one for all or one for each of {count} networks, not {len(value)}")

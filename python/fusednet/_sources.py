@@ -75,7 +75,7 @@ class Batches:
         total = seen = 0.0
         done = 0
         batches = self._batches() if callable(self._batches) else self._batches
-        if not isinstance(batches, Iterable):
+        if not (hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")):
             raise TypeError(f"what makes the batches must return an iterable of them, not {batches!r}")
         ready = isinstance(batches, (list, tuple))  # they are all there: nothing to prepare ahead
         # Not by map, which would take a StopIteration of a batch for the end.

@@ -229,7 +229,7 @@ def _floating(name: str, data: ArrayLike) -> NDArray[Any]:
 
 
 def _probabilities(name: str, data: ArrayLike) -> NDArray[Any]:
-    array = _floating(name, data).astype(np.float64)
+    array = _floating(name, data).astype(np.float64, copy=False)
     outside = array[(array < 0) | (array > 1) | (np.isnan(array) & (name == "y_true"))]
     if outside.size:
         hint = "; pass from_logits=True if these are logits" if name == "y_pred" else ""

@@ -10,7 +10,7 @@ from numpy import ndarray
 from numpy.typing import ArrayLike, NDArray
 
 from fusednet import _core as core
-from fusednet._checks import choice, flag, integer, real, seeded
+from fusednet._checks import choice, flag, integer, seeded
 from fusednet._data import as_array
 from fusednet.initializers import initial_weights
 
@@ -70,6 +70,8 @@ def assign(target: NDArray[Any], values: ArrayLike, name: str) -> None:
 
 def in_precision(values: NDArray[Any], dtype: np.dtype[Any] | str, name: str) -> NDArray[Any]:
     """Convert numbers; ValueError where one of them is beyond the range of `dtype`."""
+    if values.dtype == dtype:
+        return values
     with np.errstate(over="ignore"):
         converted = values.astype(dtype, copy=False)
     lost = np.isfinite(values) & ~np.isfinite(converted)
@@ -210,7 +212,7 @@ class Dense:
         Raises
         ------
         ValueError, TypeError
-            If what it is set to has another shape, or does not hold real numbers.
+            If what it is set to has another shape, or does not hold real numbers that fit the dtype.
         """
         return self._core.weights(0)
 
@@ -225,7 +227,8 @@ class Dense:
         Raises
         ------
         ValueError, TypeError
-            If it is set in a layer without one, or to what has another shape or does not hold real numbers.
+            If it is set in a layer without one, or to what has another shape or does not hold real
+            numbers that fit the dtype.
         """
         return self._core.bias(0)
 
@@ -338,7 +341,7 @@ class Neuron(Dense):
     Raises
     ------
     ValueError, TypeError
-        If the weights are not a row of numbers, or a name is unknown.
+        If the weights are not a row of numbers that fit the dtype, or a name is unknown.
 
     Examples
     --------
@@ -362,7 +365,7 @@ class Neuron(Dense):
             dtype = "float32" if row.dtype in (np.float16, np.float32) else "float64"
         dtype = dtype_name(dtype)
         column = in_precision(row.reshape(-1, 1), dtype, "weights")
-        offset = in_precision(np.array([real("bias", bias, "(-inf, inf)")]), dtype, "bias")
+        offset = in_precision(as_array([bias], "bias"), dtype, "bias")
         self._assemble(column, offset, choice("activation", activation, ACTIVATIONS))
 
     def __repr__(self) -> str:

@@ -20,7 +20,7 @@ STANDARD = ("", "ai.onnx")  # names of the domain of ONNX's own operators
 _RANDOM = ("Bernoulli", "Multinomial", "Random")  # beginnings of the names of operators
 # Operators whose results are some of the numbers that they are given.
 _SELECTING = ("Cast", "Gather", "Slice", "Squeeze", "Unsqueeze")
-# Operators that give back what they are given, or are refused.
+# Operators that give back what they are given, but for the axis of a single output, or are refused.
 UNCHANGED = ("Dropout", "Flatten", "Gather", "Identity", "Reshape", "Squeeze")
 
 
@@ -60,7 +60,9 @@ class Graph:
             if wanted.intersection(node.output):
                 wanted.update(node.input)
                 needed.append(node)
-        nodes = []
+        nodes: list[Any] = []
+        given = {self.input}  # names in the file
+        with_axis: set[str] = set()  # those of them from before an output lost its axis
         for original in reversed(needed):
             node = onnx.NodeProto()
             node.CopyFrom(original)
@@ -68,6 +70,11 @@ class Graph:
             if self._is_constant(node):
                 self._compute(node, original.input)
                 continue
+            if with_axis.intersection(original.input):
+                raise unsupported(node, " where an output that lost its axis meets one that did not")
+            if self._drops_axis(node):
+                with_axis |= given
+            given.update(node.output)
             if node.op_type != "Reshape" and self._unknown.intersection(node.input):
                 raise unsupported(node, " where it computes with dimensions that are not known")
             if node.op_type == "Cast" and attributes_of(node)["to"] == self._types.get(original.input[0]):
@@ -78,14 +85,21 @@ class Graph:
             nodes.append(node)
         return nodes
 
+    def _drops_axis(self, node: Any) -> bool:
+        if node.op_type == "Reshape" and len(node.input) > 1 and node.input[1] in self.constants:
+            return self.constants[node.input[1]].shape == (1,)
+        return node.op_type in ("Gather", "Squeeze")
+
     def _spelt_out(self, node: Any) -> list[Any]:
         """Return a node in ONNX's own operators: scikit-learn's Scaler is (x − offset) · scale."""
         if (node.domain, node.op_type) != ("ai.onnx.ml", "Scaler"):
             return [node]
         attributes, (result,) = attributes_of(node), node.output
+        if not {"offset", "scale"} <= attributes.keys():
+            return [node]
         offset, scale, shifted = (f"{result} {part}" for part in ("offset", "scale", "shifted"))
-        self.constants[offset] = np.array(attributes.get("offset", [0.0]), np.float32)
-        self.constants[scale] = np.array(attributes.get("scale", [1.0]), np.float32)
+        self.constants[offset] = np.array(attributes["offset"], np.float32)
+        self.constants[scale] = np.array(attributes["scale"], np.float32)
         make_node = onnx.helper.make_node
         return [
             make_node("Sub", [node.input[0], offset], [shifted], node.name),

@@ -135,27 +135,31 @@ class _Reader:
         return math.prod(self.graph.shape[1:]) if len(self.graph.shape) > 1 else 0
 
     def _goes_by_numbers(self, node: Any) -> bool:
-        """Whether a node does not ask for the axes of the one thing that it is given."""
+        """Whether a node does not ask for the axes of what it is given."""
         if node.op_type in ("Dropout", "Identity"):
             return True
         constants = [self.constants[name] for name in node.input if name in self.constants]
-        alone = len(node.input) == len(constants) + 1  # another may have its axis still
         elementwise = node.op_type in _ELEMENTWISE and node.op_type not in _BY_ROWS
-        return alone and elementwise and all(c.ndim <= 1 and c.size == 1 for c in constants)
+        return elementwise and all(c.ndim <= 1 and c.size == 1 for c in constants)
 
     def _flatten_constants(self, node: Any) -> None:
         """Give constants that meet a sample of several axes its shape, and then one axis."""
         shape = tuple(self.graph.shape[1:])
         for place, name in enumerate(node.input):
             constant = self.constants.get(name)
-            if node.op_type not in _ELEMENTWISE or constant is None or constant.size == 1:
+            if node.op_type not in _ELEMENTWISE or constant is None:
                 continue
             if constant.ndim > len(shape) and constant.shape[0] == 1:  # the axis of the samples
                 constant = constant[0]
-            try:
-                flat = np.broadcast_to(constant, shape).ravel()
-            except ValueError:
-                raise unsupported(node, f" with {constant.shape} constants on {shape} samples") from None
+            if constant.size == 1 and constant.ndim <= len(shape):
+                flat = constant.reshape(1)
+            elif 0 in shape:
+                raise unsupported(node, " on samples of unknown shape")
+            else:
+                try:
+                    flat = np.broadcast_to(constant, shape).ravel()
+                except ValueError:
+                    raise unsupported(node, f" with {constant.shape} constants on {shape} samples") from None
             node.input[place] = f"{name} flat"
             self.constants[node.input[place]] = flat
 
@@ -171,21 +175,21 @@ class _Reader:
             good = self.squeezed = one_output and axes in (None, [1], [-1])
         elif node.op_type == "Gather":
             index = self.constants.get(node.input[1], np.empty(0))
-            good = one_output and index.shape == () and index in (0, -1) and attributes.get("axis") in (1, -1)
-            self.squeezed = good
+            good = self.squeezed = one_output and index.shape == () and attributes.get("axis") in (1, -1)
         elif node.op_type == "Flatten":
             good = attributes.get("axis", 1) in ((1, -1) if self.flat else (1, 1 - len(self.graph.shape)))
             self.flat = True
         elif node.op_type == "Reshape":
             target = self.constants.get(node.input[1], np.empty(0)) if len(node.input) > 1 else np.empty(0)
-            rows, columns = target.tolist() if target.shape == (2,) else (1, 0)
-            if target.tolist() == [-1] and one_output:
-                self.squeezed = True
-            elif rows == -1:
-                good = columns > 0 and columns == (self._width or columns)
-            else:
+            if target.shape == (2,):
+                rows, columns = target.tolist()
                 unchanged = (-1, 0, self._width) if self.flat else (-1, self._width or -1)
-                good = rows in (0, *self.graph.shape[:1]) and columns in unchanged
+                if rows == -1:
+                    good = columns > 0 and columns == (self._width or columns)
+                else:
+                    good = rows in (0, *self.graph.shape[:1]) and columns in unchanged
+            else:
+                good = self.squeezed = one_output and target.tolist() == [-1]
             self.flat = True
         if not good:
             raise unsupported(node, " where it changes what it is given")
@@ -251,7 +255,9 @@ class _Reader:
             return False
         first = node.input[0] == self.start
         constant = self.constants.get(node.input[1 if first else 0])
-        if constant is None or constant.ndim > 2 or constant.size not in (1, self._width or constant.size):
+        if constant is None or constant.dtype.kind != "f":  # integers wrap around, their quotients are cut
+            return False
+        if constant.ndim > 2 or constant.size not in (1, self._width or constant.size):
             return False
         if constant.shape[-1:] not in ((), (constant.size,)) or (node.op_type == "Div" and not first):
             return False

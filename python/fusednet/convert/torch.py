@@ -100,9 +100,11 @@ def _chain(module: Any) -> Chain:
 
 def _parts(module: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Run through the modules that are no ``Sequential``, with what errors call them."""
-    if type(module).__name__ == "OptimizedModule":  # of torch.compile, whose class takes a second to import
-        module = module._orig_mod
     where = f"{f'layer {name}, ' if name else ''}{type(module).__name__}({module.extra_repr()})"
+    if hasattr(module, "_orig_mod"):  # what torch.compile returns
+        _check_hooks(where, module)
+        yield from _parts(module._orig_mod, name)
+        return
     _check(where, module)
     if not _is(module, nn.Sequential):
         yield where, module
@@ -119,6 +121,10 @@ def _check(where: str, module: Any) -> None:
         raise ValueError(f"{where} has a forward of its own, which is not supported")
     if type(module).__call__ is not nn.Module.__call__:
         raise ValueError(f"{where} has a __call__ of its own, which is not supported")
+    _check_hooks(where, module)
+
+
+def _check_hooks(where: str, module: Any) -> None:
     for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values()):
         if not isinstance(hook, _WEIGHT_HOOKS):
             raise ValueError(f"{where} has the forward hook {hook!r}, which is not supported")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, Self
 
@@ -21,22 +19,11 @@ from fusednet.sklearn._engine import Engine, Settings, common_dtype
 from fusednet.sklearn._params import core_activation, hidden_activations
 from fusednet.sklearn._samples import Samples, predict
 from fusednet.sklearn._scaling import Scaling
+from fusednet.sklearn._snapshot import Snapshot
 
 __all__ = ["BaseMLP"]
 
 _LOSSES = {"squared_error": "half_mse", "log_loss": "cross_entropy"}
-
-
-@contextmanager
-def all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
-    """Put an estimator's attributes back where an error ends this; Ctrl-C leaves what there is."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except Exception:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
 
 
 class BaseMLP(BaseEstimator, ABC):
@@ -124,14 +111,26 @@ class BaseMLP(BaseEstimator, ABC):
         incremental: bool,
         classes: Any = None,
     ) -> Self:
-        with all_or_nothing(self):
+        before = Snapshot(self)
+        try:
             network, samples, watched = self._prepare(
                 X, y, sample_weight, validation_data, incremental, classes
             )
-        if self.solver == "lbfgs":
-            _solvers.fit_lbfgs(self, network, samples)
-        else:
-            _solvers.fit_stochastic(self, network, samples, watched, incremental)
+        except BaseException:
+            before.restore()
+            raise
+        lbfgs = self.solver == "lbfgs"
+        if lbfgs or watched is not None or len(samples) > _solvers.largest_batch(self):
+            before.keep_parameters()  # else the core refuses before the only step
+        try:
+            if lbfgs:
+                _solvers.fit_lbfgs(self, network, samples)
+            else:
+                _solvers.fit_stochastic(self, network, samples, watched, incremental)
+        except (TypeError, ValueError):
+            if network.history.epochs == 0:  # what was given is wrong, as the core found
+                before.restore()
+            raise
         if not np.isfinite(network.parameters).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and "

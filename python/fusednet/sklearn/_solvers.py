@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from fusednet.optimizers import Optimizer
     from fusednet.sklearn._base import BaseMLP
 
-__all__ = ["Validation", "batch_size", "check", "fit_lbfgs", "fit_stochastic", "reset", "validation"]
+__all__ = [
+    "Validation",
+    "batch_size",
+    "check",
+    "fit_lbfgs",
+    "fit_stochastic",
+    "largest_batch",
+    "reset",
+    "validation",
+]
 
 
 @dataclass(frozen=True)
@@ -145,14 +154,17 @@ def _make_optimizer(estimator: BaseMLP) -> StochasticOptimizer:
 
 def batch_size(estimator: Any, samples: int, depth: int) -> int:
     """Return an estimator's batch size for so many samples; warnings are about the caller so far up."""
-    if estimator.batch_size == "auto":
-        return min(200, samples)
-    if estimator.batch_size > samples:
+    if estimator.batch_size != "auto" and estimator.batch_size > samples:
         warnings.warn(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
             stacklevel=depth + 1,
         )
-    return int(min(estimator.batch_size, samples))
+    return min(largest_batch(estimator), samples)
+
+
+def largest_batch(estimator: Any) -> int:
+    """Return an estimator's batch size, however many samples there are."""
+    return 200 if estimator.batch_size == "auto" else int(estimator.batch_size)
 
 
 def fit_stochastic(
@@ -298,6 +310,7 @@ class _Run:
 
 def fit_lbfgs(estimator: BaseMLP, network: Network, samples: Samples) -> None:
     """Train by SciPy's L-BFGS-B on the flat parameters, over all samples at once."""
+    network.history = History()  # which stays empty: it is of epochs
     core = network._core
     decayed = np.zeros_like(network.parameters)  # 1 at weights, 0 at biases
     start = 0

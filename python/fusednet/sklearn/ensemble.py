@@ -20,10 +20,10 @@ from fusednet._data import numeric
 from fusednet.ensemble import Ensemble
 from fusednet.network import Network
 from fusednet.optimizers import Adam
-from fusednet.sklearn._base import all_or_nothing
 from fusednet.sklearn._docs import document
 from fusednet.sklearn._params import REGRESSOR, hidden_activations
 from fusednet.sklearn._scaling import Scaling
+from fusednet.sklearn._snapshot import Snapshot
 from fusednet.sklearn._solvers import batch_size
 
 __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor"]
@@ -152,8 +152,12 @@ class _BaseEnsemble(BaseEstimator, ABC):
         DivergenceError
             If a network diverged.
         """
-        with all_or_nothing(self):
+        before = Snapshot(self)
+        try:
             self._fit(X, y)
+        except Exception:  # Ctrl-C leaves the networks half trained
+            before.restore()
+            raise
         return self
 
     @abstractmethod
@@ -181,6 +185,8 @@ class _BaseEnsemble(BaseEstimator, ABC):
         if self.standardize:
             for net in networks:
                 net.standardize(X)
+        for name in ("loss_curves_", "n_iter_", "noise_"):  # of the ensemble before
+            self.__dict__.pop(name, None)
         self.ensemble_ = Ensemble(networks)
         histories = self.ensemble_.fit(
             X,
