@@ -33,7 +33,7 @@ def test_bad_data_leaves_no_trace(optimizer, where):
     ("options", "error", "message"),
     [
         ({"validation_data": (X[:, :1], Y)}, ValueError, "X: expected"),
-        ({"validation_data": (X, Y, None, None)}, TypeError, r"\(X, y, sample_weight\), not 4 things"),
+        ({"validation_data": (X, Y, None, None)}, TypeError, r"\(X, y, sample_weight\), not tuple of 4"),
         ({"validation_data": 5}, TypeError, "validation_data must be .*, not int"),
         ({"metrics": []}, TypeError, "metrics must be a dict"),
     ],
@@ -55,7 +55,7 @@ def test_wrong_arguments_are_found_before_any_epoch(options, error, message):
     ("make", "message"),
     [
         (lambda: None, "must return an iterable of them, not None"),
-        (lambda: [(X, Y, None, None)], "a batch must be .*, not 4 things"),
+        (lambda: [(X, Y, None, None)], "a batch must be .*, not tuple of 4"),
         (lambda: [X], "a batch must be .*, not ndarray"),
     ],
 )

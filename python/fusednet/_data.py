@@ -60,10 +60,10 @@ def numeric(data: Any, name: str) -> NDArray[Any]:
 
 def check_samples(name: str, data: Any) -> None:
     """Raise TypeError unless `data` is (X, y) or (X, y, sample_weight)."""
-    if not isinstance(data, (tuple, list)):
-        raise TypeError(f"{name} must be (X, y) or (X, y, sample_weight), not {type(data).__name__}")
-    if len(data) not in (2, 3):
-        raise TypeError(f"{name} must be (X, y) or (X, y, sample_weight), not {len(data)} things")
+    pair = isinstance(data, (tuple, list))
+    if not pair or len(data) not in (2, 3):
+        length = f" of {len(data)}" if pair else ""
+        raise TypeError(f"{name} must be (X, y) or (X, y, sample_weight), not {type(data).__name__}{length}")
 
 
 def rows_together(array: NDArray[Any]) -> NDArray[Any]:
