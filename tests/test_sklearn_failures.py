@@ -110,6 +110,26 @@ def test_what_the_core_refuses_changes_nothing(how, parameters, targets, options
     assert state(model.set_params(**kept), inputs) == before
 
 
+@pytest.mark.parametrize("error", [ValueError, RuntimeError])
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_epoch_end"])
+def test_callbacks_that_fail_cost_no_epoch(hook, error):
+    """Before the first is complete nothing has changed; after it, it is kept."""
+
+    def fail(*arguments):
+        raise error("enough")
+
+    callback = fn.Callback()
+    setattr(callback, hook, fail)
+    usual = {"hidden_layer_sizes": (4,), "tol": 0.1, "random_state": 0}
+    model = MLPRegressor(**usual).fit(X, TARGETS)
+    epochs, predictions = len(model.loss_curve_), model.predict(X)
+    with pytest.raises(error, match="enough"):
+        model.set_params(callbacks=[callback]).fit(X, TARGETS)
+    kept = hook == "on_epoch_end"
+    assert len(model.loss_curve_) == (1 if kept else epochs)
+    assert (model.predict(X) == predictions).all() == (not kept)
+
+
 def test_an_interrupted_beginning_changes_nothing(monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt

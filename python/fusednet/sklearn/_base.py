@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fusednet._architecture import per_hidden_layer
+from fusednet._core import DivergenceError
 from fusednet.network import Network
 from fusednet.sklearn import _solvers
 from fusednet.sklearn._engine import Engine, Settings, common_dtype
@@ -127,8 +128,9 @@ class BaseMLP(BaseEstimator, ABC):
                 _solvers.fit_lbfgs(self, network, samples)
             else:
                 _solvers.fit_stochastic(self, network, samples, watched, incremental)
-        except (TypeError, ValueError):
-            if network.history.epochs == 0:  # what was given is wrong, as the core found
+        except Exception as error:
+            # There is nothing to keep, unless what is left of a divergence, as with scikit-learn's.
+            if network.history.epochs == 0 and not isinstance(error, DivergenceError):
                 before.restore()
             raise
         if not np.isfinite(network.parameters).all():
