@@ -58,7 +58,7 @@ def numeric(data: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def check_samples(name: str, data: Any) -> None:
+def check_tuple(name: str, data: Any) -> None:
     """Raise TypeError unless `data` is (X, y) or (X, y, sample_weight)."""
     pair = isinstance(data, (tuple, list))
     if not pair or len(data) not in (2, 3):

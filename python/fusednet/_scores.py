@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from fusednet._data import as_array, as_weights, check_samples
+from fusednet._data import as_array, as_weights, check_tuple
 from fusednet._sources import Batches, Source
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Scores:
         self._validation: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None] | None = None
         prefix = ""
         if validation_data is not None:
-            check_samples("validation_data", validation_data)
+            check_tuple("validation_data", validation_data)
             X, y = as_array(validation_data[0], "validation X"), as_array(validation_data[1], "validation y")
             weights = validation_data[2] if len(validation_data) == 3 else None
             self._validation = X, y, self._weights(weights, len(X), "validation sample_weight")

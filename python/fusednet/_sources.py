@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fusednet import _core as core
-from fusednet._data import as_array, as_weights, check_samples, rows_together
+from fusednet._data import as_array, as_weights, check_tuple, rows_together
 from fusednet._mapped import MappedRows, is_large_map, is_map
 from fusednet._prefetch import Prefetch
 from fusednet._progress import Advance
@@ -101,7 +101,7 @@ class Batches:
 
 def _batch(batch: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
     """Return a batch as arrays."""
-    check_samples("a batch", batch)
+    check_tuple("a batch", batch)
     X, y = as_array(batch[0]), as_array(batch[1], "y")
     return X, y, as_weights(batch[2], len(X)) if len(batch) == 3 else None
 

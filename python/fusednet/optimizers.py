@@ -45,23 +45,30 @@ class Optimizer:
     """
 
     _epoch = 0  # the last one set, by which a schedule goes
+    _core_rule: dict[str, Any]
 
     def __init__(
         self, rule: str, hyperparameters: dict[str, Any], *, beta1: float = 0.0, beta2: float = 0.0
     ) -> None:
         clip_norm = hyperparameters["clip_norm"]
-        everyone = {
+        self._hyperparameters = {
+            **hyperparameters,
             "weight_decay": real("weight_decay", hyperparameters["weight_decay"], "[0, inf)"),
             "clip_norm": None if clip_norm is None else real("clip_norm", clip_norm, "(0, inf)"),
         }
-        self._hyperparameters = hyperparameters | everyone
-        epsilon = hyperparameters.get("epsilon", 0.0)
-        self._arguments = {"rule": rule, "beta1": beta1, "beta2": beta2, "epsilon": epsilon, **everyone}
+        self._core_rule = {"rule": rule, "beta1": beta1, "beta2": beta2}  # as the core calls them
         self._make_core()
 
     def _make_core(self) -> None:
-        self._core = core.Optimizer(learning_rate=1.0, **self._arguments)
-        self.learning_rate = self._hyperparameters["learning_rate"]
+        own = self._hyperparameters
+        self._core = core.Optimizer(
+            learning_rate=1.0,  # until the setter below
+            epsilon=own.get("epsilon", 0.0),
+            weight_decay=own["weight_decay"],
+            clip_norm=own["clip_norm"],
+            **self._core_rule,
+        )
+        self.learning_rate = own["learning_rate"]
 
     @property
     def learning_rate(self) -> float:

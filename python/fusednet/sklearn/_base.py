@@ -103,20 +103,11 @@ class BaseMLP(BaseEstimator, ABC):
         """
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
-    def _fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        validation_data: tuple[Any, ...] | None,
-        incremental: bool,
-        classes: Any = None,
-    ) -> Self:
+    def _fit(self, *data: Any, incremental: bool, classes: Any = None) -> Self:
+        """Train on what `fit` or `partial_fit` was given, or leave the estimator as it was."""
         before = Snapshot(self)
         try:
-            network, samples, watched = self._prepare(
-                X, y, sample_weight, validation_data, incremental, classes
-            )
+            network, samples, watched = self._prepare(*data, incremental=incremental, classes=classes)
         except BaseException:
             before.restore()
             raise
@@ -146,6 +137,7 @@ class BaseMLP(BaseEstimator, ABC):
         y: Any,
         sample_weight: Any,
         validation_data: tuple[Any, ...] | None,
+        *,
         incremental: bool,
         classes: Any,
     ) -> tuple[Network, Samples, _solvers.Validation | None]:

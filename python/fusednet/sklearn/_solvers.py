@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight
 
-from fusednet._data import check_samples
+from fusednet._data import check_tuple
 from fusednet._hooks import Hooks
 from fusednet._progress import ProgressBar
 from fusednet._scores import about_validation_data
@@ -132,7 +132,7 @@ def validation(
 
 
 def _given(estimator: BaseMLP, data: tuple[Any, ...]) -> Validation:
-    check_samples("validation_data", data)
+    check_tuple("validation_data", data)
     with about_validation_data():
         X, y = estimator._validate_input(data[0], data[1], reset=False)
         weights = _check_sample_weight(data[2], X) if len(data) == 3 and data[2] is not None else None
