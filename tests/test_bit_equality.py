@@ -20,6 +20,7 @@ SHAPES = {
     "narrow": ((33, 1, 600, 2, 33), 257),
     "wide": ((97, 1500, 10), 33),
     "few rows": ((400, 513, 257), 5),
+    "fewer": ((600, 512, 10), 3),  # and weights that are read in halves of the depth
 }
 OPTIMIZERS = {
     "sgd": lambda: fn.SGD(0.01),
@@ -126,7 +127,7 @@ def test_prediction(threads, shape, dtype):
     net = network(widths, dtype=dtype)
 
     def results():  # those of fewer than 32 rows a thread are split by columns
-        return [bits(net.predict(X[:rows])) for rows in (1, 20, 90, 129, 1100)], net.evaluate(X, y, weights)
+        return [bits(net.predict(X[:rows])) for rows in (1, 2, 4, 20, 90, 129, 1100)], net.evaluate(X, y, weights)
 
     assert_same(threads, results)
 
@@ -164,7 +165,7 @@ def test_rows_alone_and_among_others(shape, dtype):
     X, _, _ = data(widths, 1100)
     net = network(widths, dtype=dtype, output="softmax" if widths[-1] > 1 else "tanh")
     together = net.predict(X)
-    for size in (2, 3, 12, 13, 14, 64, 127, 128, 129, 500):
+    for size in (2, 3, 4, 12, 13, 14, 64, 127, 128, 129, 500):
         parts = [net.predict(X[i : i + size]) for i in range(0, 1100 - 1100 % size, size)]
         assert bits(np.concatenate(parts)) == bits(together[: 1100 - 1100 % size]), size
     rows = range(0, 1100, 50)

@@ -7,6 +7,9 @@ namespace {
 // Rows of one task.
 constexpr std::size_t task_rows = 128;
 
+// Bytes of W that a second-level cache holds beside what else it has to.
+constexpr std::size_t near_weights = std::size_t{1} << 19;
+
 // Rows of one task that multiplies by W: as many as stay in the second-level cache with their outputs, since each task
 // packs W anew. (See Blocks on divisions.)
 template <class T>
@@ -30,7 +33,7 @@ public:
         const std::size_t row_blocks = rows <= row_unit ? 1 : (rows + row_unit - 1) / row_unit;
         if (threads > 1) {
             const std::size_t column_units = (columns + column_unit - 1) / column_unit;
-            const std::size_t each = rows == 1 ? 1 : 4;  // a thread; all that a single row reads is W: in long pieces
+            const std::size_t each = rows <= few_rows ? 1 : 4;  // a thread; few rows read little but W: in long pieces
             const std::size_t wanted = std::clamp<std::size_t>(each * threads / row_blocks, 1, column_units);
             column_step_ = (column_units + wanted - 1) / wanted * column_unit;
             column_blocks_ = (columns + column_step_ - 1) / column_step_;
@@ -58,9 +61,9 @@ private:
 template <class T>
 Blocks forward_blocks(const DenseLayer<T>& layer, std::size_t m, std::size_t threads) {
     const KernelTable<T>& k = kernels<T>();
-    constexpr std::size_t many = 64, near = std::size_t{1} << 19, enough = 8000;  // rows a thread, bytes, products
+    constexpr std::size_t many = 64, enough = 8000;  // rows a thread, products
     const std::size_t weights = layer.in * layer.out, most = product_rows(layer, m);
-    if (threads > 1 && weights * sizeof(T) <= near && m * weights >= enough * threads) {
+    if (threads > 1 && weights * sizeof(T) <= near_weights && m * weights >= enough * threads) {
         const bool even = layer.out % (threads * k.panel_columns) == 0;
         if (m >= (even ? many : many / 2) * threads) {
             const std::size_t count = std::clamp<std::size_t>(m / (many * threads), 1, 4) * threads;
@@ -70,13 +73,20 @@ Blocks forward_blocks(const DenseLayer<T>& layer, std::size_t m, std::size_t thr
     return Blocks(m, most, layer.out, k.panel_columns, threads);
 }
 
+// Whether few rows go through W in two halves of the depth, of which a thread takes different columns. If it took the
+// same ones of rows that are a power of two apart, their lines would share half of the sets of its second-level cache.
+template <class T>
+bool in_halves(const DenseLayer<T>& layer, std::size_t m, std::size_t tasks) {
+    const std::size_t row = layer.out * sizeof(T);
+    return m <= few_rows && tasks > 1 && crowds_cache_sets(row) && layer.in * row > near_weights;
+}
+
 // Rows of W for one task of a team's backward pass: four tasks a thread, in whole panels, and no more rows than stay in
 // the second-level cache from one product to the next.
 template <class T>
 std::size_t backward_unit(const DenseLayer<T>& layer, std::size_t threads) {
-    constexpr std::size_t near = std::size_t{1} << 19;  // bytes
     const std::size_t panel = kernels<T>().panel_columns;
-    const std::size_t rows = std::min(layer.in / (4 * threads), near / (layer.out * sizeof(T)));
+    const std::size_t rows = std::min(layer.in / (4 * threads), near_weights / (layer.out * sizeof(T)));
     return std::max(panel, (rows + panel - 1) / panel * panel);
 }
 
@@ -92,18 +102,26 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
                    std::size_t m, bool logits, const Team& team, const Scratch<T>& scratch) {
     const KernelTable<T>& k = kernels<T>();
     const Activation f = logits ? Activation::identity : layer.activation;
-    const auto compute = [&](const Block& b, std::size_t worker) {
+    // By the rows of W from `first` to `end`.
+    const auto compute = [&](const Block& b, std::size_t first, std::size_t end, std::size_t worker) {
         const std::size_t offset = b.row * ldy + b.column;
-        k.dense_forward({x + b.row * ldx, ldx, layer.w + b.column, layer.out,
+        k.dense_forward({x + b.row * ldx + first, ldx, layer.w + first * layer.out + b.column, layer.out,
                          layer.has_bias ? layer.b + b.column : nullptr, y + offset, ldy,
-                         derivative != nullptr ? derivative + offset : nullptr, b.rows, layer.in, b.columns, f,
-                         scratch.panel(worker), scratch.rows_ahead(worker)});
+                         derivative != nullptr ? derivative + offset : nullptr, b.rows, end - first, b.columns,
+                         end == layer.in ? f : Activation::identity, scratch.panel(worker), scratch.rows_ahead(worker),
+                         first > 0});
     };
     if (team.size() == 1 && m <= task_rows) {  // a small network would feel the cutting
-        compute({0, m, 0, layer.out}, 0);
+        compute({0, m, 0, layer.out}, 0, layer.in, 0);
     } else {
         const Blocks blocks = forward_blocks(layer, m, team.size());
-        team.run(blocks.count(), [&](std::size_t task, std::size_t worker) { compute(blocks[task], worker); });
+        const std::size_t count = blocks.count(), end = in_halves(layer, m, count) ? layer.in / 2 : layer.in;
+        team.run(count, [&](std::size_t task, std::size_t worker) { compute(blocks[task], 0, end, worker); });
+        if (end < layer.in) {
+            team.run(count, [&](std::size_t task, std::size_t worker) {
+                compute(blocks[(task + count / 2) % count], end, layer.in, worker);
+            });
+        }
     }
     if (f == Activation::softmax) {
         const Blocks rows(m, task_rows, 1, 1, team.size());

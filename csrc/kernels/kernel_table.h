@@ -53,6 +53,10 @@ struct ReadAhead {
     const char* end = nullptr;
 };
 
+// Up to so many rows of X wait for a large W more than they compute. It comes fastest in the order in which it lies in
+// memory.
+constexpr std::size_t few_rows = 4;
+
 // Y (m, n) = f(X (m, k) · W (k, n) + b). Rows of Y (and of `derivative`) have room for n rounded up to whole vectors.
 template <class T>
 struct DenseForward {
@@ -68,6 +72,7 @@ struct DenseForward {
     Activation activation;  // softmax is applied by rows, through KernelTable::softmax
     T* panel;               // scratch of KernelTable::panel_size(k) elements
     ReadAhead* ahead = nullptr;
+    bool continued = false;  // add to Y, not to b; only where Y has more than one column
 };
 
 // dX (m, k) = (dZ (m, n) · W (k, n)ᵀ) ∘ f'(saved) ∘ mask. Rows of dX have room for whole vectors.

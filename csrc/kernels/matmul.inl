@@ -124,6 +124,36 @@ FUSEDNET_INLINE size_t product_row(const T* a, const T* b, size_t ldb, size_t de
     }
 }
 
+// Whether each row is multiplied by itself: a single one, and so few that they would not give a tile enough chains to
+// hide the latency, or that they wait for a W that is far away.
+template <class T>
+FUSEDNET_INLINE bool by_rows(const DenseForward<T>& f, bool far) {
+    if (f.m == 1) return f.n >= lanes<T>;
+    return f.n >= row_vectors * lanes<T> && f.m <= (far ? few_rows : (row_vectors - 1) / tile_vectors);
+}
+
+// Y = X·W + b row by row, for some rows of W, which stay in the first-level cache, before the next. (A single row needs
+// each of them once: they matter where W is far away, and comes fastest in the order in which it lies there.) Returns
+// the columns done, see product_row.
+template <class T>
+FUSEDNET_INLINE size_t product_rows(const DenseForward<T>& f, bool far, T final_floor) {
+    const bool whole = f.m == 1 ? !far : f.k * f.ldw * sizeof(T) <= first_level_cache;
+    const size_t near = first_level_cache / 2 / (f.n * sizeof(T)), steps = whole ? f.k : near > 8 ? near : 8;
+    size_t j = 0;
+    for (size_t p = 0; p < f.k; p += steps) {
+        const size_t block = at_most(f.k - p, steps);
+        const T floor = p + block == f.k ? final_floor : no_floor<T>;
+        const bool first = p == 0 && !f.continued;
+        for (size_t i = 0; i < f.m; ++i) {
+            T* y = f.y + i * f.ldy;
+            if (first && f.bias == nullptr) __builtin_memset(y, 0, f.n * sizeof(T));
+            j = product_row<row_vectors, T>(f.x + i * f.ldx + p, f.w + p * f.ldw, f.ldw, block,
+                                            first ? f.bias : nullptr, y, 0, f.n, floor);
+        }
+    }
+    return j;
+}
+
 // body(TileColumns, far) with both as constants.
 template <class T, class Body>
 FUSEDNET_INLINE void with_panel(const Panel<T>& panel, bool far, const Body& body) {
@@ -165,12 +195,11 @@ void dense_forward(const DenseForward<T>& f) {
         if (!relu) activate_columns(f, column, rows, columns);
     };
     size_t j = 0;
-    if (f.m == 1 && f.n >= lanes<T>) {
-        if (f.bias == nullptr) __builtin_memset(f.y, 0, f.n * sizeof(T));
-        j = product_row<row_vectors, T>(f.x, f.w, f.ldw, f.k, f.bias, f.y, 0, f.n, floor);
-        finish(0, 1, j);
-    }
     const bool far = is_far<T>(f.k, f.ldw);
+    if (by_rows(f, far)) {
+        j = product_rows(f, far, floor);
+        finish(0, f.m, j);
+    }
     const size_t unpacked = is_awkward<T>(f.ldw) ? awkward_tiles : packing_tiles;
     const bool packing = f.m > unpacked * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
     const size_t rows = block_rows(f.k, depth_block);
@@ -179,7 +208,8 @@ void dense_forward(const DenseForward<T>& f) {
         const Panel<T> panel(f.n - j);
         const T* w = f.w + j;
         const bool whole = panel.width == panel.columns;
-        const T* start = f.bias != nullptr && whole ? f.bias + j : padded_bias(f, j, panel, edge);
+        const T* start = nullptr;
+        if (!f.continued) start = f.bias != nullptr && whole ? f.bias + j : padded_bias(f, j, panel, edge);
         const auto fill = [&](size_t p, size_t block) {
             pack_columns(w + p * f.ldw, f.ldw, block, panel.columns, f.panel, panel.width);
         };

@@ -31,7 +31,8 @@ void for_each_shape(Body body) {
     }
     std::vector<Shape> others = {{3, 33, 513, 0},   {1, 70, 1100, 0}, {47, 17, 1029, 5},  {40, 512, 20, 0},
                                  {65, 1024, 9, 0},  {2, 1, 700, 0},   {100, 1040, 70, 0}, {40, 300, 300, 1},
-                                 {27, 100, 257, 1}, {20, 36, 31, 0},  {27, 100, 320, 1},  {130, 100, 321, 0}};
+                                 {27, 100, 257, 1}, {20, 36, 31, 0},  {27, 100, 320, 1},  {130, 100, 321, 0},
+                                 {1, 140, 1100, 0}, {4, 516, 300, 0}};
     for (const std::size_t tile_rows : {3u, 6u, 10u, 14u}) {  // of one set or another
         const std::size_t two_tiles = tile_rows + 1, nine_tiles = 8 * tile_rows + 1;
         // W is far, and X and dZ are copied: by AVX-512 only where they are several times as large.
@@ -103,12 +104,21 @@ struct Forward {
     }
     void block(Matrix<T>& y, Activation f, T* derivative, std::size_t row, std::size_t rows, std::size_t column,
                std::size_t columns) const {
-        Matrix<T> panel = output<T>(1, kernels.panel_size(w.rows()));
+        part(y, f, derivative, row, rows, column, columns, 0, w.rows());
+    }
+    // Some of the depth first, then the rest.
+    void in_parts(Matrix<T>& y, std::size_t depth) const {
+        part(y, Activation::identity, nullptr, 0, x.rows(), 0, w.columns(), 0, depth);
+        part(y, Activation::identity, nullptr, 0, x.rows(), 0, w.columns(), depth, w.rows());
+    }
+    void part(Matrix<T>& y, Activation f, T* derivative, std::size_t row, std::size_t rows, std::size_t column,
+              std::size_t columns, std::size_t first, std::size_t end) const {
+        Matrix<T> panel = output<T>(1, kernels.panel_size(end - first));
         const std::size_t offset = row * y.ld() + column;
-        kernels.dense_forward({x.data() + row * x.ld(), x.ld(), w.data() + column, w.ld(),
+        kernels.dense_forward({x.data() + row * x.ld() + first, x.ld(), w.data() + first * w.ld() + column, w.ld(),
                                bias != nullptr ? bias + column : nullptr, y.data() + offset, y.ld(),
-                               derivative != nullptr ? derivative + offset : nullptr, rows, w.rows(), columns, f,
-                               panel.data()});
+                               derivative != nullptr ? derivative + offset : nullptr, rows, end - first, columns, f,
+                               panel.data(), nullptr, first > 0});
         CHECK(panel.untouched());
     }
 };
@@ -174,6 +184,10 @@ TEST_CASE_TEMPLATE("dense_forward is X·W + b", T, float, double) {
                 CHECK(pieces.untouched());
                 // A single row may take another road than a row among many, but a block of columns may not.
                 CHECK(pieces == y);
+                if (s.columns == 1 || s.depth == 1) return;
+                forward.in_parts(pieces, (s.depth + 1) / 2);
+                CHECK(reference.error(pieces) <= 1);
+                CHECK(pieces.untouched());
             });
         }
     });
