@@ -73,12 +73,13 @@ Blocks forward_blocks(const DenseLayer<T>& layer, std::size_t m, std::size_t thr
     return Blocks(m, most, layer.out, k.panel_columns, threads);
 }
 
-// Whether few rows go through W in two halves of the depth, of which a thread takes different columns. If it took the
+// Whether a few rows go through W in two halves of the depth, of which a thread takes different columns. If it took the
 // same ones of rows that are a power of two apart, their lines would share half of the sets of its second-level cache.
 template <class T>
 bool in_halves(const DenseLayer<T>& layer, std::size_t m, std::size_t tasks) {
+    constexpr std::size_t most_rows = 16;  // more of them wait for the multiply-adds
     const std::size_t row = layer.out * sizeof(T);
-    return m <= few_rows && tasks > 1 && crowds_cache_sets(row) && layer.in * row > near_weights;
+    return m <= most_rows && tasks > 1 && crowds_cache_sets(row) && layer.in * row > near_weights;
 }
 
 // Rows of W for one task of a team's backward pass: four tasks a thread, in whole panels, and no more rows than stay in

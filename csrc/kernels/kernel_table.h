@@ -53,9 +53,9 @@ struct ReadAhead {
     const char* end = nullptr;
 };
 
-// Up to so many rows of X wait for a large W more than they compute. It comes fastest in the order in which it lies in
-// memory.
-constexpr std::size_t few_rows = 4;
+// Up to so many rows of X are too few for a register tile: not enough sums to hide the latency of a multiply-add. And
+// where W is large, they wait for it.
+constexpr std::size_t few_rows = 3;
 
 // Y (m, n) = f(X (m, k) · W (k, n) + b). Rows of Y (and of `derivative`) have room for n rounded up to whole vectors.
 template <class T>

@@ -107,48 +107,47 @@ void product_narrow(const DenseForward<T>& f, size_t columns, const T* start, T 
     }
 }
 
-// One row: C (1, n) = start + A (1, depth) · B (depth, n) over whole vectors, in place where start is null.
-// Returns the columns done; what remains is less than a vector.
-template <size_t vectors, class T>
-FUSEDNET_INLINE size_t product_row(const T* a, const T* b, size_t ldb, size_t depth, const T* start, T* c, size_t j,
-                                   size_t n, T floor) {
+// One row or two: C (rows, n) = start + A (rows, depth) · B (depth, n) over whole vectors, in place where start is
+// null. Returns the columns done; what remains is less than a vector.
+template <size_t rows, size_t vectors, class T>
+FUSEDNET_INLINE size_t product_columns(const T* a, size_t lda, const T* b, size_t ldb, size_t depth, const T* start,
+                                       T* c, size_t ldc, size_t j, size_t n, T floor) {
     for (; j + vectors * lanes<T> <= n; j += vectors * lanes<T>) {
-        product_tile<false, false, 1, TileColumns<Vec<T>, vectors>, T, Prefetch<T>>(
-            a, 0, b + j, ldb, depth, start != nullptr ? start + j : nullptr, c + j, 0, floor, nullptr, nullptr,
+        product_tile<false, false, rows, TileColumns<Vec<T>, vectors>, T, Prefetch<T>>(
+            a, lda, b + j, ldb, depth, start != nullptr ? start + j : nullptr, c + j, ldc, floor, nullptr, nullptr,
             nullptr);
     }
     if constexpr (vectors > 1) {
-        return product_row<vectors / 2, T>(a, b, ldb, depth, start, c, j, n, floor);
+        return product_columns<rows, vectors / 2, T>(a, lda, b, ldb, depth, start, c, ldc, j, n, floor);
     } else {
         return j;
     }
 }
 
-// Whether each row is multiplied by itself: a single one, and so few that they would not give a tile enough chains to
-// hide the latency, or that they wait for a W that is far away.
-template <class T>
-FUSEDNET_INLINE bool by_rows(const DenseForward<T>& f, bool far) {
-    if (f.m == 1) return f.n >= lanes<T>;
-    return f.n >= row_vectors * lanes<T> && f.m <= (far ? few_rows : (row_vectors - 1) / tile_vectors);
-}
-
-// Y = X·W + b row by row, for some rows of W, which stay in the first-level cache, before the next. (A single row needs
-// each of them once: they matter where W is far away, and comes fastest in the order in which it lies there.) Returns
-// the columns done, see product_row.
+// Y = X·W + b for few rows, one or two at a time by as many columns as give them enough chains to hide the latency, and
+// for some rows of W, which stay in the first-level cache, before the next. (One or two need each of those once: where
+// W is far away it comes fastest in the order in which it lies there.) Returns the columns done, see product_columns.
 template <class T>
 FUSEDNET_INLINE size_t product_rows(const DenseForward<T>& f, bool far, T final_floor) {
-    const bool whole = f.m == 1 ? !far : f.k * f.ldw * sizeof(T) <= first_level_cache;
+    const bool whole = f.m <= 2 ? !far : f.k * f.ldw * sizeof(T) <= first_level_cache;
     const size_t near = first_level_cache / 2 / (f.n * sizeof(T)), steps = whole ? f.k : near > 8 ? near : 8;
     size_t j = 0;
     for (size_t p = 0; p < f.k; p += steps) {
         const size_t block = at_most(f.k - p, steps);
         const T floor = p + block == f.k ? final_floor : no_floor<T>;
         const bool first = p == 0 && !f.continued;
-        for (size_t i = 0; i < f.m; ++i) {
-            T* y = f.y + i * f.ldy;
-            if (first && f.bias == nullptr) __builtin_memset(y, 0, f.n * sizeof(T));
-            j = product_row<row_vectors, T>(f.x + i * f.ldx + p, f.w + p * f.ldw, f.ldw, block,
-                                            first ? f.bias : nullptr, y, 0, f.n, floor);
+        if (first && f.bias == nullptr) {
+            for (size_t i = 0; i < f.m; ++i) __builtin_memset(f.y + i * f.ldy, 0, f.n * sizeof(T));
+        }
+        const T* const start = first ? f.bias : nullptr;
+        size_t i = 0;
+        for (; i + 2 <= f.m; i += 2) {
+            j = product_columns<2, row_vectors / 2, T>(f.x + i * f.ldx + p, f.ldx, f.w + p * f.ldw, f.ldw, block, start,
+                                                       f.y + i * f.ldy, f.ldy, 0, f.n, floor);
+        }
+        if (i < f.m) {
+            j = product_columns<1, row_vectors, T>(f.x + i * f.ldx + p, f.ldx, f.w + p * f.ldw, f.ldw, block, start,
+                                                   f.y + i * f.ldy, f.ldy, 0, f.n, floor);
         }
     }
     return j;
@@ -196,7 +195,7 @@ void dense_forward(const DenseForward<T>& f) {
     };
     size_t j = 0;
     const bool far = is_far<T>(f.k, f.ldw);
-    if (by_rows(f, far)) {
+    if (f.m <= few_rows && f.n >= (f.m == 1 ? 1 : row_vectors) * lanes<T>) {
         j = product_rows(f, far, floor);
         finish(0, f.m, j);
     }
