@@ -1,6 +1,6 @@
 """The same bits at any number of threads, in two runs, and however the rows are split.
 
-Only the prediction of a single row may differ from that of the row among others: it has a path of its own.
+Only a single row's prediction or gradient may differ from that of the row among others: it has a path of its own.
 """
 
 import numpy as np

@@ -128,7 +128,7 @@ FUSEDNET_INLINE size_t product_columns(const T* a, size_t lda, const T* b, size_
 // for some rows of W, which stay in the first-level cache, before the next. (One or two need each of those once: where
 // W is far away it comes fastest in the order in which it lies there.) Returns the columns done, see product_columns.
 template <class T>
-FUSEDNET_INLINE size_t product_rows(const DenseForward<T>& f, bool far, T final_floor) {
+FUSEDNET_INLINE size_t forward_few_rows(const DenseForward<T>& f, bool far, T final_floor) {
     const bool whole = f.m <= 2 ? !far : f.k * f.ldw * sizeof(T) <= first_level_cache;
     const size_t near = first_level_cache / 2 / (f.n * sizeof(T)), steps = whole ? f.k : near > 8 ? near : 8;
     size_t j = 0;
@@ -196,7 +196,7 @@ void dense_forward(const DenseForward<T>& f) {
     size_t j = 0;
     const bool far = is_far<T>(f.k, f.ldw);
     if (f.m <= few_rows && f.n >= (f.m == 1 ? 1 : row_vectors) * lanes<T>) {
-        j = product_rows(f, far, floor);
+        j = forward_few_rows(f, far, floor);
         finish(0, f.m, j);
     }
     const size_t unpacked = is_awkward<T>(f.ldw) ? awkward_tiles : packing_tiles;
@@ -322,6 +322,9 @@ void input_gradient(const InputGradient<T>& g) {
         differentiate_block(
             g.activation, g.saved, g.mask, g.lds, g.dx, g.lddx, g.m, g.k,
             [=](size_t i, size_t j, auto access) { return broadcast(g.dz[i * g.lddz]) * access.load(g.w + j); });
+    } else if (g.m == 1) {  // a dot product with each row of W, whose transposition would take longer
+        dot_rows(g.w, g.ldw, g.dz, g.k, g.n, T(0), g.dx, 1);
+        differentiate_columns(g, 0, g.k);
     } else {
         input_gradient_by_panels(g);
     }
