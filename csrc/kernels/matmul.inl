@@ -48,8 +48,8 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
     }
 }
 
-// More than so many tiles must read a copy of B for it to pay; or so few where its rows are awkward.
-constexpr size_t packing_tiles = 8, awkward_tiles = 2;
+// More than so many tiles must read a copy of B for it to pay; or just one where its rows are awkward.
+constexpr size_t packing_tiles = 8, awkward_tiles = 1;
 
 // Rows so far apart that a block of them crowds into a few sets of the first-level cache, and lies on more pages than
 // the processor has addresses of at hand; or that start amid a line where vectors are as long as lines, so that each
