@@ -1,6 +1,7 @@
 """The same bits at any number of threads, in two runs, and however the rows are split.
 
-Only a single row's prediction or gradient may differ from that of the row among others: it has a path of its own.
+Only the prediction or gradient of a single row may differ from that of the row among others: it has a path
+of its own.
 """
 
 import numpy as np
@@ -127,7 +128,8 @@ def test_prediction(threads, shape, dtype):
     net = network(widths, dtype=dtype)
 
     def results():  # those of fewer than 32 rows a thread are split by columns
-        return [bits(net.predict(X[:rows])) for rows in (1, 2, 4, 20, 90, 129, 1100)], net.evaluate(X, y, weights)
+        predictions = [bits(net.predict(X[:rows])) for rows in (1, 2, 4, 20, 90, 129, 1100)]
+        return predictions, net.evaluate(X, y, weights)
 
     assert_same(threads, results)
 

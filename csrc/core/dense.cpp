@@ -10,14 +10,19 @@ constexpr std::size_t task_rows = 128;
 // Bytes of W that a second-level cache holds beside what else it has to.
 constexpr std::size_t near_weights = std::size_t{1} << 19;
 
-// Rows of one task that multiplies by W: as many as stay in the second-level cache with their outputs, since each task
-// packs W anew. (See Blocks on divisions.)
+// Rows of one task that multiplies by W: at most as many as stay in the second-level cache with their outputs, since
+// each task packs W anew, and nearly equal. (See Blocks on divisions.)
 template <class T>
 std::size_t product_rows(const DenseLayer<T>& layer, std::size_t rows) {
     if (rows <= task_rows) return task_rows;
     constexpr std::size_t near = std::size_t{1} << 18;  // bytes
-    return std::max(task_rows, near / (std::max(layer.in, layer.out) * sizeof(T)));
+    const std::size_t most = std::max(task_rows, near / (std::max(layer.in, layer.out) * sizeof(T)));
+    const std::size_t tasks = (rows + most - 1) / most;
+    return (rows + tasks - 1) / tasks;
 }
+
+// Up to three rows of a batch read little but W: in long pieces.
+constexpr std::size_t blocks_each(std::size_t m) { return m <= 3 ? 1 : 4; }
 
 struct Block {
     std::size_t row, rows, column, columns;
@@ -28,12 +33,12 @@ struct Block {
 // whose whole step takes as long as a dozen of them.)
 class Blocks {
 public:
-    Blocks(std::size_t rows, std::size_t row_unit, std::size_t columns, std::size_t column_unit, std::size_t threads)
+    Blocks(std::size_t rows, std::size_t row_unit, std::size_t columns, std::size_t column_unit, std::size_t threads,
+           std::size_t each = 4)  // blocks a thread, if the columns are cut
         : rows_(rows), columns_(columns), row_step_(row_unit), column_step_(columns) {
         const std::size_t row_blocks = rows <= row_unit ? 1 : (rows + row_unit - 1) / row_unit;
         if (threads > 1) {
             const std::size_t column_units = (columns + column_unit - 1) / column_unit;
-            const std::size_t each = rows <= few_rows ? 1 : 4;  // a thread; few rows read little but W: in long pieces
             const std::size_t wanted = std::clamp<std::size_t>(each * threads / row_blocks, 1, column_units);
             column_step_ = (column_units + wanted - 1) / wanted * column_unit;
             column_blocks_ = (columns + column_step_ - 1) / column_step_;
@@ -70,16 +75,18 @@ Blocks forward_blocks(const DenseLayer<T>& layer, std::size_t m, std::size_t thr
             return Blocks(m, std::min(most, (m + count - 1) / count), layer.out, layer.out, threads);
         }
     }
-    return Blocks(m, most, layer.out, k.panel_columns, threads);
+    return Blocks(m, most, layer.out, k.panel_columns, threads, blocks_each(m));
 }
 
 // Whether a few rows go through W in two halves of the depth, of which a thread takes different columns. If it took the
 // same ones of rows that are a power of two apart, their lines would share half of the sets of its second-level cache.
+// (Such rows are whole vectors: the bits stay the same, see DenseForward.)
 template <class T>
 bool in_halves(const DenseLayer<T>& layer, std::size_t m, std::size_t tasks) {
     constexpr std::size_t most_rows = 16;  // more of them wait for the multiply-adds
     const std::size_t row = layer.out * sizeof(T);
-    return m <= most_rows && tasks > 1 && crowds_cache_sets(row) && layer.in * row > near_weights;
+    const bool crowded = crowds_cache_sets(row) && (row & (row - 1)) == 0;
+    return m <= most_rows && tasks > 1 && crowded && layer.in > 1 && layer.in * row > near_weights;
 }
 
 // Rows of W for one task of a team's backward pass: four tasks a thread, in whole panels, and no more rows than stay in
@@ -217,7 +224,7 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
         return;
     }
     if (below.dx != nullptr) {
-        const Blocks blocks(m, product_rows(layer, m), layer.in, k.panel_columns, threads);
+        const Blocks blocks(m, product_rows(layer, m), layer.in, k.panel_columns, threads, blocks_each(m));
         team.run(blocks.count(), [&](std::size_t task, std::size_t worker) { input_gradient(blocks[task], worker); });
     }
     if (layer.trainable) {

@@ -114,10 +114,10 @@ void activate(const DenseLayer<T>& layer, const TileOutput<T>& y, std::size_t ro
     }
 }
 
-// Threads for a prediction. They wait for each other once, where each takes tiles by itself, or once a layer, so they
-// pay for themselves at a quarter or half of the operations that a training step takes for it: some 100 µs. Beside the
-// products', measured: an element of a layer's output costs as much as 40 operations, a byte of the parameters 16,
-// since a few rows read them all from far away.
+// Threads for a prediction. They wait for each other once, where each takes tiles by itself, or once or twice a layer,
+// so they pay for themselves at a quarter or half of the operations that a training step takes for it: some 100 µs.
+// Beside the products', measured: an element of a layer's output costs as much as 40 operations, a byte of the
+// parameters 16, since a few rows read them all from far away.
 template <class T>
 std::size_t prediction_threads(const std::vector<DenseLayer<T>>& layers, std::size_t rows, bool apart) {
     double cost = 0;

@@ -53,10 +53,6 @@ struct ReadAhead {
     const char* end = nullptr;
 };
 
-// Up to so many rows of X are too few for a register tile: not enough sums to hide the latency of a multiply-add. And
-// where W is large, they wait for it.
-constexpr std::size_t few_rows = 3;
-
 // Y (m, n) = f(X (m, k) · W (k, n) + b). Rows of Y (and of `derivative`) have room for n rounded up to whole vectors.
 template <class T>
 struct DenseForward {
@@ -72,7 +68,7 @@ struct DenseForward {
     Activation activation;  // softmax is applied by rows, through KernelTable::softmax
     T* panel;               // scratch of KernelTable::panel_size(k) elements
     ReadAhead* ahead = nullptr;
-    bool continued = false;  // add to Y, not to b; only where Y has more than one column
+    bool continued = false;  // add to Y, not to b: the same bits as in one go where n is whole vectors
 };
 
 // dX (m, k) = (dZ (m, n) · W (k, n)ᵀ) ∘ f'(saved) ∘ mask. Rows of dX have room for whole vectors.

@@ -107,8 +107,18 @@ void product_narrow(const DenseForward<T>& f, size_t columns, const T* start, T 
     }
 }
 
-// One row or two: C (rows, n) = start + A (rows, depth) · B (depth, n) over whole vectors, in place where start is
-// null. Returns the columns done; what remains is less than a vector.
+// Up to so many rows give a tile fewer chains than hide the latency.
+constexpr size_t few_rows = (row_vectors - 1) / tile_vectors;
+
+// The vectors that they are multiplied by at a time: enough chains, in the registers of a whole tile.
+template <size_t rows>
+constexpr size_t few_rows_vectors =
+    rows == 1                                                        ? row_vectors
+    : (rows + 1) * row_vectors / 2 <= (tile_rows + 1) * tile_vectors ? row_vectors / 2
+                                                                     : row_vectors / 2 - 1;
+
+// Few rows: C (rows, n) = start + A (rows, depth) · B (depth, n) over whole vectors, in place where start is null.
+// Returns the columns done; what remains is less than a vector.
 template <size_t rows, size_t vectors, class T>
 FUSEDNET_INLINE size_t product_columns(const T* a, size_t lda, const T* b, size_t ldb, size_t depth, const T* start,
                                        T* c, size_t ldc, size_t j, size_t n, T floor) {
@@ -118,37 +128,29 @@ FUSEDNET_INLINE size_t product_columns(const T* a, size_t lda, const T* b, size_
             nullptr);
     }
     if constexpr (vectors > 1) {
-        return product_columns<rows, vectors / 2, T>(a, lda, b, ldb, depth, start, c, ldc, j, n, floor);
+        return product_columns<rows, (vectors + 1) / 2, T>(a, lda, b, ldb, depth, start, c, ldc, j, n, floor);
     } else {
         return j;
     }
 }
 
-// Y = X·W + b for few rows, one or two at a time by as many columns as give them enough chains to hide the latency, and
-// for some rows of W, which stay in the first-level cache, before the next. (One or two need each of those once: where
-// W is far away it comes fastest in the order in which it lies there.) Returns the columns done, see product_columns.
+// Y = X·W + b for few rows. Where W is far away it comes fastest in the order in which it lies there: as many of its
+// rows as fit into half of the first-level cache, or eight, before the next. Returns the columns done, see
+// product_columns.
 template <class T>
 FUSEDNET_INLINE size_t forward_few_rows(const DenseForward<T>& f, bool far, T final_floor) {
-    const bool whole = f.m <= 2 ? !far : f.k * f.ldw * sizeof(T) <= first_level_cache;
-    const size_t near = first_level_cache / 2 / (f.n * sizeof(T)), steps = whole ? f.k : near > 8 ? near : 8;
+    const size_t near = first_level_cache / 2 / (f.n * sizeof(T)), steps = !far ? f.k : near > 8 ? near : 8;
     size_t j = 0;
     for (size_t p = 0; p < f.k; p += steps) {
         const size_t block = at_most(f.k - p, steps);
         const T floor = p + block == f.k ? final_floor : no_floor<T>;
         const bool first = p == 0 && !f.continued;
-        if (first && f.bias == nullptr) {
-            for (size_t i = 0; i < f.m; ++i) __builtin_memset(f.y + i * f.ldy, 0, f.n * sizeof(T));
-        }
-        const T* const start = first ? f.bias : nullptr;
-        size_t i = 0;
-        for (; i + 2 <= f.m; i += 2) {
-            j = product_columns<2, row_vectors / 2, T>(f.x + i * f.ldx + p, f.ldx, f.w + p * f.ldw, f.ldw, block, start,
-                                                       f.y + i * f.ldy, f.ldy, 0, f.n, floor);
-        }
-        if (i < f.m) {
-            j = product_columns<1, row_vectors, T>(f.x + i * f.ldx + p, f.ldx, f.w + p * f.ldw, f.ldw, block, start,
-                                                   f.y + i * f.ldy, f.ldy, 0, f.n, floor);
-        }
+        for (size_t i = 0; first && f.bias == nullptr && i < f.m; ++i)
+            __builtin_memset(f.y + i * f.ldy, 0, f.n * sizeof(T));
+        with_count<1, few_rows>(f.m, [&](auto rows) {
+            j = product_columns<rows.n, few_rows_vectors<rows.n>, T>(
+                f.x + p, f.ldx, f.w + p * f.ldw, f.ldw, block, first ? f.bias : nullptr, f.y, f.ldy, 0, f.n, floor);
+        });
     }
     return j;
 }

@@ -1,8 +1,8 @@
 // The register tile that does the arithmetic of all products, `tile_rows` × `tile_vectors` vectors: it broadcasts an
 // element of A and loads vectors of B. Every element of a result is summed over the depth in ascending order by its own
 // chain of multiply-adds, so its bits depend neither on the tile it falls into nor on how the work is split over
-// threads. (Two products have other chains, by the shape alone: the narrow one has two, of even and of odd steps, and
-// that with a single column is a dot product by vectors.)
+// threads. (Some products have other chains, by the shape alone: the narrow one has two, of even and of odd steps; that
+// with a single column, and the input gradient of a single row, are dot products by vectors.)
 #pragma once
 
 #include "elementary.inl"
@@ -12,7 +12,7 @@
 namespace fusednet::FUSEDNET_SET {
 
 constexpr size_t tile_rows = FUSEDNET_TILE_ROWS;
-constexpr size_t row_vectors = FUSEDNET_ROW_VECTORS;  // for a single row: enough chains to hide the latency
+constexpr size_t row_vectors = FUSEDNET_ROW_VECTORS;  // of a single row: enough chains to hide the latency
 
 constexpr size_t packing_lead = 8;  // rows of B that come from the L2 cache while those before them are packed
 
@@ -225,8 +225,8 @@ __attribute__((noinline)) void update_narrow_tile(const WeightGradient<T>& g, si
     }
 }
 
-// y[i] = start + x[i, :] · w for contiguous w: the products whose result is a single, contiguous column. (One column
-// of a wider result goes through the tiles: its bits must not depend on where the result was split.)
+// y[i] = start + x[i, :] · w for contiguous w: the products whose result is a single, contiguous column or row. (One
+// column of a wider result goes through the tiles: its bits must not depend on where the result was split.)
 template <size_t rows, class T>
 FUSEDNET_INLINE void dot_tile(const T* x, size_t ldx, const T* w, size_t k, T start, T* y, size_t ldy) {
     Vec<T> acc[rows] = {};

@@ -107,9 +107,9 @@ struct Forward {
         part(y, f, derivative, row, rows, column, columns, 0, w.rows());
     }
     // Some of the depth first, then the rest.
-    void in_parts(Matrix<T>& y, std::size_t depth) const {
+    void in_parts(Matrix<T>& y, Activation f, T* derivative, std::size_t depth) const {
         part(y, Activation::identity, nullptr, 0, x.rows(), 0, w.columns(), 0, depth);
-        part(y, Activation::identity, nullptr, 0, x.rows(), 0, w.columns(), depth, w.rows());
+        part(y, f, derivative, 0, x.rows(), 0, w.columns(), depth, w.rows());
     }
     void part(Matrix<T>& y, Activation f, T* derivative, std::size_t row, std::size_t rows, std::size_t column,
               std::size_t columns, std::size_t first, std::size_t end) const {
@@ -185,9 +185,10 @@ TEST_CASE_TEMPLATE("dense_forward is X·W + b", T, float, double) {
                 // A single row may take another road than a row among many, but a block of columns may not.
                 CHECK(pieces == y);
                 if (s.columns == 1 || s.depth == 1) return;
-                forward.in_parts(pieces, (s.depth + 1) / 2);
+                forward.in_parts(pieces, Activation::identity, nullptr, (s.depth + 1) / 2);
                 CHECK(reference.error(pieces) <= 1);
                 CHECK(pieces.untouched());
+                if (s.columns % kernels.lanes == 0) CHECK(pieces == y);
             });
         }
     });
@@ -215,8 +216,15 @@ TEST_CASE_TEMPLATE("dense_forward takes an infinite input to infinite outputs", 
 
 TEST_CASE_TEMPLATE("dense_forward applies the activation and stores its derivative", T, float, double) {
     Random random(2);
-    for (const Shape& s :
-         {Shape{1, 1, 5, 0}, {9, 1, 4, 0}, {1, 3, 9, 0}, {1, 77, 3, 0}, {17, 50, 6, 0}, {5, 19, 700, 0}}) {
+    for (const Shape& s : {Shape{1, 1, 5, 0},
+                           {9, 1, 4, 0},
+                           {1, 3, 9, 0},
+                           {1, 77, 3, 0},
+                           {17, 50, 6, 0},
+                           {5, 19, 700, 0},
+                           {1, 140, 1100, 0},
+                           {2, 512, 300, 0},
+                           {3, 150, 300, 0}}) {
         Matrix<T> x = operand<T>(s.rows, s.depth).fill(random, -3, 3), w = operand<T>(s.depth, s.columns).fill(random);
         const std::vector<T> b = random.vector<T>(s.columns, -1, 1);
         for_each_table<T>([&](const KernelTable<T>& kernels) {
@@ -235,6 +243,11 @@ TEST_CASE_TEMPLATE("dense_forward applies the activation and stores its derivati
                     CHECK(y == expected_y);
                     CHECK(plain == expected_y);
                     if (stores_derivative(f)) CHECK(derivative == expected_derivative);
+                    if (s.columns % kernels.lanes == 0) {
+                        forward.in_parts(plain, f, derivative.data(), s.depth / 2);
+                        CHECK(plain == expected_y);
+                        if (stores_derivative(f)) CHECK(derivative == expected_derivative);
+                    }
                     CHECK((y.untouched() && derivative.untouched()));
                 }
             }
