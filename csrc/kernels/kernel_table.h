@@ -68,7 +68,7 @@ struct DenseForward {
     Activation activation;  // softmax is applied by rows, through KernelTable::softmax
     T* panel;               // scratch of KernelTable::panel_size(k) elements
     ReadAhead* ahead = nullptr;
-    bool continued = false;  // add to Y, not to b: the same bits as in one go where n is whole vectors
+    bool continued = false;  // add to Y, not to b, for n > 1: the same bits as in one go where n is whole vectors
 };
 
 // dX (m, k) = (dZ (m, n) · W (k, n)ᵀ) ∘ f'(saved) ∘ mask. Rows of dX have room for whole vectors.

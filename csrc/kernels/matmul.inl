@@ -110,7 +110,8 @@ void product_narrow(const DenseForward<T>& f, size_t columns, const T* start, T 
 // Up to so many rows give a tile fewer chains than hide the latency.
 constexpr size_t few_rows = (row_vectors - 1) / tile_vectors;
 
-// The vectors that they are multiplied by at a time: enough chains, in the registers of a whole tile.
+// The vectors that they are multiplied by at a time: enough chains for the latency, and with the vectors themselves no
+// more registers than a whole tile takes.
 template <size_t rows>
 constexpr size_t few_rows_vectors =
     rows == 1                                                        ? row_vectors
@@ -197,7 +198,8 @@ void dense_forward(const DenseForward<T>& f) {
     };
     size_t j = 0;
     const bool far = is_far<T>(f.k, f.ldw);
-    if (f.m <= few_rows && f.n >= (f.m == 1 ? 1 : row_vectors) * lanes<T>) {
+    // Of fewer columns two or three rows are as well off in a tile.
+    if (f.m <= few_rows && f.n >= (f.m == 1 ? 1 : row_vectors / 2) * lanes<T>) {
         j = forward_few_rows(f, far, floor);
         finish(0, f.m, j);
     }

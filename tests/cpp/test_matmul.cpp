@@ -273,11 +273,12 @@ TEST_CASE_TEMPLATE("input_gradient is dZ·Wᵀ", T, float, double) {
                 for_each_piece(s.columns, kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
                     input.block(pieces, Activation::identity, row, rows, column, columns);
                 });
-                for (std::size_t i = row; i < row + rows && (rows > 1 || s.rows == 1); ++i) {
+                if (rows == 1 && s.rows > 1) return;  // it takes another road than a row among many
+                for (std::size_t i = row; i < row + rows; ++i) {
                     CHECK(std::equal(&pieces(i, 0), &pieces(i, 0) + s.columns, &dx(i, 0)));
                 }
             });
-            CHECK(reference.error(pieces) <= 1);  // a single row takes another road than a row among many
+            CHECK(reference.error(pieces) <= 1);
             CHECK(pieces.untouched());
         });
     };
