@@ -59,50 +59,51 @@ FUSEDNET_INLINE bool is_awkward(size_t ld) {
     return ld * sizeof(T) >= 2048 || (FUSEDNET_VECTOR_BYTES == cache_line && ld % lanes<T> != 0);
 }
 
-// C (m, columns) = start + A (m, depth) · B (depth, columns), in blocks of the depth, see block_rows. Without a panel,
-// B is used where it lies. Else, of more than awkward_tiles tiles, the first leaves a copy of each block there for the
-// others, or, where b is null, fill(first, block) puts the block there.
-template <bool far, class Columns, class T, class Fill, class Next>
-void product_panel(const T* a, size_t lda, const T* b, size_t ldb, size_t m, size_t depth, const T* start, T* c,
-                   size_t ldc, T final_floor, T* panel, Fill fill, Next next, ReadAhead* rows_ahead) {
-    const size_t rows = block_rows(depth, depth_block);
-    for (size_t p = 0; p < depth; p += rows) {
-        const size_t block = at_most(depth - p, rows);
-        Prefetch<T> lines;
-        if constexpr (far) lines = next(p, block, (m + tile_rows - 1) / tile_rows * block);
-        Prefetch<T>* ahead = &lines;
-        if (b == nullptr) fill(p, block);
-        for_each_row_tile<1>(m, [=](size_t i, auto height) {
-            const T* first = p == 0 ? start : nullptr;
-            const T floor = p + block == depth ? final_floor : no_floor<T>;
-            read_ahead(rows_ahead);
-            if constexpr (height.n >= least_height(awkward_tiles)) {
-                if (i == 0 && b != nullptr && panel != nullptr) {
-                    return product_tile<true, far, height.n, Columns, T>(a + p, lda, b + p * ldb, ldb, block, first, c,
-                                                                         ldc, floor, nullptr, panel, ahead);
-                }
+// C (m, columns) = max(start + A (m, depth) · B (depth, columns), floor), where start is null for C itself.
+template <class T>
+struct Product {
+    const T* a;
+    size_t lda;
+    const T* b;
+    size_t ldb;
+    size_t m, depth;
+    const T* start;
+    T* c;
+    size_t ldc;
+    T floor;
+};
+
+// By the columns of a panel. Without one, B is used where it lies. Else, of more than awkward_tiles tiles, the first
+// leaves a copy of B there for the others; or, where b is null, it has been put there. `far`: before a tile the results
+// of the one after it are fetched, which have been out of use for a block of the depth.
+template <bool far, class Columns, class T>
+void product_panel(const Product<T>& f, T* panel, Prefetch<T>* ahead, ReadAhead* rows_ahead) {
+    for_each_row_tile<1>(f.m, [=](size_t i, auto height) {
+        T* c = f.c + i * f.ldc;
+        read_ahead(rows_ahead);
+        if (far && f.start == nullptr) fetch_rows<Columns::width>(c + height.n * f.ldc, f.ldc, height.n);
+        if constexpr (height.n >= least_height(awkward_tiles)) {
+            if (i == 0 && f.b != nullptr && panel != nullptr) {
+                return product_tile<true, far, height.n, Columns, T>(f.a, f.lda, f.b, f.ldb, f.depth, f.start, c, f.ldc,
+                                                                     f.floor, nullptr, panel, ahead);
             }
-            const bool packed = panel != nullptr;
-            product_tile<false, far, height.n, Columns, T>(a + i * lda + p, lda, packed ? panel : b + p * ldb,
-                                                           packed ? Columns::width : ldb, block, first, c + i * ldc,
-                                                           ldc, floor, nullptr, nullptr, ahead);
-        });
-    }
+        }
+        const bool packed = panel != nullptr;
+        product_tile<false, far, height.n, Columns, T>(f.a + i * f.lda, f.lda, packed ? panel : f.b,
+                                                       packed ? Columns::width : f.ldb, f.depth, f.start, c, f.ldc,
+                                                       f.floor, nullptr, nullptr, ahead);
+    });
 }
 
-// The last columns of dense_forward, a piece or fewer.
+// By so many columns, a piece or fewer. (Vectors that are no longer have no halves.)
 template <class T>
-void product_narrow(const DenseForward<T>& f, size_t columns, const T* start, T final_floor) {
-    const size_t j = f.n - columns;
-    const size_t rows = block_rows(f.k, depth_block);
-    for (size_t p = 0; p < f.k; p += rows) {
-        const size_t block = at_most(f.k - p, rows);
-        const T floor = p + block == f.k ? final_floor : no_floor<T>;
-        pack_pairs(f.w + p * f.ldw + j, f.ldw, block, columns, f.panel);
-        for_each_row_tile<1>(f.m, [&](size_t i, auto height) {
-            read_ahead(f.ahead);
-            product_narrow_tile<height.n>(f.x + i * f.ldx + p, f.ldx, f.panel, block, p == 0 ? start : nullptr,
-                                          f.y + i * f.ldy + j, f.ldy, floor);
+void product_narrow(const Product<T>& f, size_t columns, T* panel, ReadAhead* rows_ahead) {
+    if constexpr (halves) {
+        pack_pairs(f.b, f.ldb, f.depth, columns, panel);
+        for_each_row_tile<1>(f.m, [=](size_t i, auto height) {
+            read_ahead(rows_ahead);
+            product_narrow_tile<height.n>(f.a + i * f.lda, f.lda, panel, f.depth, f.start, f.c + i * f.ldc, f.ldc,
+                                          f.floor);
         });
     }
 }
@@ -175,6 +176,12 @@ void activate_columns(const DenseForward<T>& f, size_t column, size_t rows, size
     activate_block(f.activation, f.y + column, f.y + column, derivative, f.ldy, rows, columns);
 }
 
+// After the products, whose floor has been ReLU.
+template <class T>
+void activate_products(const DenseForward<T>& f, size_t column, size_t columns) {
+    if (f.activation != Activation::relu) activate_columns(f, column, f.m, columns);
+}
+
 // The bias of a panel's columns, or zeros if there is none, followed by zeros up to the panel's width.
 template <class T>
 FUSEDNET_INLINE const T* padded_bias(const DenseForward<T>& f, size_t column, const Panel<T>& panel, T* padded) {
@@ -185,58 +192,65 @@ FUSEDNET_INLINE const T* padded_bias(const DenseForward<T>& f, size_t column, co
     return padded;
 }
 
+// Y = f(X·W + b), the columns from `first` on. By blocks of the depth, each for all panels before the next: of X and W
+// only one block need stay in the caches.
+template <class T>
+void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final_floor) {
+    const size_t unpacked = is_awkward<T>(f.ldw) ? awkward_tiles : packing_tiles;
+    const bool packing = f.m > unpacked * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
+    const size_t rows = block_rows(f.k, depth_block), tiles = (f.m + tile_rows - 1) / tile_rows;
+    const auto fetch = [&](size_t p, size_t j, size_t steps) {
+        return Prefetch<T>({f.w + p * f.ldw + j}, f.ldw, at_most(f.k - p, rows), Panel<T>(f.n - j).columns, steps);
+    };
+    T edge[panel_columns<T>];
+    for (size_t p = 0; p < f.k; p += rows) {
+        const size_t block = at_most(f.k - p, rows);
+        const bool last = p + block == f.k, begin = p == 0 && !f.continued;
+        const T floor = last ? final_floor : no_floor<T>;
+        for (size_t j = first; j < f.n;) {
+            const Panel<T> panel(f.n - j);
+            const bool whole = panel.width == panel.columns;
+            const T* w = f.w + p * f.ldw + j;
+            Product<T> product{f.x + p, f.ldx, w, f.ldw, f.m, block, nullptr, f.y + j, f.ldy, floor};
+            if (begin) product.start = f.bias != nullptr && whole ? f.bias + j : padded_bias(f, j, panel, edge);
+            if (halves && panel.columns <= piece<T>) {  // a piece would fill half of a half
+                product_narrow(product, panel.columns, f.panel, f.ahead);
+            } else {
+                Prefetch<T> lines;
+                if (far) {
+                    const size_t next = j + panel.columns;
+                    lines = next < f.n ? fetch(p, next, tiles * block) : fetch(p + block, first, tiles * block);
+                }
+                if (!whole) {
+                    pack_columns(w, f.ldw, block, panel.columns, f.panel, panel.width);
+                    product.b = nullptr;
+                }
+                with_panel<T>(panel, far, [&](auto columns, auto from_far) {
+                    T* copy = !whole || packing ? f.panel : nullptr;
+                    product_panel<from_far.n, decltype(columns), T>(product, copy, &lines, f.ahead);
+                });
+            }
+            if (last) activate_products(f, j, panel.width);
+            j += panel.columns;
+        }
+    }
+}
+
 template <class T>
 void dense_forward(const DenseForward<T>& f) {
     if (f.n == 1 && f.ldw == 1) {
         dot_rows(f.x, f.ldx, f.w, f.m, f.k, f.bias != nullptr ? f.bias[0] : T(0), f.y, f.ldy);
         return f.ldy == 1 ? activate_columns(f, 0, 1, f.m) : activate_columns(f, 0, f.m, 1);
     }
-    const bool relu = f.activation == Activation::relu;
-    const T floor = relu ? T(0) : no_floor<T>;
-    const auto finish = [&f, relu](size_t column, size_t rows, size_t columns) {
-        if (!relu) activate_columns(f, column, rows, columns);
-    };
-    size_t j = 0;
+    const T floor = f.activation == Activation::relu ? T(0) : no_floor<T>;
     const bool far = is_far<T>(f.k, f.ldw);
+    size_t done = 0;
     // Of fewer columns two or three rows are as well off in a tile.
     if (f.m <= few_rows && f.n >= (f.m == 1 ? 1 : row_vectors / 2) * lanes<T>) {
-        j = forward_few_rows(f, far, floor);
-        finish(0, f.m, j);
+        done = forward_few_rows(f, far, floor);
+        activate_products(f, 0, done);
     }
-    const size_t unpacked = is_awkward<T>(f.ldw) ? awkward_tiles : packing_tiles;
-    const bool packing = f.m > unpacked * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
-    const size_t rows = block_rows(f.k, depth_block);
-    T edge[panel_columns<T>];
-    while (j < f.n) {
-        const Panel<T> panel(f.n - j);
-        const T* w = f.w + j;
-        const bool whole = panel.width == panel.columns;
-        const T* start = nullptr;
-        if (!f.continued) start = f.bias != nullptr && whole ? f.bias + j : padded_bias(f, j, panel, edge);
-        const auto fill = [&](size_t p, size_t block) {
-            pack_columns(w + p * f.ldw, f.ldw, block, panel.columns, f.panel, panel.width);
-        };
-        // A block of the depth at a time: of rows that are powers of two apart, the second-level cache holds few.
-        const auto ahead = [&](size_t p, size_t block, size_t steps) {
-            const size_t q = p + block;
-            if (q < f.k) return Prefetch<T>({w + q * f.ldw}, f.ldw, at_most(f.k - q, rows), panel.columns, steps);
-            const Panel<T> next(f.n - j - panel.columns);
-            return Prefetch<T>({w + panel.columns}, f.ldw, at_most(f.k, rows), next.columns, steps);
-        };
-        if constexpr (halves) {  // a piece would fill half of a half
-            if (panel.columns <= piece<T>) {
-                product_narrow(f, panel.columns, start, floor);
-                return finish(j, f.m, panel.width);
-            }
-        }
-        with_panel<T>(panel, far, [&](auto columns, auto from_far) {
-            product_panel<from_far.n, decltype(columns), T>(
-                f.x, f.ldx, whole ? w : nullptr, f.ldw, f.m, f.k, start, f.y + j, f.ldy, floor,
-                !whole || packing ? f.panel : nullptr, fill, ahead, f.ahead);
-        });
-        finish(j, f.m, panel.width);
-        j += panel.columns;
-    }
+    if (done < f.n) forward_by_panels(f, done, far, floor);
 }
 
 // Some columns of dX, as many as the panel has, and some of the depth: dX + dZ · panel, or from zero at its beginning,

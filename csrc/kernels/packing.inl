@@ -242,8 +242,8 @@ FUSEDNET_INLINE bool is_far(size_t rows, size_t columns) {
     return rows * columns * sizeof(T) > (FUSEDNET_VECTOR_BYTES == 64 ? size_t{1} << 19 : size_t{1} << 18);
 }
 
-// Lines fetched at a time: the processor has room for a dozen on their way and waits when there are more, and one at a
-// time would interrupt the computation too often.
+// Lines fetched at a time, or about so many: the processor has room for a dozen on their way and waits when there are
+// more, and one at a time would interrupt the computation too often.
 constexpr size_t burst = 8;
 
 // The next burst of rows to be read.
@@ -263,42 +263,58 @@ inline void read_ahead(ReadAhead* rows) {
     }
 }
 
-// The cache lines of a block of memory, or of such a block in each of several matrices, brought into the second-level
-// cache while something else is computed.
+// The lines of so many rows of a panel's width, from `block` on, into the second-level cache. (Of each line's length
+// the last element: rows that start amid a line reach into one more.)
+template <size_t width, class T>
+FUSEDNET_INLINE void fetch_rows(const T* block, size_t ld, size_t rows) {
+    constexpr size_t line = cache_line / sizeof(T);
+    block += line - 1;
+#pragma GCC unroll 8
+    for (size_t i = 0; i < rows; ++i, block += ld) {
+#pragma GCC unroll 8
+        for (size_t j = 0; j < width; j += line) __builtin_prefetch(block + j, 0, 2);
+    }
+}
+
+// The lines of a block of memory, or of such a block in each of several matrices, fetched while something else is
+// computed: by strips of a panel's width, and in each up to a burst of rows too many.
 template <class T, size_t matrices = 1>
 class Prefetch {
 public:
     Prefetch() = default;
     // Spreads the bursts over so many steps of depth.
-    Prefetch(const T* const (&blocks)[matrices], size_t ld, size_t rows, size_t columns, size_t steps)
-        : ld_(ld), rows_(rows), columns_(columns) {
+    Prefetch(const T* const (&blocks)[matrices], size_t ld, size_t rows, size_t columns, size_t steps) : ld_(ld) {
         for (size_t i = 0; i < matrices; ++i) row_[i] = blocks[i];
-        constexpr size_t line = cache_line / sizeof(T);
-        const size_t lines = matrices * rows * ((columns + line - 1) / line);
-        if (lines > 0) interval_ = steps * burst / lines > 0 ? steps * burst / lines : 1;
+        strips_ = (columns + panel_columns<T> - 1) / panel_columns<T>;
+        strip_ = left_ = (rows + rows_each - 1) / rows_each;
+        const size_t bursts = strips_ * strip_;
+        if (bursts > 0) interval_ = steps > bursts ? steps / bursts : 1;
     }
 
     // So many steps go by between two bursts.
     size_t interval() const { return interval_; }
 
     FUSEDNET_INLINE void next() {
-        for (size_t i = 0; i < burst && rows_ > 0; i += matrices) {
-            // The last element of a line's length: rows that start amid a line reach into one more.
-            for (size_t k = 0; k < matrices; ++k)
-                __builtin_prefetch(row_[k] + column_ + (cache_line / sizeof(T) - 1), 0, 2);
-            column_ += cache_line / sizeof(T);
-            if (column_ >= columns_) {
-                column_ = 0;
-                for (size_t k = 0; k < matrices; ++k) row_[k] += ld_;
-                --rows_;
-            }
+        __asm__("" ::: "memory");  // else what is read here may take a register from the tile
+        for (size_t k = 0; k < matrices; ++k) {
+            fetch_rows<panel_columns<T>>(row_[k], ld_, rows_each);
+            row_[k] += rows_each * ld_;
         }
+        if (--left_ > 0) return;
+        left_ = strip_;
+        if (--strips_ == 0) interval_ = never;
+        for (size_t k = 0; k < matrices; ++k) row_[k] += panel_columns<T> - strip_ * rows_each * ld_;
     }
 
 private:
+    static constexpr size_t never = ~size_t{0};
+    static constexpr size_t lines = matrices * ((panel_columns<T> * sizeof(T) + cache_line - 1) / cache_line);
+    static constexpr size_t rows_each = lines < burst ? burst / lines : 1;
+
     const T* row_[matrices] = {};
-    size_t ld_ = 0, rows_ = 0, columns_ = 0, column_ = 0;
-    size_t interval_ = ~size_t{0};
+    size_t ld_ = 0, strips_ = 0;
+    size_t strip_ = 0, left_ = 0;  // bursts
+    size_t interval_ = never;
 };
 
 }  // namespace fusednet::FUSEDNET_SET
