@@ -171,7 +171,7 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
 #pragma GCC unroll 8
             for (size_t v = 0; v < Columns::vectors; ++v) {
                 const size_t j = v * lanes<T>, remaining = columns - j;
-                const Vec<T> sum = whole<T>(acc[i][v]);
+                const Vec<T> sum = whole(acc[i][v]);
                 // Only the last of them may reach beyond the matrix, and half a vector always does.
                 const bool last = v + 1 == Columns::vectors, half = Columns::lanes < lanes<T>;
                 if (!last || (!half && remaining >= lanes<T>)) {

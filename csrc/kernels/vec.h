@@ -73,13 +73,17 @@ FUSEDNET_INLINE V broadcast(T x) {
     return x - V{};  // folds to a broadcast: x − 0 is x, signed zeros included
 }
 
-// A register of which v is the first half, or all.
-template <class T, class V>
-FUSEDNET_INLINE Vec<T> whole(V v) {
-    Vec<T> r{};
-    __builtin_memcpy(&r, &v, sizeof v);
-    return r;
+// A register of which v is all, or the first half. (Copying a half over a whole one would go through memory.)
+template <class V>
+FUSEDNET_INLINE V whole(V v) {
+    return v;
 }
+
+#if FUSEDNET_VECTOR_BYTES == 64
+FUSEDNET_INLINE Vec<float> whole(Half<float> v) { return (Vec<float>)_mm512_zextps256_ps512((__m256)v); }
+
+FUSEDNET_INLINE Vec<double> whole(Half<double> v) { return (Vec<double>)_mm512_zextpd256_pd512((__m256d)v); }
+#endif
 
 template <class T>
 FUSEDNET_INLINE Ints<T> broadcast_int(Int<T> x) {
