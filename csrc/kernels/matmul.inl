@@ -74,16 +74,17 @@ struct Product {
 };
 
 // By the columns of a panel. Without one, B is used where it lies. Else, of more than awkward_tiles tiles, the first
-// leaves a copy of B there for the others; or, where b is null, it has been put there. `far`: before a tile the results
-// of the one after it are fetched, which have been out of use for a block of the depth.
+// leaves a copy of B there for the others. `far`: before a tile the results of the one below are fetched, which have
+// been out of use for a block of the depth.
 template <bool far, class Columns, class T>
 void product_panel(const Product<T>& f, T* panel, Prefetch<T>* ahead, ReadAhead* rows_ahead) {
     for_each_row_tile<1>(f.m, [=](size_t i, auto height) {
         T* c = f.c + i * f.ldc;
         read_ahead(rows_ahead);
-        if (far && f.start == nullptr) fetch_rows<Columns::width>(c + height.n * f.ldc, f.ldc, height.n);
+        if (far && f.start == nullptr && i + height.n < f.m)
+            fetch_rows<Columns::width>(c + height.n * f.ldc, f.ldc, height.n);
         if constexpr (height.n >= least_height(awkward_tiles)) {
-            if (i == 0 && f.b != nullptr && panel != nullptr) {
+            if (i == 0 && panel != nullptr) {
                 return product_tile<true, far, height.n, Columns, T>(f.a, f.lda, f.b, f.ldb, f.depth, f.start, c, f.ldc,
                                                                      f.floor, nullptr, panel, ahead);
             }
@@ -95,7 +96,7 @@ void product_panel(const Product<T>& f, T* panel, Prefetch<T>* ahead, ReadAhead*
     });
 }
 
-// By so many columns, a piece or fewer. (Vectors that are no longer have no halves.)
+// By so many columns, a piece or fewer. (Only AVX-512 has the halves that it takes.)
 template <class T>
 void product_narrow(const Product<T>& f, size_t columns, T* panel, ReadAhead* rows_ahead) {
     if constexpr (halves) {
@@ -200,7 +201,8 @@ void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final
     const bool packing = f.m > unpacked * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
     const size_t rows = block_rows(f.k, depth_block), tiles = (f.m + tile_rows - 1) / tile_rows;
     const auto fetch = [&](size_t p, size_t j, size_t steps) {
-        return Prefetch<T>({f.w + p * f.ldw + j}, f.ldw, at_most(f.k - p, rows), Panel<T>(f.n - j).columns, steps);
+        const size_t columns = Panel<T>(f.n - j).columns;
+        return Prefetch<T>({f.w + p * f.ldw + j}, f.ldw, at_most(f.k - p, rows), columns, tiles, steps);
     };
     T edge[panel_columns<T>];
     for (size_t p = 0; p < f.k; p += rows) {
@@ -219,14 +221,15 @@ void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final
                 Prefetch<T> lines;
                 if (far) {
                     const size_t next = j + panel.columns;
-                    lines = next < f.n ? fetch(p, next, tiles * block) : fetch(p + block, first, tiles * block);
+                    lines = next < f.n ? fetch(p, next, block) : fetch(p + block, first, block);
                 }
                 if (!whole) {
                     pack_columns(w, f.ldw, block, panel.columns, f.panel, panel.width);
-                    product.b = nullptr;
+                    product.b = f.panel;
+                    product.ldb = panel.width;
                 }
                 with_panel<T>(panel, far, [&](auto columns, auto from_far) {
-                    T* copy = !whole || packing ? f.panel : nullptr;
+                    T* copy = whole && packing ? f.panel : nullptr;
                     product_panel<from_far.n, decltype(columns), T>(product, copy, &lines, f.ahead);
                 });
             }
@@ -321,7 +324,7 @@ __attribute__((noinline)) void input_gradient_by_panels(const InputGradient<T>& 
             if (more && far) {
                 const Block later = after(next);
                 const size_t rows = Panel<T>(g.k - later.row).columns;
-                lines = Prefetch<T>({first_weight(later)}, g.ldw, rows, depth_of(later), tiles * depth);
+                lines = Prefetch<T>({first_weight(later)}, g.ldw, rows, depth_of(later), tiles, depth);
             }
             multiply_block(g, p, b.row, panel, b.column, depth, gate, &lines);
         }

@@ -163,6 +163,16 @@ FUSEDNET_INLINE void transpose_block(const T* w, size_t ldw, T* out, size_t ldo)
 
 #endif
 
+constexpr size_t never = ~size_t{0};
+
+// The steps between two of so many interruptions of tiles of so many steps each. No tile ends with steps for which
+// another is due: those would be lost.
+constexpr size_t interval_between(size_t interruptions, size_t tiles, size_t steps) {
+    if (interruptions == 0) return never;
+    const size_t each = (interruptions + tiles - 1) / tiles;
+    return steps > each ? (steps - 1) / each : 1;
+}
+
 // panel (depth, width) = w (columns, depth)ᵀ, zeros beyond `columns`: a block at a time while something else is
 // computed, or at once. What will be transposed after it, if given, is brought into the second-level cache meanwhile.
 template <class T>
@@ -176,10 +186,7 @@ public:
 
     // Spreads the blocks over so many tiles of so many steps of depth.
     void spread(size_t tiles, size_t steps) {
-        const size_t blocks = whole_columns_ / lanes<T> * (whole_depth_ / block_columns<T>);
-        if (blocks == 0) return;
-        const size_t each = (blocks + tiles - 1) / tiles;
-        interval_ = steps > each ? (steps - 1) / each : 1;
+        interval_ = interval_between(whole_columns_ / lanes<T> * (whole_depth_ / block_columns<T>), tiles, steps);
     }
 
     // So many steps go by between two blocks.
@@ -219,8 +226,6 @@ public:
     }
 
 private:
-    static constexpr size_t never = ~size_t{0};
-
     void copy(size_t first, size_t p, size_t end) const {
         for (size_t j = first; j < columns_; ++j) {
             for (size_t q = p; q < end; ++q) panel_[q * width_ + j] = w_[j * ldw_ + q];
@@ -277,18 +282,18 @@ FUSEDNET_INLINE void fetch_rows(const T* block, size_t ld, size_t rows) {
 }
 
 // The lines of a block of memory, or of such a block in each of several matrices, fetched while something else is
-// computed: by strips of a panel's width, and in each up to a burst of rows too many.
+// computed: by strips of a panel's width, rounded up, and of each up to a burst of rows too many.
 template <class T, size_t matrices = 1>
 class Prefetch {
 public:
     Prefetch() = default;
-    // Spreads the bursts over so many steps of depth.
-    Prefetch(const T* const (&blocks)[matrices], size_t ld, size_t rows, size_t columns, size_t steps) : ld_(ld) {
+    // Spreads the bursts over so many tiles of so many steps of depth: over the first of them, if there are more tiles.
+    Prefetch(const T* const (&blocks)[matrices], size_t ld, size_t rows, size_t columns, size_t tiles, size_t steps)
+        : ld_(ld) {
         for (size_t i = 0; i < matrices; ++i) row_[i] = blocks[i];
-        strips_ = (columns + panel_columns<T> - 1) / panel_columns<T>;
+        strips_left_ = (columns + panel_columns<T> - 1) / panel_columns<T>;
         strip_ = left_ = (rows + rows_each - 1) / rows_each;
-        const size_t bursts = strips_ * strip_;
-        if (bursts > 0) interval_ = steps > bursts ? steps / bursts : 1;
+        interval_ = interval_between(strips_left_ * strip_, tiles, steps);
     }
 
     // So many steps go by between two bursts.
@@ -302,18 +307,20 @@ public:
         }
         if (--left_ > 0) return;
         left_ = strip_;
-        if (--strips_ == 0) interval_ = never;
-        for (size_t k = 0; k < matrices; ++k) row_[k] += panel_columns<T> - strip_ * rows_each * ld_;
+        if (--strips_left_ == 0) interval_ = never;
+        for (size_t k = 0; k < matrices; ++k) {
+            row_[k] -= strip_ * rows_each * ld_;
+            row_[k] += panel_columns<T>;
+        }
     }
 
 private:
-    static constexpr size_t never = ~size_t{0};
     static constexpr size_t lines = matrices * ((panel_columns<T> * sizeof(T) + cache_line - 1) / cache_line);
     static constexpr size_t rows_each = lines < burst ? burst / lines : 1;
 
     const T* row_[matrices] = {};
-    size_t ld_ = 0, strips_ = 0;
-    size_t strip_ = 0, left_ = 0;  // bursts
+    size_t ld_ = 0, strips_left_ = 0;
+    size_t strip_ = 0, left_ = 0;  // bursts of a strip, and those left of this one
     size_t interval_ = never;
 };
 

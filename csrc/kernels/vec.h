@@ -73,7 +73,8 @@ FUSEDNET_INLINE V broadcast(T x) {
     return x - V{};  // folds to a broadcast: x − 0 is x, signed zeros included
 }
 
-// A register of which v is all, or the first half. (Copying a half over a whole one would go through memory.)
+// A register of which v is all, or the first half before zeros. (Copying a half over a whole one would go through
+// memory.)
 template <class V>
 FUSEDNET_INLINE V whole(V v) {
     return v;

@@ -109,9 +109,9 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
             if constexpr (stepping) {
                 const OptimizerStep<T> s = step->from(i * g.ldw + j);
                 const T *first = s.first != nullptr ? s.first : s.w, *second = s.second != nullptr ? s.second : s.w;
-                lines = {{s.w, first, second}, g.ldw, height.n, panel.columns, g.m};
+                lines = {{s.w, first, second}, g.ldw, height.n, panel.columns, 1, g.m};
             } else if constexpr (far) {
-                lines = {{g.out + i * g.ldw + next}, g.ldw, next < g.n ? height.n : 0, panel_columns<T>, g.m};
+                lines = {{g.out + i * g.ldw + next}, g.ldw, next < g.n ? height.n : 0, panel_columns<T>, 1, g.m};
             }
             Prefetch<T, stepping ? 3 : 1>* ahead = far ? &lines : nullptr;
             read_ahead(g.ahead);
