@@ -77,34 +77,34 @@ struct Product {
 // leaves a copy of B there for the others. `far`: before a tile the results of the one below are fetched, which have
 // been out of use for a block of the depth.
 template <bool far, class Columns, class T>
-void product_panel(const Product<T>& f, T* panel, Prefetch<T>* ahead, ReadAhead* rows_ahead) {
-    for_each_row_tile<1>(f.m, [=](size_t i, auto height) {
-        T* c = f.c + i * f.ldc;
+void product_panel(const Product<T>& p, T* panel, Prefetch<T>* ahead, ReadAhead* rows_ahead) {
+    for_each_row_tile<1>(p.m, [=](size_t i, auto height) {
+        T* c = p.c + i * p.ldc;
         read_ahead(rows_ahead);
-        if (far && f.start == nullptr && i + height.n < f.m)
-            fetch_rows<Columns::width>(c + height.n * f.ldc, f.ldc, height.n);
+        if (far && p.start == nullptr && i + height.n < p.m)
+            fetch_rows<Columns::width>(c + height.n * p.ldc, p.ldc, height.n);
         if constexpr (height.n >= least_height(awkward_tiles)) {
             if (i == 0 && panel != nullptr) {
-                return product_tile<true, far, height.n, Columns, T>(f.a, f.lda, f.b, f.ldb, f.depth, f.start, c, f.ldc,
-                                                                     f.floor, nullptr, panel, ahead);
+                return product_tile<true, far, height.n, Columns, T>(p.a, p.lda, p.b, p.ldb, p.depth, p.start, c, p.ldc,
+                                                                     p.floor, nullptr, panel, ahead);
             }
         }
         const bool packed = panel != nullptr;
-        product_tile<false, far, height.n, Columns, T>(f.a + i * f.lda, f.lda, packed ? panel : f.b,
-                                                       packed ? Columns::width : f.ldb, f.depth, f.start, c, f.ldc,
-                                                       f.floor, nullptr, nullptr, ahead);
+        product_tile<false, far, height.n, Columns, T>(p.a + i * p.lda, p.lda, packed ? panel : p.b,
+                                                       packed ? Columns::width : p.ldb, p.depth, p.start, c, p.ldc,
+                                                       p.floor, nullptr, nullptr, ahead);
     });
 }
 
 // By so many columns, a piece or fewer. (Only AVX-512 has the halves that it takes.)
 template <class T>
-void product_narrow(const Product<T>& f, size_t columns, T* panel, ReadAhead* rows_ahead) {
+void product_narrow(const Product<T>& p, size_t columns, T* panel, ReadAhead* rows_ahead) {
     if constexpr (halves) {
-        pack_pairs(f.b, f.ldb, f.depth, columns, panel);
-        for_each_row_tile<1>(f.m, [=](size_t i, auto height) {
+        pack_pairs(p.b, p.ldb, p.depth, columns, panel);
+        for_each_row_tile<1>(p.m, [=](size_t i, auto height) {
             read_ahead(rows_ahead);
-            product_narrow_tile<height.n>(f.a + i * f.lda, f.lda, panel, f.depth, f.start, f.c + i * f.ldc, f.ldc,
-                                          f.floor);
+            product_narrow_tile<height.n>(p.a + i * p.lda, p.lda, panel, p.depth, p.start, p.c + i * p.ldc, p.ldc,
+                                          p.floor);
         });
     }
 }
