@@ -9,6 +9,7 @@ from .processes import ROOT
 
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
+KEPT = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- Results: written by benchmarks/report.py. -->", "<!-- End of the results. -->"
 HEADLINE = {
     "a training step, 8-16-16-1, batch 32": ("training", "8-16-16-1 / 32"),
@@ -58,15 +59,16 @@ def roofline(results, record, part):
     """Return the share of what peak and bandwidth allow, as text.
 
     The bytes are those that have to move at least once: inputs, outputs or targets, and the parameters, which
-    a training step reads and writes. They come from the second-level cache if that can hold them, else from
-    memory.
+    a training step reads and writes, as it does Adam's two moments of each. They come from the second-level
+    cache if that can hold them, else from memory.
     """
     limits = results.get("machine")
     if limits is None:
         return "–"
     widths, batch, cores, dtype = record["widths"], record["batch"], record["cores"], record["dtype"]
-    parameters = sum((i + 1) * o for i, o in pairwise(widths)) * (2 if part == "training" else 1)
-    moved = (batch * (widths[0] + widths[-1]) + parameters) * (4 if dtype == "float32" else 8)
+    parameters = sum((i + 1) * o for i, o in pairwise(widths))
+    times = {"sgd": 2, "adam": 6}[record["optimizer"]] if part == "training" else 1
+    moved = (batch * (widths[0] + widths[-1]) + times * parameters) * (4 if dtype == "float32" else 8)
     bandwidth = limits["bandwidth"]["l2" if moved <= limits["l2_bytes"] else "memory"][cores]
     least = max(record["flops"] / processor_peak(results, record), moved / bandwidth) * 1e-3
     return f"{100 * least / record['times']['fusednet']['min']:.0f} %"
@@ -228,12 +230,46 @@ def kernels(results):
     ]
 
 
+def standing(results, cores):
+    """Return how far ahead fusednet is and its share of the peak, as text, for each case."""
+    cells = {}
+    for part in ("training", "prediction"):
+        for record in select(results, part, cores=cores):
+            times = {name: figures["min"] for name, figures in record["times"].items()}
+            others = [time for name, time in times.items() if name not in OWN]
+            if "fusednet" in times and others:
+                share = efficiency(results, record)[1]
+                case = f"{part}, {record['label']}" + ", float64" * (record["dtype"] == "float64")
+                cells[case] = f"{min(others) / times['fusednet']:.2f}×, {share}"
+    return cells
+
+
+def elsewhere(results):
+    """Return a table of the same on other machines, by the files in results/."""
+    kept = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(KEPT.glob("*.json"))}
+    others = {n: r for n, r in kept.items() if "training" in r and r["about"] != results["about"]}
+    if not others:
+        return []
+    columns = {
+        f"{name}, {words}": standing(other, cores)
+        for name, other in others.items()
+        for cores, words in (("one", "one core"), ("all", "all cores"))
+    }
+    labels = dict.fromkeys(label for cells in columns.values() for label in cells)
+    rows = [[label, *(cells.get(label, "–") for cells in columns.values())] for label in labels]
+    remarks = [
+        f"{name}: measured on {r['date']}. {r.get('remark', '')}".strip() for name, r in others.items()
+    ]
+    return ["### On other machines", table(["ahead by, and share of the peak", *columns], rows), *remarks]
+
+
 def text(results):
     """Return the Markdown of everything that was measured."""
     blocks = about(results)
     for make in (training, prediction, sweep, fit, footprint, kernels):
         if make.__name__ in results:
             blocks += make(results)
+    blocks += elsewhere(results)
     return "\n\n".join(block for block in blocks if block)
 
 

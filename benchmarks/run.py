@@ -18,7 +18,7 @@ import fusednet as fn
 
 from . import cases, footprint, machine, overhead, report
 from .contenders import CONTENDERS
-from .processes import ROOT, available_cores, compare, started
+from .processes import available_cores, compare, started
 
 PARTS = ["machine", "kernels", "training", "prediction", "sweep", "fit", "footprint"]
 CORES = ["one", "all"]
@@ -126,8 +126,7 @@ def parse():
         options.docs = complete
     if options.output is None:
         slug = re.sub(r"[^a-z0-9]+", "-", machine.processor().lower()).strip("-")
-        results = ROOT / "benchmarks" / "results" / f"{slug}.json"
-        options.output = results if complete else machine.BUILD / "results.json"
+        options.output = report.KEPT / f"{slug}.json" if complete else machine.BUILD / "results.json"
     return options
 
 
