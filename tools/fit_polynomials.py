@@ -1,4 +1,4 @@
-"""Fit the polynomials of csrc/kernels/elementary.inl and print their coefficients as C++ (needs mpmath).
+"""Fit the polynomials of csrc/kernels and print their coefficients as C++ (needs mpmath).
 
 Each fit is a Chebyshev interpolation in 60 digits, turned into monomials: within a small factor of the
 minimax polynomial, and free of its iteration. The printed error is that of the rounded one.
@@ -45,6 +45,11 @@ def normal_center(u):
     """(Φ(x) − 1/2) / x with u = x²."""
     terms = ((-u / 2) ** k / (mp.factorial(k) * (2 * k + 1)) for k in range(40))
     return sum(terms) / sqrt(2 * mp.pi)
+
+
+def root_slope(e):
+    """((1 − e)^−½ − 1) / e."""
+    return (1 / sqrt(1 - e) - 1) / e if e else mpf(1) / 2
 
 
 def fit(name, function, interval, terms, dtype, relative_to=None):
@@ -101,3 +106,8 @@ for dtype, exp_terms, tanh_terms, log_terms, tail_terms, center, largest in CASE
     fit("tail", tail_slope(mpf(center)), tail, tail_terms, dtype, lambda q: 1 / (1 + q + mpf(10) ** -30))
 assert log1p(mpf(1)) - (2 * mpf(1) / 3 + log1p_tail(mpf(1) / 9) / 27) < mpf(10) ** -40
 tanh_segments()
+print("// arithmetic.h")
+# For the e that an estimate by the bits leaves, and for those that one within 2⁻¹⁴ does.
+fit("inverse root", lambda e: 1 / sqrt(1 - e), [mpf("0.00889141"), mpf("0.12597610")], 3, np.float64)
+small = mpf(2) ** -13
+fit("root", root_slope, [-small, small], 3, np.float64, lambda e: 1 / (fabs(e) + mpf(10) ** -30))

@@ -1,5 +1,8 @@
 // What the operators of Vec<T> lack in arithmetic: fused multiply-add, quick division, square root, look-up.
+// Coefficients: tools/fit_polynomials.py.
 #pragma once
+
+#include <limits>
 
 #include "vec.h"
 
@@ -46,6 +49,10 @@ FUSEDNET_INLINE Half<double> fma(Half<double> a, Half<double> b, Half<double> c)
 FUSEDNET_INLINE Vec<float> smaller(Vec<float> a, Vec<float> b) {
 #if FUSEDNET_VECTOR_BYTES == 64
     return (Vec<float>)_mm512_min_ps((__m512)a, (__m512)b);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<float>)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+    return (Vec<float>)_mm_min_ps((__m128)a, (__m128)b);
 #else
     return a < b ? a : b;
 #endif
@@ -54,6 +61,10 @@ FUSEDNET_INLINE Vec<float> smaller(Vec<float> a, Vec<float> b) {
 FUSEDNET_INLINE Vec<double> smaller(Vec<double> a, Vec<double> b) {
 #if FUSEDNET_VECTOR_BYTES == 64
     return (Vec<double>)_mm512_min_pd((__m512d)a, (__m512d)b);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<double>)_mm256_min_pd((__m256d)a, (__m256d)b);
+#elif defined(__SSE2__)
+    return (Vec<double>)_mm_min_pd((__m128d)a, (__m128d)b);
 #else
     return a < b ? a : b;
 #endif
@@ -62,6 +73,10 @@ FUSEDNET_INLINE Vec<double> smaller(Vec<double> a, Vec<double> b) {
 FUSEDNET_INLINE Vec<float> larger(Vec<float> a, Vec<float> b) {
 #if FUSEDNET_VECTOR_BYTES == 64
     return (Vec<float>)_mm512_max_ps((__m512)a, (__m512)b);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<float>)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+    return (Vec<float>)_mm_max_ps((__m128)a, (__m128)b);
 #else
     return a > b ? a : b;
 #endif
@@ -70,58 +85,38 @@ FUSEDNET_INLINE Vec<float> larger(Vec<float> a, Vec<float> b) {
 FUSEDNET_INLINE Vec<double> larger(Vec<double> a, Vec<double> b) {
 #if FUSEDNET_VECTOR_BYTES == 64
     return (Vec<double>)_mm512_max_pd((__m512d)a, (__m512d)b);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<double>)_mm256_max_pd((__m256d)a, (__m256d)b);
+#elif defined(__SSE2__)
+    return (Vec<double>)_mm_max_pd((__m128d)a, (__m128d)b);
 #else
     return a > b ? a : b;
 #endif
 }
 
+// a / b, within 1 ulp: for finite a and normal b. A division of a whole register of AVX-512 takes as long as a dozen
+// multiply-adds. Quicker is an estimate of 14 bits, for float64 refined to 28, and what its quotient leaves of a.
 #if FUSEDNET_VECTOR_BYTES == 64
-// a / b in the lanes of the mask, within 1 ulp: for finite a and normal b; 0 · a in the others. A division of a whole
-// register takes as long as a dozen multiply-adds. Quicker is an estimate of 14 bits, for float64 refined to 28, and
-// what its quotient leaves of a.
+// In the lanes of the mask; 0 · a in the others.
 FUSEDNET_INLINE Vec<float> divide_lanes(__mmask16 mask, Vec<float> a, Vec<float> b) {
     const __m512 inverse = _mm512_maskz_rcp14_ps(mask, (__m512)b), quotient = _mm512_mul_ps((__m512)a, inverse);
     const __m512 remainder = _mm512_maskz_fnmadd_ps(mask, (__m512)b, quotient, (__m512)a);
     return (Vec<float>)_mm512_fmadd_ps(remainder, inverse, quotient);
 }
 
-FUSEDNET_INLINE Vec<double> divide_lanes(__mmask8 mask, Vec<double> a, Vec<double> b) {
-    const __m512d estimate = _mm512_maskz_rcp14_pd(mask, (__m512d)b);
-    const __m512d error = _mm512_maskz_fnmadd_pd(mask, (__m512d)b, estimate, _mm512_set1_pd(1.0));
-    const __m512d inverse = _mm512_fmadd_pd(error, estimate, estimate);
-    const __m512d quotient = _mm512_mul_pd((__m512d)a, inverse);
-    const __m512d remainder = _mm512_maskz_fnmadd_pd(mask, (__m512d)b, quotient, (__m512d)a);
-    return (Vec<double>)_mm512_fmadd_pd(remainder, inverse, quotient);
-}
+FUSEDNET_INLINE Vec<float> divide(Vec<float> a, Vec<float> b) { return divide_lanes(0xffff, a, b); }
 
-FUSEDNET_INLINE __mmask16 finite_lanes(Vec<float> b) {
-    return _mm512_cmp_ps_mask((__m512)b, _mm512_set1_ps(__builtin_inff()), _CMP_NEQ_UQ);
+FUSEDNET_INLINE Vec<double> divide(Vec<double> a, Vec<double> b) {
+    const Vec<double> estimate = (Vec<double>)_mm512_rcp14_pd((__m512d)b);
+    const Vec<double> inverse = fma(fma(-b, estimate, broadcast(1.0)), estimate, estimate), quotient = a * inverse;
+    return fma(fma(-b, quotient, a), inverse, quotient);
 }
-
-FUSEDNET_INLINE __mmask8 finite_lanes(Vec<double> b) {
-    return _mm512_cmp_pd_mask((__m512d)b, _mm512_set1_pd(__builtin_inf()), _CMP_NEQ_UQ);
-}
-#endif
-
-// a / b, within 1 ulp: for finite a and normal b.
+#else
 template <class V>
 FUSEDNET_INLINE V divide(V a, V b) {
-#if FUSEDNET_VECTOR_BYTES == 64
-    return divide_lanes(static_cast<decltype(finite_lanes(b))>(-1), a, b);
-#else
     return a / b;
-#endif
 }
-
-// divide for b that may be infinite.
-template <class V>
-FUSEDNET_INLINE V divide_any(V a, V b) {
-#if FUSEDNET_VECTOR_BYTES == 64
-    return divide_lanes(finite_lanes(b), a, b);
-#else
-    return a / b;
 #endif
-}
 
 FUSEDNET_INLINE Vec<float> square_root(Vec<float> v) {
 #if FUSEDNET_VECTOR_BYTES == 64
@@ -138,11 +133,39 @@ FUSEDNET_INLINE Vec<float> square_root(Vec<float> v) {
 #endif
 }
 
-FUSEDNET_INLINE Vec<double> square_root(Vec<double> v) {
+#if FUSEDNET_VECTOR_BYTES >= 32
+// 1/√x within 2⁻¹⁴, for normal x.
+FUSEDNET_INLINE Vec<double> estimate_inverse_root(Vec<double> x) {
 #if FUSEDNET_VECTOR_BYTES == 64
-    return (Vec<double>)_mm512_sqrt_pd((__m512d)v);
-#elif FUSEDNET_VECTOR_BYTES == 32
-    return (Vec<double>)_mm256_sqrt_pd((__m256d)v);
+    return (Vec<double>)_mm512_rsqrt14_pd((__m512d)x);
+#else
+    // Half of the bits, subtracted, halves the exponent and negates it, and comes near with the mantissa, too.
+    const Vec<double> y =
+        (Vec<double>)(broadcast_int<double>(0x5fe5fc0000000000) - (Ints<double>)((Words<double>)x >> 1));
+    const Vec<double> e = fma(-(x * y), y, broadcast(1.0));
+    const Vec<double> slope = fma(e, broadcast(0.44747550375316703), broadcast(0.49587936354266515));
+    return y * fma(slope, e, broadcast(1.0000501469565621));
+#endif
+}
+#endif
+
+// √v within 2 ulp, for AVX2 at least that of the smallest normal number. In float64 the divider takes twice as long for
+// a root and a quotient as for one: from a 256-bit register on, multiply-adds work out the root, which is g·(1 − e)^−½
+// with g = v·y and e = 1 − g·y for y near 1/√v.
+FUSEDNET_INLINE Vec<double> square_root(Vec<double> v) {
+#if FUSEDNET_VECTOR_BYTES >= 32
+#if FUSEDNET_VECTOR_BYTES == 32
+    v = larger(broadcast(std::numeric_limits<double>::min()), v);
+#endif
+    const Vec<double> y = estimate_inverse_root(v), g = v * y, e = fma(-g, y, broadcast(1.0));
+    const Vec<double> slope = fma(e, broadcast(0.31250000275031198), broadcast(0.37500000305590225));
+    const Vec<double> root = fma(g * e, fma(slope, e, broadcast(0.5)), g);
+#if FUSEDNET_VECTOR_BYTES == 64
+    // Of zero and of infinity, whose classes have four bits each of the table, v itself.
+    return (Vec<double>)_mm512_fixupimm_pd((__m512d)root, (__m512d)v, _mm512_set1_epi64(0x100100), 0);
+#else
+    return v < std::numeric_limits<double>::infinity() ? root : v;
+#endif
 #elif defined(__SSE2__)
     return (Vec<double>)_mm_sqrt_pd((__m128d)v);
 #elif defined(__aarch64__)
@@ -152,6 +175,18 @@ FUSEDNET_INLINE Vec<double> square_root(Vec<double> v) {
     return v;
 #endif
 }
+
+// a / b for b that may be infinite. In float64 the divider has nothing else to do, see square_root.
+FUSEDNET_INLINE Vec<float> divide_any(Vec<float> a, Vec<float> b) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    const __m512 infinite = _mm512_set1_ps(__builtin_inff());
+    return divide_lanes(_mm512_cmp_ps_mask((__m512)b, infinite, _CMP_NEQ_UQ), a, b);
+#else
+    return a / b;
+#endif
+}
+
+FUSEDNET_INLINE Vec<double> divide_any(Vec<double> a, Vec<double> b) { return a / b; }
 
 #if FUSEDNET_VECTOR_BYTES == 64
 // table[index mod 32], lane by lane.

@@ -137,6 +137,28 @@ TEST_CASE_TEMPLATE("second moments that overflow, or are zero beside a subnormal
     }
 }
 
+TEST_CASE_TEMPLATE("roots and quotients of the update rules are within 4 ulp", T, float, double) {
+    constexpr int lowest = std::numeric_limits<T>::min_exponent, highest = std::numeric_limits<T>::max_exponent;
+    constexpr std::size_t n = 20011;
+    Random random(4);
+    std::vector<T> moments;
+    for (std::size_t i = 0; i < n; ++i) {
+        const int exponent = lowest + static_cast<int>(i) % (highest - lowest);
+        moments.push_back(std::ldexp(static_cast<T>(random.uniform(1, 2)), exponent));
+    }
+    for_each_table<T>([&](const KernelTable<T>& kernels) {
+        std::vector<T> w(n), g(n, T(-1)), second = moments;
+        // √v is what remains: v is kept, ε is below an ulp of it, and w starts at zero.
+        kernels.update({UpdateRule::rmsprop, 1, 0, 0, 1, 0, 1, 1}, w.data(), g.data(), nullptr, second.data(), n);
+        CHECK(second == moments);
+        double worst = 0;
+        for (std::size_t i = 0; i < n; ++i)
+            worst = std::max(worst, ulps(w[i], 1 / std::sqrt(static_cast<Wide<T>>(moments[i]))));
+        MESSAGE("at most ", worst, " ulp");
+        CHECK(worst <= 4);
+    });
+}
+
 TEST_CASE_TEMPLATE("moments without a gradient end as zeros, not as subnormal numbers", T, float, double) {
     constexpr std::size_t n = 19;
     for (const UpdateRule rule : rules) {
