@@ -105,25 +105,26 @@ FUSEDNET_INLINE Vec<T> absolute(Vec<T> x) {
     return (Vec<T>)(bits<T>(x) & ~sign_bit<T>());
 }
 
-// The integer nearest to x · factor, well below 2^mantissa_bits in size: as a number, and in the low bits of another.
+// The integer n nearest to x · factor, well below 2^mantissa_bits in size: as a number, and with so many times the bias
+// of an exponent, which costs nothing there, in the low bits of another.
 template <class T>
 struct Rounded {
     Vec<T> value;
-    Ints<T> low_bits;  // two's complement; the bits above are those of round_magic
+    Ints<T> biased;  // the bits above are those of round_magic
 };
 
-template <class T>
+template <int biases, class T>
 FUSEDNET_INLINE Rounded<T> round_scaled(Vec<T> x, T factor) {
-    const Vec<T> magic = broadcast(Constants<T>::round_magic);
+    using C = Constants<T>;
+    const Vec<T> magic = broadcast(C::round_magic + T(biases * C::exponent_bias));
     const Vec<T> shifted = fma(x, broadcast(factor), magic);
     return {shifted - magic, bits<T>(shifted)};
 }
 
-// 2ⁿ for n in the range of normal numbers; only the low bits of n count: the shift drops the others.
+// 2ⁿ for n in the range of normal numbers, given with the bias; the shift drops the bits above.
 template <class T>
-FUSEDNET_INLINE Vec<T> power_of_two(Ints<T> n) {
-    constexpr Int<T> shift = Constants<T>::mantissa_bits, bias = Int<T>{Constants<T>::exponent_bias} << shift;
-    return (Vec<T>)((n << shift) + bias);
+FUSEDNET_INLINE Vec<T> power_of_two(Ints<T> biased) {
+    return (Vec<T>)(biased << Constants<T>::mantissa_bits);
 }
 
 constexpr double log2_e = 1.44269504088896340736, ln_2 = 0.69314718055994530942;
@@ -155,9 +156,9 @@ template <class T, class... Low>
 FUSEDNET_INLINE Exponential<T> exponential(Vec<T> x, Low... low) {
     using C = Constants<T>;
     x = clamp_above(clamp_below(x, C::exp_min), C::exp_max);
-    const Rounded<T> n = round_scaled(x, T(log2_e)), half = round_scaled(n.value, T(0.5));
+    const Rounded<T> n = round_scaled<2>(x, T(log2_e)), half = round_scaled<1>(n.value, T(0.5));
     const Vec<T> p = expm1_reduced<T>((reduce<T>(x, n.value) + ... + low)) + T(1);
-    return {p * power_of_two<T>(half.low_bits), power_of_two<T>(n.low_bits - half.low_bits)};
+    return {p * power_of_two<T>(half.biased), power_of_two<T>(n.biased - half.biased)};
 }
 
 template <class T>
@@ -168,8 +169,8 @@ FUSEDNET_INLINE Vec<T> exp(Vec<T> x) {
 // eˣ − 1 for x in [−40, 40].
 template <class T>
 FUSEDNET_INLINE Vec<T> expm1_bounded(Vec<T> x) {
-    const Rounded<T> n = round_scaled(x, T(log2_e));
-    const Vec<T> scale = power_of_two<T>(n.low_bits);
+    const Rounded<T> n = round_scaled<1>(x, T(log2_e));
+    const Vec<T> scale = power_of_two<T>(n.biased);
     return fma(expm1_reduced<T>(reduce<T>(x, n.value)), scale, scale - T(1));
 }
 
@@ -212,8 +213,8 @@ FUSEDNET_INLINE Vec<T> tanh(Vec<T> x) {
     if constexpr (sizeof(T) == sizeof(float)) return tanh_by_pieces(x);
 #endif
     const Vec<T> size = clamp_above(absolute<T>(x), Constants<T>::tanh_saturation);
-    const Rounded<T> n = round_scaled(size, T(2 * log2_e));
-    const Vec<T> power = power_of_two<T>(n.low_bits), below = power - T(1), above = power + T(1);
+    const Rounded<T> n = round_scaled<1>(size, T(2 * log2_e));
+    const Vec<T> power = power_of_two<T>(n.biased), below = power - T(1), above = power + T(1);
     const Vec<T> r = fma(n.value, broadcast(T(-0.5 * ln_2)), size), square = r * r;
     const Vec<T> q = fma(r * square, polynomial(square, Constants<T>::tanh_tail), r);
     const Vec<T> quotient = fma(q, above, below) / fma(q, below, above);
