@@ -149,8 +149,8 @@ FUSEDNET_INLINE Vec<double> estimate_inverse_root(Vec<double> x) {
 }
 #endif
 
-// √v within 2 ulp, for AVX2 at least that of the smallest normal number. In float64 the divider takes twice as long for
-// a root and a quotient as for one: from a 256-bit register on, multiply-adds work out the root, which is g·(1 − e)^−½
+// √v within 2 ulp; with AVX2 at least that of the smallest normal number. For a root and a quotient the divider would
+// take twice as long as for one: from a 256-bit register on, multiply-adds work out the root, which is g·(1 − e)^−½
 // with g = v·y and e = 1 − g·y for y near 1/√v.
 FUSEDNET_INLINE Vec<double> square_root(Vec<double> v) {
 #if FUSEDNET_VECTOR_BYTES >= 32
@@ -161,7 +161,7 @@ FUSEDNET_INLINE Vec<double> square_root(Vec<double> v) {
     const Vec<double> slope = fma(e, broadcast(0.31250000275031198), broadcast(0.37500000305590225));
     const Vec<double> root = fma(g * e, fma(slope, e, broadcast(0.5)), g);
 #if FUSEDNET_VECTOR_BYTES == 64
-    // Of zero and of infinity, whose classes have four bits each of the table, v itself.
+    // The table has four bits for each class of numbers: for zero and for infinity they say v itself.
     return (Vec<double>)_mm512_fixupimm_pd((__m512d)root, (__m512d)v, _mm512_set1_epi64(0x100100), 0);
 #else
     return v < std::numeric_limits<double>::infinity() ? root : v;
