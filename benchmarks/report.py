@@ -67,8 +67,8 @@ def roofline(results, record, part):
         return "–"
     widths, batch, cores, dtype = record["widths"], record["batch"], record["cores"], record["dtype"]
     parameters = sum((i + 1) * o for i, o in pairwise(widths))
-    times = {"sgd": 2, "adam": 6}[record["optimizer"]] if part == "training" else 1
-    moved = (batch * (widths[0] + widths[-1]) + times * parameters) * (4 if dtype == "float32" else 8)
+    passes = {"sgd": 2, "adam": 6}[record["optimizer"]] if part == "training" else 1
+    moved = (batch * (widths[0] + widths[-1]) + passes * parameters) * (4 if dtype == "float32" else 8)
     bandwidth = limits["bandwidth"]["l2" if moved <= limits["l2_bytes"] else "memory"][cores]
     least = max(record["flops"] / processor_peak(results, record), moved / bandwidth) * 1e-3
     return f"{100 * least / record['times']['fusednet']['min']:.0f} %"
@@ -245,7 +245,9 @@ def standing(results, cores):
 
 
 def elsewhere(results):
-    """Return a table of the same on other machines, by the files in results/."""
+    """Return a table of the same on other machines, by the files in results/, if training was measured."""
+    if "training" not in results:
+        return []
     kept = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(KEPT.glob("*.json"))}
     others = {n: r for n, r in kept.items() if "training" in r and r["about"] != results["about"]}
     if not others:
