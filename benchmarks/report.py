@@ -55,6 +55,13 @@ def efficiency(results, record):
     return [number(rate), f"{100 * rate / peak:.0f} %" if peak else "–"]
 
 
+def lead(record):
+    """Return how many times as long the fastest other contender takes, as text; None if there is none."""
+    times = {name: figures["min"] for name, figures in record["times"].items()}
+    others = [time for name, time in times.items() if name not in OWN]
+    return f"{min(others) / times['fusednet']:.2f}×" if others else None
+
+
 def roofline(results, record, part):
     """Return the share of what peak and bandwidth allow, as text.
 
@@ -101,7 +108,7 @@ def comparison(results, records, title, part, alone=()):
             one = single.get(record["label"])
             row.append(f"{number(one)} ({one / own:.2f}×)" if one else "–")
         row += [*efficiency(results, record), roofline(results, record, part)]
-        row += [f"**{min(others.values()) / own:.2f}×**" if others else "–"]
+        row += [f"**{lead(record)}**" if others else "–"]
         row += [f"{number(others[n])} ({others[n] / own:.1f}×)" if n in others else "–" for n in names]
         rows.append(row)
     return "\n\n".join(filter(None, [table([*head, *names], rows), left_out(failures)]))
@@ -235,12 +242,9 @@ def standing(results, cores):
     cells = {}
     for part in ("training", "prediction"):
         for record in select(results, part, cores=cores):
-            times = {name: figures["min"] for name, figures in record["times"].items()}
-            others = [time for name, time in times.items() if name not in OWN]
-            if "fusednet" in times and others:
-                share = efficiency(results, record)[1]
+            if "fusednet" in record["times"] and lead(record):
                 case = f"{part}, {record['label']}" + ", float64" * (record["dtype"] == "float64")
-                cells[case] = f"{min(others) / times['fusednet']:.2f}×, {share}"
+                cells[case] = f"{lead(record)}, {efficiency(results, record)[1]}"
     return cells
 
 

@@ -31,7 +31,7 @@ void momentum(const UpdateArguments& a, T* __restrict w, const T* __restrict g, 
     }
 }
 
-// ε, large enough for a divisor: subnormal ones divide_any doesn't take.
+// ε, large enough for a divisor: subnormal ones divide_any doesn't take in float32.
 template <class T>
 T at_least_normal(double epsilon) {
     const T least = std::numeric_limits<T>::min(), e = static_cast<T>(epsilon);
