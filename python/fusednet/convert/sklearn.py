@@ -98,24 +98,29 @@ def write(net: Network, classes: ArrayLike | None = None) -> Any:
         output not in ("softmax", "sigmoid") or (output == "sigmoid" and outputs > 1)
     ):
         raise ValueError("classes are for a softmax output, or one sigmoid output")
-    # One step of training makes all that a fitted estimator has; then it gets the network's values.
+    step: dict[str, Any]
     if output in ("identity", "exp"):
         loss = "poisson" if output == "exp" else "squared_error"
-        target = np.zeros((1, outputs) if outputs > 1 else 1)
-        estimator = perceptrons.MLPRegressor(**options, loss=loss).partial_fit(row, target)
+        estimator = perceptrons.MLPRegressor(**options, loss=loss)
+        step = {"y": np.zeros((1, outputs) if outputs > 1 else 1)}
     elif output == "sigmoid" and outputs > 1:
-        target = np.eye(1, outputs, dtype=int)
-        estimator = perceptrons.MLPClassifier(**options).partial_fit(row, target, classes=np.arange(outputs))
+        estimator = perceptrons.MLPClassifier(**options)
+        step = {"y": np.eye(1, outputs, dtype=int), "classes": np.arange(outputs)}
     elif output == "sigmoid" or (output == "softmax" and outputs > 1):
         labels = _labels(classes, max(outputs, 2))
         if outputs == 2:
             layers[-1] = _difference(layers[-1])
-        estimator = perceptrons.MLPClassifier(**options).partial_fit(row, labels[:1], classes=labels)
+        estimator = perceptrons.MLPClassifier(**options)
+        step = {"y": labels[:1], "classes": labels}
     else:
         raise ValueError(
             "scikit-learn has the outputs identity, exp, sigmoid, and softmax of at least two classes, "
             f"not {output} of {outputs}"
         )
+    # One step of training makes all that a fitted estimator has; then it gets the network's values. A product
+    # of finite numbers may be reported as invalid there (as by OpenBLAS, issue 1924); none is kept.
+    with np.errstate(invalid="ignore"):
+        estimator.partial_fit(row, **step)
     estimator.coefs_ = [layer.weights.copy() for layer in layers]
     estimator.intercepts_ = [
         np.zeros(layer.weights.shape[1], layer.weights.dtype) if layer.bias is None else layer.bias.copy()
