@@ -6,23 +6,6 @@
 
 namespace fusednet::FUSEDNET_SET {
 
-template <size_t value>
-struct Count {
-    static constexpr size_t n = value;
-};
-
-// body(Count<count>) for a count from `least` to `largest`.
-template <size_t least, size_t largest, class Body>
-FUSEDNET_INLINE void with_count(size_t count, const Body& body) {
-    if constexpr (largest == least) {
-        body(Count<least>{});
-    } else if (count == largest) {
-        body(Count<largest>{});
-    } else {
-        with_count<least, largest - 1>(count, body);
-    }
-}
-
 // body(TileColumns) for the width of a panel.
 template <class T, class Body>
 FUSEDNET_INLINE void with_columns(size_t width, const Body& body) {
@@ -111,6 +94,20 @@ void product_narrow(const Product<T>& p, size_t columns, T* panel, ReadAhead* ro
 
 // Up to so many rows give a tile fewer chains than hide the latency.
 constexpr size_t few_rows = (row_vectors - 1) / tile_vectors;
+
+// Few rows by less than a vector of columns, B in place: a copy would take longer than the product.
+template <class T>
+void product_partial(const Product<T>& p, size_t columns) {
+    with_count<1, few_rows>(p.m, [&](auto rows) {
+        Vec<T> acc[rows.n];
+        for (size_t i = 0; i < rows.n; ++i) acc[i] = load(p.start != nullptr ? p.start : p.c + i * p.ldc);
+        for (size_t d = 0; d < p.depth; ++d) {
+            const Vec<T> line = load_partial(p.b + d * p.ldb, columns);
+            for (size_t i = 0; i < rows.n; ++i) acc[i] = fma(broadcast(p.a[i * p.lda + d]), line, acc[i]);
+        }
+        for (size_t i = 0; i < rows.n; ++i) store(p.c + i * p.ldc, clamp_below(acc[i], p.floor));
+    });
+}
 
 // The vectors that they are multiplied by at a time: enough chains for the latency, and with the vectors themselves no
 // more registers than a whole tile takes.
@@ -217,6 +214,8 @@ void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final
             if (begin) product.start = f.bias != nullptr && whole ? f.bias + j : padded_bias(f, j, panel, edge);
             if (halves && panel.columns <= piece<T>) {  // a piece would fill half of a half
                 product_narrow(product, panel.columns, f.panel, f.ahead);
+            } else if (masks && f.m <= few_rows && panel.columns < lanes<T>) {
+                product_partial(product, panel.columns);
             } else {
                 Prefetch<T> lines;
                 if (far) {

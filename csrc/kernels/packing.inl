@@ -65,20 +65,12 @@ struct Panel {
 template <class T>
 constexpr size_t piece = 16 / sizeof(T);
 
-// panel (depth, width) = the first `columns` columns of w (depth, ldw), zeros beyond.
+// panel (depth, width) = the first `columns` columns of w (depth, ldw), with zeros up to whole vectors.
 template <class T>
 void pack_columns(const T* w, size_t ldw, size_t depth, size_t columns, T* panel, size_t width) {
-    for (size_t p = 0; p < depth; ++p, w += ldw, panel += width) {
-        for (size_t j = 0; j < width; j += lanes<T>) {
-            Vec<T> v{};
-            if (j + lanes<T> <= columns) {
-                v = load(w + j);
-            } else if (j < columns) {
-                v = load_partial(w + j, columns - j);
-            }
-            store(panel + j, v);
-        }
-    }
+    for_each_vector<T>(columns, [=](size_t j, auto access) {
+        for (size_t p = 0; p < depth; ++p) store(panel + p * width + j, access.load(w + p * ldw + j));
+    });
 }
 
 // panel (⌈depth / 2⌉, piece, 2) = the first `columns` columns of w (depth, ldw), by pairs of rows; zeros beyond.

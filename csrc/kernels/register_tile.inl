@@ -11,6 +11,23 @@
 
 namespace fusednet::FUSEDNET_SET {
 
+template <size_t value>
+struct Count {
+    static constexpr size_t n = value;
+};
+
+// body(Count<count>) for a count from `least` to `largest`.
+template <size_t least, size_t largest, class Body>
+FUSEDNET_INLINE void with_count(size_t count, const Body& body) {
+    if constexpr (largest == least) {
+        body(Count<least>{});
+    } else if (count == largest) {
+        body(Count<largest>{});
+    } else {
+        with_count<least, largest - 1>(count, body);
+    }
+}
+
 constexpr size_t tile_rows = FUSEDNET_TILE_ROWS;
 constexpr size_t row_vectors = FUSEDNET_ROW_VECTORS;  // of a single row: enough chains to hide the latency
 
@@ -156,12 +173,42 @@ FUSEDNET_INLINE void finish_weights(const WeightGradient<T>& g, const Finish& fi
     }
 }
 
+// Whether rows of W that are not whole vectors follow each other: the mask of a row's last store would reach over the
+// next row, which the processor does not load before that is through.
+template <class T>
+FUSEDNET_INLINE bool are_adjacent(const WeightGradient<T>& g, size_t columns) {
+    return masks && columns == g.ldw && columns % lanes<T> != 0;
+}
+
+// out (rows, columns) for a part of W by its sums, which lie side by side, as its rows may.
+template <class T>
+__attribute__((noinline)) void finish_rows(const WeightGradient<T>& g, size_t offset, const T* sums, size_t rows,
+                                           size_t columns) {
+    const bool adjacent = columns == g.ldw;
+    const size_t count = adjacent ? 1 : rows, length = adjacent ? rows * columns : columns;
+    finish_weights(g, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
+        for (size_t i = 0; i < count; ++i) {
+            const T *w = g.w + offset + i * g.ldw, *sum = sums + i * length;
+            T* out = g.out + offset + i * g.ldw;
+            for_each_vector<T>(length, [&](size_t j, auto access) {
+                access.store(out + j, with_weight(access.load(sum + j), [=] { return access.load(w + j); }));
+            });
+        }
+    });
+}
+
 // out (rows, columns) for a tile of W: see WeightGradient.
 template <bool packing, bool interrupted, size_t rows, class Columns, class T, class Ahead>
 __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t offset, size_t columns, const T* x,
                                            size_t ldx, const T* dz, size_t lddz, T* panel, Ahead* ahead) {
     typename Columns::Vector acc[rows][Columns::vectors] = {};
     multiply_add<true, packing, interrupted, rows, Columns, T>(x, ldx, dz, lddz, g.m, panel, ahead, acc);
+    if (are_adjacent(g, columns)) {
+        T sums[rows * whole_vectors<T>(Columns::width)];  // each row over what the one before has left behind itself
+        for_each_element<rows, Columns>(columns,
+                                        [&](size_t i, size_t v, size_t j) { store(sums + j, whole(acc[i][v])); });
+        return finish_rows(g, offset, sums, rows, columns);
+    }
     finish_weights(g, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
         const T* w = g.w + offset;
         T* out = g.out + offset;
@@ -185,44 +232,56 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
     });
 }
 
-// Whether the last columns of W, so many, have tiles of their own: a piece, where half a vector is more, and the depth
+// Up to so many pieces of last columns of W have tiles of their own.
+constexpr size_t narrow_pieces = 3;
+
+// Whether so many last columns have: a whole vector would be wider, half a one is more than a piece, and the depth
 // repays the transposition that follows.
 template <class T>
 FUSEDNET_INLINE bool is_narrow(const WeightGradient<T>& g, size_t columns) {
-    return halves && columns <= piece<T> && g.m >= lanes<T>;
+    return halves && columns <= narrow_pieces * piece<T> && g.m >= lanes<T>;
 }
 
 // update_tile for those: here the vectors go down the rows, and multiply fewer lanes that nobody wants. The last vector
 // may reach beyond the rows.
-template <size_t vectors, class T>
+template <size_t vectors, size_t pieces, class T>
 __attribute__((noinline)) void update_narrow_tile(const WeightGradient<T>& g, size_t offset, size_t rows,
                                                   size_t columns, const T* x, const T* dz) {
-    Vec<T> acc[vectors][piece<T>] = {};
+    constexpr size_t width = pieces * piece<T>;
+    Vec<T> acc[vectors][pieces][piece<T>] = {};
     const size_t rest = rows - (vectors - 1) * lanes<T>;
     for (size_t p = 0; p < g.m; ++p, x += g.ldx, dz += g.lddz) {
-#pragma GCC unroll 2
-        for (size_t v = 0; v < vectors; ++v) {
-            const Vec<T> line = v + 1 < vectors ? load(x + v * lanes<T>) : load_partial(x + v * lanes<T>, rest);
+        Vec<T> line[vectors];
+        for (size_t v = 0; v < vectors; ++v)
+            line[v] = v + 1 < vectors ? load(x + v * lanes<T>) : load_partial(x + v * lanes<T>, rest);
+#pragma GCC unroll 3
+        for (size_t q = 0; q < pieces; ++q) {
 #pragma GCC unroll 4
-            for (size_t j = 0; j < piece<T>; ++j) acc[v][j] = fma(line, broadcast(dz[j]), acc[v][j]);
+            for (size_t j = 0; j < piece<T>; ++j) {
+                const Vec<T> factor = broadcast(dz[q * piece<T> + j]);
+#pragma GCC unroll 2
+                for (size_t v = 0; v < vectors; ++v) acc[v][q][j] = fma(line[v], factor, acc[v][q][j]);
+            }
         }
     }
-    const T* w = g.w + offset;
-    T* out = g.out + offset;
+    T transposed[pieces][piece<T>][lanes<T>];  // row i is piece i / piece<T> of the vectors i % piece<T>
+    T sums[vectors * lanes<T> * width];
 #pragma GCC unroll 2  // else the sums may live in memory, and be stored in every step of the depth
     for (size_t v = 0; v < vectors; ++v) {
-        transpose_pieces<T>(acc[v]);  // row i is piece i / piece<T> of vector i % piece<T>
-        T sums[(piece<T> + 1) * lanes<T>];
+#pragma GCC unroll 3
+        for (size_t q = 0; q < pieces; ++q) {
+            transpose_pieces<T>(acc[v][q]);
 #pragma GCC unroll 4
-        for (size_t i = 0; i < piece<T>; ++i) store(sums + i * lanes<T>, acc[v][i]);
-        const size_t count = v + 1 < vectors ? lanes<T> : rest;
-        finish_weights(g, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
-            for (size_t i = 0; i < count; ++i, w += g.ldw, out += g.ldw) {
-                const Vec<T> sum = load(sums + i % piece<T> * lanes<T> + i / piece<T> * piece<T>);
-                store_partial(out, with_weight(sum, [=] { return load_partial(w, columns); }), columns);
+            for (size_t j = 0; j < piece<T>; ++j) store(transposed[q][j], acc[v][q][j]);
+        }
+        for (size_t i = 0; i < lanes<T>; ++i) {
+            for (size_t q = 0; q < pieces; ++q) {  // each piece over what the one before has left behind its columns
+                __builtin_memcpy(sums + (v * lanes<T> + i) * columns + q * piece<T>,
+                                 transposed[q][i % piece<T>] + i / piece<T> * piece<T>, piece<T> * sizeof(T));
             }
-        });
+        }
     }
+    finish_rows(g, offset, sums, rows, columns);
 }
 
 // y[i] = start + x[i, :] · w for contiguous w: the products whose result is a single, contiguous column or row. (One

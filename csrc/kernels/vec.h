@@ -104,6 +104,9 @@ FUSEDNET_INLINE Ints<T> first_lanes(size_t count) {
     return index < broadcast_int<T>(static_cast<Int<T>>(count));
 }
 
+// Whether a mask lets a load or store touch some lanes only. (Without masks it goes lane by lane.)
+constexpr bool masks = FUSEDNET_VECTOR_BYTES > 16;
+
 // The first `count` lanes (0 < count ≤ lanes) of memory that may end there; the other lanes are zero.
 FUSEDNET_INLINE Vec<float> load_partial(const float* p, size_t count) {
 #if FUSEDNET_VECTOR_BYTES == 64

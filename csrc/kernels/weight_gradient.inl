@@ -134,12 +134,17 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
 // The last columns where they are narrow: update_rows leaves those out.
 template <class T>
 void update_narrow(const WeightGradient<T>& g) {
-    const size_t columns = g.n % lanes<T>, j = g.n - columns;
+    size_t columns = g.n % panel_columns<T>;
+    const Panel<T> panel(columns);
+    if (panel.columns < columns) columns -= panel.columns;
     if (columns == 0 || !is_narrow(g, columns)) return;
+    const size_t j = g.n - columns;
     for (size_t i = 0; i < g.k; i += 2 * lanes<T>) {
         const size_t rows = at_most(g.k - i, 2 * lanes<T>);
         with_count<1, 2>((rows + lanes<T> - 1) / lanes<T>, [&](auto vectors) {
-            update_narrow_tile<vectors.n>(g, i * g.ldw + j, rows, columns, g.x + i, g.dz + j);
+            with_count<1, narrow_pieces>((columns + piece<T> - 1) / piece<T>, [&](auto pieces) {
+                update_narrow_tile<vectors.n, pieces.n>(g, i * g.ldw + j, rows, columns, g.x + i, g.dz + j);
+            });
         });
     }
 }
