@@ -89,6 +89,26 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
 
 std::size_t tiles_of(std::size_t rows) { return (rows + carried_rows - 1) / carried_rows; }
 
+// To where the caller wants the outputs of so many rows.
+template <class T>
+void copy_rows(const TileOutput<T>& y, std::size_t rows, std::size_t columns, T* out, std::ptrdiff_t row_stride,
+               std::ptrdiff_t column_stride) {
+    const auto adjacent = static_cast<std::ptrdiff_t>(columns);
+    if (column_stride == 1 && row_stride == adjacent && y.ld == columns) {
+        std::copy_n(y.data, rows * columns, out);
+    } else if (column_stride == 1 && row_stride >= adjacent) {
+        kernels<T>().gather(y.data, static_cast<std::ptrdiff_t>(y.ld), nullptr, 0, rows, columns, out,
+                            static_cast<std::size_t>(row_stride));
+    } else {
+        for (std::size_t i = 0; i < rows; ++i) {
+            for (std::size_t j = 0; j < columns; ++j) {
+                out[static_cast<std::ptrdiff_t>(i) * row_stride + static_cast<std::ptrdiff_t>(j) * column_stride] =
+                    y.data[i * y.ld + j];
+            }
+        }
+    }
+}
+
 // Runs body(Tile, Team) over so many tiles of nearly equal height: one a thread, or, where they are fewer than threads,
 // one after the other with all threads.
 template <class Body>
@@ -140,12 +160,8 @@ void Network<T>::predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride
     for_each_tile(x.rows, even, team, [&](const Tile& tile, const Team& helpers) {
         const RowSelection& rows = tile.rows;
         const TileOutput<T> y = predict_tile(layers_, x, tile, helpers, logits);
-        for (std::size_t i = 0; i < rows.count; ++i) {
-            T* row = out + static_cast<std::ptrdiff_t>(rows.row(i)) * row_stride;
-            for (std::size_t j = 0; j < outputs(); ++j) {
-                row[static_cast<std::ptrdiff_t>(j) * column_stride] = y.data[i * y.ld + j];
-            }
-        }
+        copy_rows(y, rows.count, outputs(), out + static_cast<std::ptrdiff_t>(rows.row(0)) * row_stride, row_stride,
+                  column_stride);
     });
 }
 
@@ -188,9 +204,8 @@ double Network<T>::loss(const Samples& samples, T* prediction) const {
                                                            rows.count, outputs(), 0.0, clip()});
         if (prediction == nullptr) return;
         if (takes_logits(config_.loss)) activate(layers_.back(), y, rows.count);
-        for (std::size_t i = 0; i < rows.count; ++i) {
-            std::copy_n(y.data + i * y.ld, outputs(), prediction + (rows.first + i) * outputs());
-        }
+        copy_rows(y, rows.count, outputs(), prediction + rows.first * outputs(), static_cast<std::ptrdiff_t>(outputs()),
+                  1);
     });
     double total = 0, total_weight = 0;
     for (std::size_t t = 0; t < tiles; ++t) {

@@ -291,18 +291,27 @@ FUSEDNET_INLINE void dot_tile(const T* x, size_t ldx, const T* w, size_t k, T st
     Vec<T> acc[rows] = {};
     for_each_vector<T>(k, [&](size_t p, auto access) {
         const Vec<T> line = access.load(w + p);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (size_t i = 0; i < rows; ++i) acc[i] = fma(access.load(x + i * ldx + p), line, acc[i]);
     });
-#pragma GCC unroll 8
-    for (size_t i = 0; i < rows; ++i) y[i * ldy] = start + sum_lanes<T>(acc[i]);
+    if constexpr (rows == lanes<T>) {
+        const Vec<T> sums = broadcast(start) + sum_each<T>(acc);
+        if (ldy == 1) return store(y, sums);
+        for (size_t i = 0; i < rows; ++i) y[i * ldy] = sums[i];
+    } else {
+        for (size_t i = 0; i < rows; ++i) y[i * ldy] = start + sum_lanes<T>(acc[i]);
+    }
 }
 
 template <class T>
 void dot_rows(const T* x, size_t ldx, const T* w, size_t m, size_t k, T start, T* y, size_t ldy) {
     size_t i = 0;
-    for (; i + 4 <= m; i += 4) dot_tile<4, T>(x + i * ldx, ldx, w, k, start, y + i * ldy, ldy);
-    for (; i < m; ++i) dot_tile<1, T>(x + i * ldx, ldx, w, k, start, y + i * ldy, ldy);
+    const auto tiles = [&](auto rows) FUSEDNET_ALWAYS_INLINE {
+        for (; i + rows.n <= m; i += rows.n) dot_tile<rows.n, T>(x + i * ldx, ldx, w, k, start, y + i * ldy, ldy);
+    };
+    if constexpr (lanes<T> > 4) tiles(Count<lanes<T>>{});
+    tiles(Count<4>{});
+    tiles(Count<1>{});
 }
 
 }  // namespace fusednet::FUSEDNET_SET

@@ -161,6 +161,23 @@ FUSEDNET_INLINE void store_partial(double* p, Vec<double> v, size_t count) {
 }
 
 #if FUSEDNET_VECTOR_BYTES == 64
+// The lower halves of a and b, or their upper ones.
+FUSEDNET_INLINE Vec<double> lower_halves(Vec<double> a, Vec<double> b) {
+    return (Vec<double>)_mm512_shuffle_f64x2((__m512d)a, (__m512d)b, 0x44);
+}
+FUSEDNET_INLINE Vec<double> upper_halves(Vec<double> a, Vec<double> b) {
+    return (Vec<double>)_mm512_shuffle_f64x2((__m512d)a, (__m512d)b, 0xEE);
+}
+#elif FUSEDNET_VECTOR_BYTES == 32
+FUSEDNET_INLINE Vec<double> lower_halves(Vec<double> a, Vec<double> b) {
+    return (Vec<double>)_mm256_permute2f128_pd((__m256d)a, (__m256d)b, 0x20);
+}
+FUSEDNET_INLINE Vec<double> upper_halves(Vec<double> a, Vec<double> b) {
+    return (Vec<double>)_mm256_permute2f128_pd((__m256d)a, (__m256d)b, 0x31);
+}
+#endif
+
+#if FUSEDNET_VECTOR_BYTES == 64
 // Half a vector of memory, and another `stride` elements on.
 FUSEDNET_INLINE Vec<float> load_halves(const float* p, size_t stride) {
     const __m512 first = _mm512_castps256_ps512(_mm256_loadu_ps(p));
