@@ -74,7 +74,8 @@ def roofline(results, record, part):
         return "–"
     widths, batch, cores, dtype = record["widths"], record["batch"], record["cores"], record["dtype"]
     parameters = sum((i + 1) * o for i, o in pairwise(widths))
-    passes = {"sgd": 2, "adam": 6}[record["optimizer"]] if part == "training" else 1
+    moments = {"sgd": 0, "adam": 2}[record["optimizer"]]
+    passes = 2 * (1 + moments) if part == "training" else 1
     moved = (batch * (widths[0] + widths[-1]) + passes * parameters) * (4 if dtype == "float32" else 8)
     bandwidth = limits["bandwidth"]["l2" if moved <= limits["l2_bytes"] else "memory"][cores]
     least = max(record["flops"] / processor_peak(results, record), moved / bandwidth) * 1e-3
@@ -108,7 +109,8 @@ def comparison(results, records, title, part, alone=()):
             one = single.get(record["label"])
             row.append(f"{number(one)} ({one / own:.2f}×)" if one else "–")
         row += [*efficiency(results, record), roofline(results, record, part)]
-        row += [f"**{lead(record)}**" if others else "–"]
+        ahead = lead(record)
+        row += [f"**{ahead}**" if ahead else "–"]
         row += [f"{number(others[n])} ({others[n] / own:.1f}×)" if n in others else "–" for n in names]
         rows.append(row)
     return "\n\n".join(filter(None, [table([*head, *names], rows), left_out(failures)]))
@@ -242,18 +244,20 @@ def standing(results, cores):
     cells = {}
     for part in ("training", "prediction"):
         for record in select(results, part, cores=cores):
-            if "fusednet" in record["times"] and lead(record):
+            ahead = lead(record) if "fusednet" in record["times"] else None
+            if ahead:
                 case = f"{part}, {record['label']}" + ", float64" * (record["dtype"] == "float64")
-                cells[case] = f"{lead(record)}, {efficiency(results, record)[1]}"
+                cells[case] = f"{ahead}, {efficiency(results, record)[1]}"
     return cells
 
 
-def elsewhere(results):
-    """Return a table of the same on other machines, by the files in results/, if training was measured."""
+def elsewhere(results, file):
+    """Return a table of `standing` by the other files in results/ with training, if these have it too."""
     if "training" not in results:
         return []
-    kept = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(KEPT.glob("*.json"))}
-    others = {n: r for n, r in kept.items() if "training" in r and r["about"] != results["about"]}
+    paths = [path for path in sorted(KEPT.glob("*.json")) if path.resolve() != file.resolve()]
+    kept = {path.stem: json.loads(path.read_text("utf-8")) for path in paths}
+    others = {name: record for name, record in kept.items() if "training" in record}
     if not others:
         return []
     columns = {
@@ -266,16 +270,16 @@ def elsewhere(results):
     remarks = [
         f"{name}: measured on {r['date']}. {r.get('remark', '')}".strip() for name, r in others.items()
     ]
-    return ["### On other machines", table(["ahead by, and share of the peak", *columns], rows), *remarks]
+    return ["### On other machines", table(["ahead by, and share of peak", *columns], rows), *remarks]
 
 
-def text(results):
-    """Return the Markdown of everything that was measured."""
+def text(results, file):
+    """Return the Markdown of everything that was measured and is, or will be, in that file."""
     blocks = about(results)
     for make in (training, prediction, sweep, fit, footprint, kernels):
         if make.__name__ in results:
             blocks += make(results)
-    blocks += elsewhere(results)
+    blocks += elsewhere(results, file)
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -304,11 +308,11 @@ def replace_results(path, content):
     path.write_text(f"{before}{BEGIN}\n\n{content}\n\n{END}{after}", "utf-8")
 
 
-def write(results):
+def write(results, file):
     """Put the tables into docs/benchmarks.md and README.md, between the marks, and the charts into docs/."""
     from . import charts  # needs Matplotlib, which the tables do without
 
-    replace_results(DOCS / "benchmarks.md", text(results))
+    replace_results(DOCS / "benchmarks.md", text(results, file))
     replace_results(README, headline(results))
     charts.draw(results, DOCS)
 
@@ -320,9 +324,9 @@ def main():
     options = parser.parse_args()
     results = json.loads(options.file.read_text("utf-8"))
     if options.docs:
-        write(results)
+        write(results, options.file)
     else:
-        print(text(results))
+        print(text(results, options.file))
 
 
 if __name__ == "__main__":

@@ -143,9 +143,9 @@ def main():
         results[part] = getattr(benchmark, part)()
         print(f"{part}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
         options.output.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    print(report.text(results))
+    print(report.text(results, options.output))
     if options.docs:
-        report.write(results)
+        report.write(results, options.output)
 
 
 if __name__ == "__main__":

@@ -274,3 +274,13 @@ def test_moments_without_a_gradient_do_not_stay_subnormal(optimizer, width):
     for name in ("first", "second"):
         moments = np.abs(state[name])
         assert not ((moments > 0) & (moments < np.finfo("float32").tiny)).any()
+
+
+def test_negative_second_moments_are_refused():
+    net, optimizer = fn.Network([2, 4, 1], seed=0, dtype="float64"), fn.Adam(0.01)
+    net.train_step(np.ones((3, 2)), np.ones(3), optimizer)
+    state = net._core.get_optimizer_state(optimizer._core)
+    wrong = {**state, "second": np.where(state["second"] > 0, -0.25, 0.0)}
+    with pytest.raises(ValueError, match=r"second moments of at least 0, received -0\.25"):
+        net._core.set_optimizer_state(optimizer._core, wrong)
+    np.testing.assert_array_equal(net._core.get_optimizer_state(optimizer._core)["second"], state["second"])

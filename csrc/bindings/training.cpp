@@ -179,6 +179,10 @@ void set_optimizer_state(const PyNetwork& self, const Optimizer& optimizer, cons
         check(static_cast<std::size_t>(first.size()) == firsts && static_cast<std::size_t>(second.size()) == seconds,
               "optimizer state: expected ", firsts, " and ", seconds,
               " elements for this optimizer and network, received ", first.size(), " and ", second.size());
+        for (std::size_t i = 0; i < seconds; ++i) {
+            check(!(second.data()[i] < T(0)), "optimizer state: expected second moments of at least 0, received ",
+                  second.data()[i]);
+        }
         const Busy busy = net.claim();
         auto& state = net.state(optimizer);
         std::copy_n(first.data(), firsts, state.first.data());

@@ -152,7 +152,7 @@ FUSEDNET_INLINE T row_max(const T* z, size_t n) {
     Vec<T> largest = broadcast(z[0]);
     for_each_vector<T>(n, [&](size_t j, auto access) {
         const Vec<T> v = access.keep(access.load(z + j), z[0]);
-        largest = v > largest ? v : largest;
+        largest = larger(v, largest);
     });
     return max_lanes<T>(largest);
 }

@@ -1,5 +1,5 @@
-// What the operators of Vec<T> lack in arithmetic: fused multiply-add, quick division, square root, look-up.
-// Coefficients: tools/fit_polynomials.py.
+// What the operators of Vec<T> lack in arithmetic: fused multiply-add, minimum and maximum, quick division, square
+// root, look-up. Coefficients: tools/fit_polynomials.py.
 #pragma once
 
 #include <limits>
@@ -134,7 +134,7 @@ FUSEDNET_INLINE Vec<float> square_root(Vec<float> v) {
 }
 
 #if FUSEDNET_VECTOR_BYTES >= 32
-// 1/√x within 2⁻¹⁴, for normal x.
+// 1/√x within 2⁻¹⁴, for normal x, with AVX-512 for subnormal ones too.
 FUSEDNET_INLINE Vec<double> estimate_inverse_root(Vec<double> x) {
 #if FUSEDNET_VECTOR_BYTES == 64
     return (Vec<double>)_mm512_rsqrt14_pd((__m512d)x);
@@ -149,9 +149,9 @@ FUSEDNET_INLINE Vec<double> estimate_inverse_root(Vec<double> x) {
 }
 #endif
 
-// √v within 2 ulp; with AVX2 at least that of the smallest normal number. For a root and a quotient the divider would
-// take twice as long as for one: from a 256-bit register on, multiply-adds work out the root, which is g·(1 − e)^−½
-// with g = v·y and e = 1 − g·y for y near 1/√v.
+// √v within 1 ulp, for v that is not negative, or NaN; with AVX2 at least that of the smallest normal number. For a
+// root and a quotient the divider would take twice as long as for one: from a 256-bit register on, multiply-adds work
+// out the root, which is g·(1 − e)^−½ with g = v·y and e = 1 − g·y for y near 1/√v.
 FUSEDNET_INLINE Vec<double> square_root(Vec<double> v) {
 #if FUSEDNET_VECTOR_BYTES >= 32
 #if FUSEDNET_VECTOR_BYTES == 32
@@ -161,7 +161,8 @@ FUSEDNET_INLINE Vec<double> square_root(Vec<double> v) {
     const Vec<double> slope = fma(e, broadcast(0.31250000275031198), broadcast(0.37500000305590225));
     const Vec<double> root = fma(g * e, fma(slope, e, broadcast(0.5)), g);
 #if FUSEDNET_VECTOR_BYTES == 64
-    // The table has four bits for each class of numbers: for zero and for infinity they say v itself.
+    // The table has four bits for each class of numbers. For zero (from bit 8) and infinity (from bit 20) they are 1:
+    // v.
     return (Vec<double>)_mm512_fixupimm_pd((__m512d)root, (__m512d)v, _mm512_set1_epi64(0x100100), 0);
 #else
     return v < std::numeric_limits<double>::infinity() ? root : v;

@@ -105,12 +105,12 @@ FUSEDNET_INLINE Vec<T> absolute(Vec<T> x) {
     return (Vec<T>)(bits<T>(x) & ~sign_bit<T>());
 }
 
-// The integer n nearest to x · factor, well below 2^mantissa_bits in size: as a number, and with so many times the bias
-// of an exponent, which costs nothing there, in the low bits of another.
+// The integer n nearest to x · factor, well below 2^mantissa_bits in size (of two as near, the even one, or where
+// `biases` is odd the odd one).
 template <class T>
 struct Rounded {
-    Vec<T> value;
-    Ints<T> biased;  // the bits above are those of round_magic
+    Vec<T> value;    // n
+    Ints<T> biased;  // in the low bits n + biases · exponent_bias, added by rounding at no cost; above, round_magic's
 };
 
 template <int biases, class T>
@@ -156,6 +156,7 @@ template <class T, class... Low>
 FUSEDNET_INLINE Exponential<T> exponential(Vec<T> x, Low... low) {
     using C = Constants<T>;
     x = clamp_above(clamp_below(x, C::exp_min), C::exp_max);
+    // With two biases and with one: their difference has one.
     const Rounded<T> n = round_scaled<2>(x, T(log2_e)), half = round_scaled<1>(n.value, T(0.5));
     const Vec<T> p = expm1_reduced<T>((reduce<T>(x, n.value) + ... + low)) + T(1);
     return {p * power_of_two<T>(half.biased), power_of_two<T>(n.biased - half.biased)};
@@ -231,9 +232,9 @@ struct Logistic {
 template <class T>
 FUSEDNET_INLINE Logistic<T> logistic(Vec<T> x) {
     const Exponential<T> t = exponential<T>(-absolute<T>(x));
-    const Vec<T> one = broadcast(T(1)), larger = divide(one, t.value() + one);
-    const Exponential<T> sigmoid = {x < T(0) ? t.first * larger : larger, x < T(0) ? t.second : one};
-    return {sigmoid, x < T(0) ? larger : t.value() * larger};
+    const Vec<T> one = broadcast(T(1)), upper = divide(one, t.value() + one);  // at least a half
+    const Exponential<T> sigmoid = {x < T(0) ? t.first * upper : upper, x < T(0) ? t.second : one};
+    return {sigmoid, x < T(0) ? upper : t.value() * upper};
 }
 
 template <class T>

@@ -31,7 +31,8 @@ void momentum(const UpdateArguments& a, T* __restrict w, const T* __restrict g, 
     }
 }
 
-// ε, large enough for a divisor: subnormal ones divide_any doesn't take in float32.
+// ε, at least the smallest normal number: as a divisor of zero it may not be zero, nor subnormal for float32's
+// divide_any.
 template <class T>
 T at_least_normal(double epsilon) {
     const T least = std::numeric_limits<T>::min(), e = static_cast<T>(epsilon);

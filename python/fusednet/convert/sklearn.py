@@ -117,8 +117,8 @@ def write(net: Network, classes: ArrayLike | None = None) -> Any:
             "scikit-learn has the outputs identity, exp, sigmoid, and softmax of at least two classes, "
             f"not {output} of {outputs}"
         )
-    # One step of training makes all that a fitted estimator has; then it gets the network's values. A product
-    # of finite numbers may be reported as invalid there (as by OpenBLAS, issue 1924); none is kept.
+    # One step of training makes all that a fitted estimator has; then it gets the network's values. BLAS may
+    # report a product of finite numbers there as invalid, as OpenBLAS has (issue 1924); none of them is kept.
     with np.errstate(invalid="ignore"):
         estimator.partial_fit(row, **step)
     estimator.coefs_ = [layer.weights.copy() for layer in layers]
