@@ -235,12 +235,22 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
 // Up to so many pieces of last columns of W have tiles of their own.
 constexpr size_t narrow_pieces = 3;
 
-// Whether so many last columns have: a whole vector would be wider, half a one is more than a piece, and the depth
-// repays the transposition that follows.
+template <class T>
+constexpr size_t whole_pieces(size_t n) {
+    return (n + piece<T> - 1) / piece<T> * piece<T>;
+}
+
+// Whether so many last columns have: whole vectors would be wider than pieces, and the depth repays the transposition
+// that follows, later where a piece of four is all that is saved.
 template <class T>
 FUSEDNET_INLINE bool is_narrow(const WeightGradient<T>& g, size_t columns) {
-    return halves && columns <= narrow_pieces * piece<T> && g.m >= lanes<T>;
+    const size_t width = whole_pieces<T>(columns), depth = width < narrow_pieces * piece<T> ? lanes<T> : 64;
+    return masks && width <= narrow_pieces * piece<T> && width < whole_vectors<T>(columns) && g.m >= depth;
 }
+
+// The vectors of rows of such a tile: with each a sum for each column in a register, and what is multiplied.
+template <size_t pieces, class T>
+constexpr size_t narrow_vectors = 2 * (pieces * piece<T> + 1) < (FUSEDNET_VECTOR_BYTES == 64 ? 32 : 16) ? 2 : 1;
 
 // update_tile for those: here the vectors go down the rows, and multiply fewer lanes that nobody wants. The last vector
 // may reach beyond the rows.

@@ -139,14 +139,15 @@ void update_narrow(const WeightGradient<T>& g) {
     if (panel.columns < columns) columns -= panel.columns;
     if (columns == 0 || !is_narrow(g, columns)) return;
     const size_t j = g.n - columns;
-    for (size_t i = 0; i < g.k; i += 2 * lanes<T>) {
-        const size_t rows = at_most(g.k - i, 2 * lanes<T>);
-        with_count<1, 2>((rows + lanes<T> - 1) / lanes<T>, [&](auto vectors) {
-            with_count<1, narrow_pieces>((columns + piece<T> - 1) / piece<T>, [&](auto pieces) {
+    with_count<1, narrow_pieces>(whole_pieces<T>(columns) / piece<T>, [&](auto pieces) {
+        constexpr size_t most = narrow_vectors<pieces.n, T>;
+        for (size_t i = 0; i < g.k; i += most * lanes<T>) {
+            const size_t rows = at_most(g.k - i, most * lanes<T>);
+            with_count<1, most>((rows + lanes<T> - 1) / lanes<T>, [&](auto vectors) {
                 update_narrow_tile<vectors.n, pieces.n>(g, i * g.ldw + j, rows, columns, g.x + i, g.dz + j);
             });
-        });
-    }
+        }
+    });
 }
 
 template <class T>
