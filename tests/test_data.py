@@ -201,6 +201,33 @@ def test_non_finite_input_is_refused(net, bad, dtype):
             call(X)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("widths", [(64, 8, 2), (64, 1), (64, 80, 2)])
+@pytest.mark.parametrize("hidden", ["relu", "tanh"])
+@pytest.mark.parametrize("weight", [None, 0.0, -1.0])
+def test_non_finite_input_among_many_rows_is_refused(bad, widths, hidden, weight):
+    net = fn.Network(widths, hidden, output=hidden, seed=0)
+    if weight is not None:
+        net.layers[0].weights[:] = weight
+    X = np.random.default_rng(0).normal(size=(300, 64)).astype(np.float32)
+    expected = net.predict(X)
+    for row, column in ((0, 0), (130, 5), (299, 63)):
+        wrong = X.copy()
+        wrong[row, column] = bad
+        for call in (net.predict, lambda X: net.evaluate(X, expected)):
+            with pytest.raises(ValueError, match=rf"X: expected finite .*row {row}\b"):
+                call(wrong)
+
+
+def test_finite_inputs_may_overflow_to_saturated_outputs():
+    net = fn.Network((64, 8, 2), "tanh", seed=0)
+    net.layers[0].weights[:] = 2.0
+    X = np.ones((300, 64), np.float32)
+    X[130] = 3e38
+    saturated = net.layers[1].weights.sum(axis=0) + net.layers[1].bias
+    np.testing.assert_allclose(net.predict(X)[130], saturated, rtol=1e-5)
+
+
 def test_inputs_are_not_changed(net):
     X, y, w = PLAIN.copy(), np.zeros((4, 2)), np.ones(4)
     net.fit(X, y, sample_weight=w, epochs=3)

@@ -203,13 +203,16 @@ MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection&
     const bool useful = rows.count * row_bytes >= 4096 && stride >= row_bytes && !crowds_cache_sets(stride);
     if (!useful || rows.index != nullptr || !has_rows_of<T>(source)) return {};
     const std::size_t ld = stride / sizeof(T);
-    const T* const data = static_cast<const T*>(source.data) + rows.first * ld;
-    const std::size_t pieces = ld == n ? 1 : rows.count;  // of memory, rows without a gap are one
+    return {static_cast<const T*>(source.data) + rows.first * ld, rows.count, n, ld};
+}
+
+template <class T>
+bool are_finite(const MatrixView<const T>& x) {
+    const std::size_t pieces = x.ld == x.columns ? 1 : x.rows;  // of memory, rows without a gap are one
     for (std::size_t i = 0; i < pieces; ++i) {
-        // Squares that overflow are rare enough for a copy.
-        if (!std::isfinite(kernels<T>().sum_squares(data + i * ld, rows.count * n / pieces))) return {};
+        if (!std::isfinite(kernels<T>().sum_squares(x.data + i * x.ld, x.rows * x.columns / pieces))) return false;
     }
-    return {data, rows.count, n, ld};
+    return true;
 }
 
 ReadAhead plan_read_ahead(const InputMatrix& source, const RowSelection& rows, double flops) {
@@ -268,6 +271,7 @@ bool any_weight(const InputMatrix& source) {
     template void gather_shared<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Team&, \
                                    const Range*);                                                                      \
     template MatrixView<const T> rows_in_place<T>(const InputMatrix&, const RowSelection&);                            \
+    template bool are_finite<T>(const MatrixView<const T>&);                                                           \
     template WeightSum gather_weights<T>(const InputMatrix&, const RowSelection&, T*, double*, bool);
 FUSEDNET_INSTANTIATE(float)
 FUSEDNET_INSTANTIATE(double)

@@ -55,10 +55,14 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
                      : gather_shared(source, rows, out, ldo, what, team, range);
 }
 
-// The selected rows where they lie, if the products can read them there: in order, finite, each in one piece, and of
-// type T. Else null, and gather_rows has to copy them, or to say what is wrong.
+// The selected rows where they lie, if the products can read them there: in order, each in one piece, and of type T.
+// Else null, and gather_rows has to copy them. It also says what is wrong with those that are not finite.
 template <class T>
 MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection& rows);
+
+// Whether all elements are, and none so large that its square is not: so few that a copy of them costs nothing.
+template <class T>
+bool are_finite(const MatrixView<const T>& x);
 
 // The weights of a batch, in a unit near the largest: only their ratios count, and T can hold those, however large or
 // small the weights are. The unit is a power of two, which costs no digits. (A double has to hold the total.)

@@ -58,7 +58,27 @@ struct Tile {
     RowSelection rows, next;
 };
 
-// One tile through all layers, whose columns a team shares.
+// From logits to outputs.
+template <class T>
+void activate(const DenseLayer<T>& layer, const TileOutput<T>& y, std::size_t rows) {
+    if (layer.activation == Activation::softmax) {
+        kernels<T>().softmax(y.data, y.ld, y.data, y.ld, rows, layer.out);
+    } else if (layer.activation != Activation::identity) {
+        kernels<T>().activation(layer.activation, y.data, y.data, nullptr, rows * y.ld);
+    }
+}
+
+// Whether each row of X·W + b begins with a finite number. It does not where the row of X has a NaN or an infinity,
+// whatever the weights, zeros included.
+template <class T>
+bool are_sums_finite(const TileOutput<T>& y, std::size_t rows) {
+    T excess = 0;
+    for (std::size_t i = 0; i < rows; ++i) excess += y.data[i * y.ld] - y.data[i * y.ld];
+    return excess == T(0);
+}
+
+// One tile through all layers, whose columns a team shares. Inputs that are read where they lie have to be looked at:
+// before the first layer; or, where its outputs are fewer and no team has split them, by its sums.
 template <class T>
 TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const InputMatrix& x, const Tile& tile,
                            const Team& team, bool logits) {
@@ -68,23 +88,28 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
     ReadAhead ahead = plan_read_ahead(x, tile.next, flops);
     Arena<T>& arena = Arena<T>::of_thread(layers, rows.count, team.size());
     const MatrixView<const T> inputs = rows_in_place<T>(x, rows);
+    const bool by_sums = inputs.data != nullptr && layers.front().out < layers.front().in && team.size() == 1;
     const T* from = inputs.data;
     std::size_t ld = inputs.ld;
-    if (from == nullptr) {
+    if (from == nullptr || (!by_sums && !are_finite(inputs))) {
         ld = leading_dimension<T>(layers.front().in);
         gather_rows(x, rows, arena.a, ld, "X");
         from = arena.a;
     }
-    T *to = arena.b, *output = nullptr;
+    TileOutput<T> y{};
     for (const DenseLayer<T>& l : layers) {
-        const std::size_t ldy = leading_dimension<T>(l.out);
-        dense_forward<T>(l, from, ld, to, nullptr, ldy, rows.count, logits && &l == &layers.back(), team,
+        const bool look = by_sums && &l == &layers.front(), last = logits && &l == &layers.back();
+        y = {y.data == arena.b ? arena.a : arena.b, leading_dimension<T>(l.out)};
+        dense_forward<T>(l, from, ld, y.data, nullptr, y.ld, rows.count, look || last, team,
                          {arena.panels, arena.panel_size, &ahead});
-        from = output = to;
-        to = to == arena.a ? arena.b : arena.a;
-        ld = ldy;
+        if (look) {
+            if (!are_sums_finite(y, rows.count) && !are_finite(inputs)) gather_rows(x, rows, arena.a, ld, "X");
+            if (!last) activate(l, y, rows.count);
+        }
+        from = y.data;
+        ld = y.ld;
     }
-    return {output, ld};
+    return y;
 }
 
 std::size_t tiles_of(std::size_t rows) { return (rows + carried_rows - 1) / carried_rows; }
@@ -122,16 +147,6 @@ void for_each_tile(std::size_t rows, std::size_t tiles, const Team& team, Body b
     }
     const Team alone(1);
     team.run(tiles, [&](std::size_t tile, std::size_t) { body(Tile{tile, select(tile), select(tile + 1)}, alone); });
-}
-
-// From logits to outputs.
-template <class T>
-void activate(const DenseLayer<T>& layer, const TileOutput<T>& y, std::size_t rows) {
-    if (layer.activation == Activation::softmax) {
-        kernels<T>().softmax(y.data, y.ld, y.data, y.ld, rows, layer.out);
-    } else {
-        kernels<T>().activation(layer.activation, y.data, y.data, nullptr, rows * y.ld);
-    }
 }
 
 // Threads for a prediction. They wait for each other once, where each takes tiles by itself, or once or twice a layer,
