@@ -114,7 +114,7 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
 
 std::size_t tiles_of(std::size_t rows) { return (rows + carried_rows - 1) / carried_rows; }
 
-// To where the caller wants the outputs of so many rows.
+// To where the caller wants the outputs of so many rows. (They need not be finite, as the gather could tell.)
 template <class T>
 void copy_rows(const TileOutput<T>& y, std::size_t rows, std::size_t columns, T* out, std::ptrdiff_t row_stride,
                std::ptrdiff_t column_stride) {

@@ -100,7 +100,8 @@ template <class T>
 void product_partial(const Product<T>& p, size_t columns) {
     with_count<1, few_rows>(p.m, [&](auto rows) {
         Vec<T> acc[rows.n];
-        for (size_t i = 0; i < rows.n; ++i) acc[i] = load(p.start != nullptr ? p.start : p.c + i * p.ldc);
+        for (size_t i = 0; i < rows.n; ++i)
+            acc[i] = p.start != nullptr ? load_partial(p.start, columns) : load(p.c + i * p.ldc);
         for (size_t d = 0; d < p.depth; ++d) {
             const Vec<T> line = load_partial(p.b + d * p.ldb, columns);
             for (size_t i = 0; i < rows.n; ++i) acc[i] = fma(broadcast(p.a[i * p.lda + d]), line, acc[i]);

@@ -61,6 +61,13 @@ struct Panel {
     }
 };
 
+// The columns of the last panel of so many.
+template <class T>
+FUSEDNET_INLINE size_t last_panel(size_t columns) {
+    const size_t rest = columns % panel_columns<T>, first = Panel<T>(rest).columns;
+    return rest > first ? rest - first : rest;
+}
+
 // So many elements are 16 bytes: four of float, two of double.
 template <class T>
 constexpr size_t piece = 16 / sizeof(T);

@@ -204,7 +204,8 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
     typename Columns::Vector acc[rows][Columns::vectors] = {};
     multiply_add<true, packing, interrupted, rows, Columns, T>(x, ldx, dz, lddz, g.m, panel, ahead, acc);
     if (are_adjacent(g, columns)) {
-        T sums[rows * whole_vectors<T>(Columns::width)];  // each row over what the one before has left behind itself
+        // Each row over what the one before has left beyond the columns, which are no more than the width.
+        T sums[rows * whole_vectors<T>(Columns::width)];
         for_each_element<rows, Columns>(columns,
                                         [&](size_t i, size_t v, size_t j) { store(sums + j, whole(acc[i][v])); });
         return finish_rows(g, offset, sums, rows, columns);
@@ -241,19 +242,21 @@ constexpr size_t whole_pieces(size_t n) {
 }
 
 // Whether so many last columns have: whole vectors would be wider than pieces, and the depth repays the transposition
-// that follows, later where a piece of four is all that is saved.
+// that follows. Three pieces save a quarter at most: of much depth, and of so many rows that whole vectors go down
+// them. (Either tile gives the same bits.)
 template <class T>
 FUSEDNET_INLINE bool is_narrow(const WeightGradient<T>& g, size_t columns) {
-    const size_t width = whole_pieces<T>(columns), depth = width < narrow_pieces * piece<T> ? lanes<T> : 64;
-    return masks && width <= narrow_pieces * piece<T> && width < whole_vectors<T>(columns) && g.m >= depth;
+    const size_t width = whole_pieces<T>(columns);
+    if (!masks || width > narrow_pieces * piece<T> || width >= whole_vectors<T>(columns)) return false;
+    return width < narrow_pieces * piece<T> ? g.m >= lanes<T> : g.m >= 64 && g.k >= 4 * lanes<T>;
 }
 
 // The vectors of rows of such a tile: with each a sum for each column in a register, and what is multiplied.
 template <size_t pieces, class T>
 constexpr size_t narrow_vectors = 2 * (pieces * piece<T> + 1) < (FUSEDNET_VECTOR_BYTES == 64 ? 32 : 16) ? 2 : 1;
 
-// update_tile for those: here the vectors go down the rows, and multiply fewer lanes that nobody wants. The last vector
-// may reach beyond the rows.
+// update_tile for those: here the vectors go down the rows, and multiply fewer lanes that nobody wants. The last one
+// may have more lanes than there are rows.
 template <size_t vectors, size_t pieces, class T>
 __attribute__((noinline)) void update_narrow_tile(const WeightGradient<T>& g, size_t offset, size_t rows,
                                                   size_t columns, const T* x, const T* dz) {

@@ -14,6 +14,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "guarded.h"
 #include "kernels/dispatch.h"
 
 namespace fusednet::testing {
@@ -79,8 +80,7 @@ constexpr std::size_t round_up(std::size_t n, std::size_t unit) { return (n + un
 
 // A matrix at an address that is aligned for its elements only. A kernel may touch `room` elements of each row (what it
 // may not even read is NaN); it may write them only where the matrix is an output. An operand's memory ends with its
-// last row, so that AddressSanitizer sees a read beyond it; an output's goes on, so that a write is seen by
-// untouched().
+// last row, and the process with a read beyond it; an output's goes on, so that a write is seen by untouched().
 template <class T>
 class Matrix {
 public:
@@ -135,7 +135,7 @@ private:
 
     std::size_t rows_, columns_, room_, ld_;
     unsigned char filler_;
-    std::vector<unsigned char> bytes_;
+    GuardedBytes bytes_;
 };
 
 // What a kernel reads: exactly (rows, columns), `gap` elements between the rows.

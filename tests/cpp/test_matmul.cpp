@@ -163,13 +163,13 @@ TEST_CASE_TEMPLATE("dense_forward is X·W + b", T, float, double) {
     for_each_shape([&](const Shape& s) {
         Matrix<T> x = operand<T>(s.rows, s.depth, s.gap).fill(random),
                   w = operand<T>(s.depth, s.columns, s.gap).fill(random);
-        const std::vector<T> b = random.vector<T>(s.columns, -1, 1);
+        const Matrix<T> b = operand<T>(1, s.columns).fill(random);
         for (const T* bias : {b.data(), static_cast<const T*>(nullptr)}) {
             // The bias is one more step of the depth, times one.
             const Product<T> reference(
                 s.rows, s.columns, s.depth + 1, [&](auto i, auto p) { return p < s.depth ? x(i, p) : T(1); },
                 [&](auto p, auto j) { return p < s.depth       ? w(p, j)
-                                             : bias != nullptr ? bias[j]
+                                             : bias != nullptr ? b(0, j)
                                                                : T(0); });
             for_each_table<T>([&](const KernelTable<T>& kernels) {
                 const Forward<T> forward{kernels, x, w, bias};
@@ -227,7 +227,7 @@ TEST_CASE_TEMPLATE("dense_forward applies the activation and stores its derivati
                            {2, 512, 300, 0},
                            {3, 150, 300, 0}}) {
         Matrix<T> x = operand<T>(s.rows, s.depth).fill(random, -3, 3), w = operand<T>(s.depth, s.columns).fill(random);
-        const std::vector<T> b = random.vector<T>(s.columns, -1, 1);
+        const Matrix<T> b = operand<T>(1, s.columns).fill(random);
         for_each_table<T>([&](const KernelTable<T>& kernels) {
             const Forward<T> forward{kernels, x, w, b.data()};
             for (const Activation f : hidden_activations) {
