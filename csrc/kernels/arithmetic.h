@@ -161,8 +161,7 @@ FUSEDNET_INLINE Vec<double> square_root(Vec<double> v) {
     const Vec<double> slope = fma(e, broadcast(0.31250000275031198), broadcast(0.37500000305590225));
     const Vec<double> root = fma(g * e, fma(slope, e, broadcast(0.5)), g);
 #if FUSEDNET_VECTOR_BYTES == 64
-    // The table has four bits for each class of numbers. For zero (from bit 8) and infinity (from bit 20) they are 1:
-    // v.
+    // The table has four bits for each class of numbers: those for zero (from bit 8) and infinity (from bit 20) say v.
     return (Vec<double>)_mm512_fixupimm_pd((__m512d)root, (__m512d)v, _mm512_set1_epi64(0x100100), 0);
 #else
     return v < std::numeric_limits<double>::infinity() ? root : v;

@@ -388,15 +388,16 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ, de
 
 TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole and in blocks", T, float, double) {
     Random random(6);
-    // W near and far, of few tiles and many; depths of one block and of several; X and dZ so large that they are
-    // copied.
+    // W near and far, of few tiles and many, of a few columns; depths of one block and of several; X and dZ so large
+    // that they are copied.
     for (const Shape& s : {Shape{40, 1, 20, 0},
                            {30, 20, 9, 0},
                            {80, 2000, 20, 0},
                            {260, 515, 33, 0},
                            {260, 521, 40, 3},
                            {200, 700, 700, 0},
-                           {600, 1500, 200, 0}}) {
+                           {600, 1500, 200, 0},
+                           {14000, 10, 40, 0}}) {
         CAPTURE(s.rows);
         CAPTURE(s.columns);
         CAPTURE(s.depth);
