@@ -96,7 +96,7 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
         gather_rows(x, rows, arena.a, ld, "X");
         from = arena.a;
     }
-    TileOutput<T> y{};
+    TileOutput<T> y{arena.a, ld};  // what was computed last; the next goes to the other side
     for (const DenseLayer<T>& l : layers) {
         const bool look = by_sums && &l == &layers.front(), last = logits && &l == &layers.back();
         y = {y.data == arena.b ? arena.a : arena.b, leading_dimension<T>(l.out)};
