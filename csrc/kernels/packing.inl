@@ -61,7 +61,7 @@ struct Panel {
     }
 };
 
-// The columns of the last panel of so many.
+// The columns of the last panel of so many; 0 where it is as wide as they come.
 template <class T>
 FUSEDNET_INLINE size_t last_panel(size_t columns) {
     const size_t rest = columns % panel_columns<T>, first = Panel<T>(rest).columns;
@@ -106,36 +106,6 @@ FUSEDNET_INLINE void transpose_pieces(Vec<T> (&r)[piece<T>]) {
         const Vec<T> a = r[0];
         r[0] = interleave_low(a, r[1]);
         r[1] = interleave_high(a, r[1]);
-    }
-}
-
-// Lane i is sum_lanes(v[i]), the same additions in the same order.
-template <class T>
-FUSEDNET_INLINE Vec<T> sum_each(const Vec<T> (&v)[lanes<T>]) {
-    Vec<T> r[piece<T>];  // piece b of r[i] is that of v[b * piece + i]: the sum of its pieces
-#pragma GCC unroll 4
-    for (size_t i = 0; i < piece<T>; ++i) {
-        const Vec<T>* const u = v + i;
-#if FUSEDNET_VECTOR_BYTES == 16
-        r[i] = u[0];
-#else
-        using Pairs = Vec<double>;  // of floats
-        const auto add_halves = [](Vec<T> a, Vec<T> b) FUSEDNET_ALWAYS_INLINE {
-            return (Vec<T>)lower_halves((Pairs)a, (Pairs)b) + (Vec<T>)upper_halves((Pairs)a, (Pairs)b);
-        };
-#if FUSEDNET_VECTOR_BYTES == 32
-        r[i] = add_halves(u[0], u[piece<T>]);
-#else
-        const Pairs a = (Pairs)add_halves(u[0], u[2 * piece<T>]), b = (Pairs)add_halves(u[piece<T>], u[3 * piece<T>]);
-        r[i] = (Vec<T>)even_pieces(a, b) + (Vec<T>)odd_pieces(a, b);
-#endif
-#endif
-    }
-    transpose_pieces<T>(r);
-    if constexpr (piece<T> == 4) {
-        return (r[0] + r[1]) + (r[2] + r[3]);
-    } else {
-        return r[0] + r[1];
     }
 }
 

@@ -297,6 +297,36 @@ __attribute__((noinline)) void update_narrow_tile(const WeightGradient<T>& g, si
     finish_rows(g, offset, sums, rows, columns);
 }
 
+// Lane i is sum_lanes(v[i]), the same additions in the same order.
+template <class T>
+FUSEDNET_INLINE Vec<T> sum_each(const Vec<T> (&v)[lanes<T>]) {
+    Vec<T> r[piece<T>];  // piece b of r[i] is that of v[b * piece + i]: the sum of its pieces
+#pragma GCC unroll 4
+    for (size_t i = 0; i < piece<T>; ++i) {
+        const Vec<T>* const u = v + i;
+#if FUSEDNET_VECTOR_BYTES == 16
+        r[i] = u[0];
+#else
+        using Pairs = Vec<double>;  // of floats
+        const auto add_halves = [](Vec<T> a, Vec<T> b) FUSEDNET_ALWAYS_INLINE {
+            return (Vec<T>)lower_halves((Pairs)a, (Pairs)b) + (Vec<T>)upper_halves((Pairs)a, (Pairs)b);
+        };
+#if FUSEDNET_VECTOR_BYTES == 32
+        r[i] = add_halves(u[0], u[piece<T>]);
+#else
+        const Pairs a = (Pairs)add_halves(u[0], u[2 * piece<T>]), b = (Pairs)add_halves(u[piece<T>], u[3 * piece<T>]);
+        r[i] = (Vec<T>)even_pieces(a, b) + (Vec<T>)odd_pieces(a, b);
+#endif
+#endif
+    }
+    transpose_pieces<T>(r);
+    if constexpr (piece<T> == 4) {
+        return (r[0] + r[1]) + (r[2] + r[3]);
+    } else {
+        return r[0] + r[1];
+    }
+}
+
 // y[i] = start + x[i, :] · w for contiguous w: the products whose result is a single, contiguous column or row. (One
 // column of a wider result goes through the tiles: its bits must not depend on where the result was split.)
 template <size_t rows, class T>

@@ -134,7 +134,7 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
 // The last columns where they are narrow: update_rows leaves those out.
 template <class T>
 void update_narrow(const WeightGradient<T>& g) {
-    const size_t columns = last_panel<T>(g.n);  // none, where all are whole
+    const size_t columns = last_panel<T>(g.n);
     if (columns == 0 || !is_narrow(g, columns)) return;
     const size_t j = g.n - columns;
     with_count<1, narrow_pieces>(whole_pieces<T>(columns) / piece<T>, [&](auto pieces) {
