@@ -14,6 +14,7 @@ from helpers import (
     central_differences,
     preactivations,
     random_biases,
+    reference_predict,
     smooth_problem,
 )
 
@@ -232,6 +233,34 @@ def test_awkward_widths_against_numpy(widths, rows, bias, dtype):
     gradient, expected = net.loss_and_gradient(X, y)[1], numpy_backpropagation(net, X, y)
     tolerance = 1e-13 if dtype == "float64" else 3e-6
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("frozen", [None, 1])
+@pytest.mark.parametrize("threads_count", [1, 2])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("widths", "rows"), [((129, 40, 33, 3), 1999), ((3, 17, 16, 1), 9001)], ids=str)
+def test_a_large_batch_against_numpy(threads, widths, rows, dtype, threads_count, frozen):
+    threads(threads_count)
+    rng = np.random.default_rng(rows)
+    net = random_biases(fn.Network(widths, "tanh", loss="half_mse", dtype=dtype, seed=1, l2=0.1), rng)
+    X, y = rng.normal(size=(rows, widths[0])), rng.normal(size=(rows, widths[-1]))
+    expected = numpy_backpropagation(net, X, y)
+    loss, begin = 0.5 * ((reference_predict(net, X) - y) ** 2).sum() / rows, 0
+    for index, layer in enumerate(net.layers):
+        weights = layer.weights.astype(np.float64).ravel()
+        loss += 0.05 * (weights**2).sum()
+        expected[begin : begin + weights.size] += 0.1 * weights
+        if index == frozen:
+            layer.trainable = False
+            expected[begin : begin + layer.parameter_count] = 0
+        begin += layer.parameter_count
+    start = net.parameters.astype(np.float64)
+    tolerance = {"rtol": 0, "atol": (1e-13 if dtype == "float64" else 3e-6) * np.abs(expected).max()}
+    value, gradient = net.loss_and_gradient(X, y)
+    assert value == pytest.approx(loss, rel=1e-12 if dtype == "float64" else 1e-6)
+    np.testing.assert_allclose(gradient, expected, **tolerance)
+    assert net.train_step(X, y, fn.SGD(1.0)) == value
+    np.testing.assert_allclose(start - net.parameters, expected, **tolerance)
 
 
 @pytest.mark.parametrize("frozen", [(0,), (1,), (2,), (0, 2), (0, 1), (0, 1, 2)])

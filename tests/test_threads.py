@@ -232,6 +232,26 @@ def test_the_first_wrong_row_is_named(threads, count):
     assert np.array_equal(net.parameters, before)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_first_wrong_row_of_a_large_batch_is_named(threads, count):
+    threads(count)
+    net, X, y = fn.Network([40, 30, 1], dropout=0.1, seed=0), np.ones((9000, 40)), np.ones(9000)
+    X[[7100, 8300], 7] = np.nan, np.inf
+    before = net.parameters.copy()
+    with pytest.raises(ValueError, match="received nan in row 7100, column 7"):
+        net.train_step(X, y, fn.SGD(0.1))
+    assert np.array_equal(net.parameters, before)
+    assert net._core.dropout_step == 0
+    X[7100] = 1.0
+    with pytest.raises(ValueError, match="received inf in row 8300, column 7"):
+        net.fit(X, y, batch_size=9000, epochs=1, shuffle=False)
+    X[8300] = 1.0
+    assert net.train_step(X, y, fn.SGD(0.1)) > 0
+    y[8999] = 1e300
+    with pytest.raises(ValueError, match=r"y: expected finite values that fit float32, .* in row 8999"):
+        net.train_step(X, y, fn.SGD(0.1))
+
+
 def test_threads_may_change_between_forward_and_backward(threads):
     net, X, y = problem()
     threads(1)

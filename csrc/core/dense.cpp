@@ -182,25 +182,23 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
                           below.mask != nullptr ? below.mask + offset : nullptr, ldx, b.rows, b.columns, layer.out,
                           below.activation, scratch.panel(worker), scratch.rows_ahead(worker)});
     };
-    const auto step_of = [&](const T* parameters) {
-        return factors.step->from(static_cast<std::size_t>(parameters - factors.step->w));
-    };
+    T* const out = factors.gradient != nullptr ? factors.gradient + layer.offset : layer.w;
+    const T* const old = factors.added ? out : layer.w;
+    const bool update = factors.gradient == nullptr || factors.added;
     const auto parameter_gradient = [&](const Block& b, std::size_t worker) {  // a block of W
-        const std::size_t offset = b.row * layer.out + b.column;
-        T* out = (factors.fused ? layer.w : layer.dw) + offset;
+        const std::size_t weight = b.row * layer.out + b.column, bias = layer.in * layer.out + b.column;
         const auto of_weights = [&](const WeightGradient<T>& g) {
-            factors.step == nullptr ? k.weight_gradient(g) : k.weight_step(g, step_of(layer.w + offset));
+            factors.step == nullptr ? k.weight_gradient(g)
+                                    : k.weight_step(g, factors.step->from(layer.offset + weight));
         };
-        of_weights({x + b.row, ldx, dz + b.column, lddz, layer.w + offset, out, layer.out, m, b.rows, b.columns,
-                    factors.factor, factors.weight_decay, factors.fused, scratch.panel(worker),
-                    scratch.rows_ahead(worker)});
+        of_weights({x + b.row, ldx, dz + b.column, lddz, old + weight, out + weight, layer.out, m, b.rows, b.columns,
+                    factors.factor, factors.weight_decay, update, scratch.panel(worker), scratch.rows_ahead(worker)});
         if (b.row == 0 && layer.has_bias) {
-            T* out_bias = factors.fused ? layer.b : layer.db;
-            k.bias_gradient({dz + b.column, lddz, layer.b + b.column, out_bias + b.column, m, b.columns, factors.factor,
-                             factors.bias_decay, factors.fused});
+            k.bias_gradient({dz + b.column, lddz, old + bias, out + bias, m, b.columns, factors.factor,
+                             factors.bias_decay, update});
             if (factors.step != nullptr) {
-                const OptimizerStep<T> s = step_of(layer.b + b.column);
-                k.update(*s.arguments, s.w, out_bias + b.column, s.first, s.second, b.columns);
+                const OptimizerStep<T> s = factors.step->from(layer.offset + bias);
+                k.update(*s.arguments, s.w, out + bias, s.first, s.second, b.columns);
             }
         }
     };

@@ -16,10 +16,9 @@ struct DenseLayer {
     Activation activation;
     bool has_bias;
     Relaxed<bool> trainable = true;
-    T* w;   // (in, out)
-    T* b;   // (out), or null
-    T* dw;  // gradients, as w and b
-    T* db;
+    T* w;                // (in, out)
+    T* b;                // (out), or null
+    std::size_t offset;  // of w, which b follows, among the network's parameters
 
     std::size_t parameter_count() const { return in * out + (has_bias ? out : 0); }
     double flops(std::size_t rows) const { return 2.0 * static_cast<double>(rows) * static_cast<double>(in * out); }
@@ -76,12 +75,13 @@ struct BelowLayer {
 };
 
 // What becomes of a layer's own gradient: factor · (∂L/∂θ + decay · θ), which is added to w and b (a fused update), or
-// by which they take the optimizer's step; without one it is stored in dw and db.
+// by which they take the optimizer's step; without one it is stored.
 template <class T>
 struct GradientFactors {
     T factor, weight_decay, bias_decay;
-    bool fused;
-    const OptimizerStep<T>* step = nullptr;  // of all the network's parameters
+    T* gradient;                             // of all the network's parameters; null: fused
+    const OptimizerStep<T>* step = nullptr;  // of all of them
+    bool added = false;                      // to what `gradient` holds
 };
 
 // The gradients by the layer's input x, and by its parameters where it is trainable.

@@ -15,15 +15,15 @@ struct RowSelection {
     const std::int64_t* index;
     std::size_t first, count;
 
-    // The rows that come after these: so many at most, of those that remain.
-    RowSelection following(std::size_t remaining, std::size_t most) const {
-        return {index != nullptr ? index + count : nullptr, first + count, remaining < most ? remaining : most};
+    // So many from there on. (Those that come after these may be among them.)
+    RowSelection from(std::size_t begin, std::size_t rows) const {
+        return {index != nullptr ? index + begin : nullptr, first + begin, rows};
     }
 
     // One of so many parts, nearly equal.
     RowSelection part(std::size_t i, std::size_t parts) const {
-        const std::size_t each = count / parts, longer = count % parts, begin = i * each + std::min(i, longer);
-        return {index != nullptr ? index + begin : nullptr, first + begin, each + (i < longer ? 1 : 0)};
+        const std::size_t each = count / parts, longer = count % parts;
+        return from(i * each + std::min(i, longer), each + (i < longer ? 1 : 0));
     }
 
     std::size_t row(std::size_t i) const { return index != nullptr ? static_cast<std::size_t>(index[i]) : first + i; }

@@ -37,12 +37,16 @@ void gather_targets(const InputMatrix& y, const RowSelection& rows, T* out, std:
 
 template <class T>
 double batch_loss(const LossArguments<T>& a, double* partial, const Team& team) {
-    if (a.rows * a.columns <= 8192) return kernels<T>().loss(a);  // one chunk
-    const std::size_t rows = std::max<std::size_t>(16, 8192 / a.columns), chunks = (a.rows + rows - 1) / rows;
-    team.run(chunks, [&](std::size_t chunk, std::size_t) {
+    const std::size_t block = gradient_rows(a.rows), rows = std::max<std::size_t>(16, 8192 / a.columns);
+    if (a.rows == block && block <= rows) return kernels<T>().loss(a);  // one chunk
+    const std::size_t blocks = (a.rows + block - 1) / block, each = (block + rows - 1) / rows;
+    team.run(blocks * each, [&](std::size_t chunk, std::size_t) {
+        const std::size_t first = chunk / each * block + chunk % each * rows;
+        const std::size_t end = std::min({first + rows, (chunk / each + 1) * block, a.rows});
+        partial[chunk] = 0;
+        if (end <= first) return;  // the last block may have fewer
         LossArguments<T> part = a;
-        const std::size_t first = chunk * rows;
-        part.rows = std::min(rows, a.rows - first);
+        part.rows = end - first;
         part.prediction += first * a.ldp;
         if (a.target != nullptr) part.target += first * a.ldt;
         if (a.label != nullptr) part.label += first;
@@ -51,7 +55,11 @@ double batch_loss(const LossArguments<T>& a, double* partial, const Team& team) 
         partial[chunk] = kernels<T>().loss(part);
     });
     double total = 0;
-    for (std::size_t chunk = 0; chunk < chunks; ++chunk) total += partial[chunk];
+    for (std::size_t b = 0; b < blocks; ++b) {
+        double sum = 0;
+        for (std::size_t chunk = b * each; chunk < (b + 1) * each; ++chunk) sum += partial[chunk];
+        total += sum;
+    }
     return total;
 }
 

@@ -33,29 +33,22 @@ Network<T>::Network(const Network& parent, std::size_t layer) {
 
 template <class T>
 void Network<T>::build() {
-    T* p = parameters_.data();
-    T* g = gradient_.data();
+    std::size_t offset = 0;
     for (const LayerConfig& l : config_.layers) {
         const std::size_t weights = l.in * l.out;
-        layers_.push_back({l.in, l.out, l.activation, l.bias, true, p, l.bias ? p + weights : nullptr, g,
-                           l.bias ? g + weights : nullptr});
-        p += layers_.back().parameter_count();
-        g += layers_.back().parameter_count();
+        T* const w = parameters_.data() + offset;
+        layers_.push_back({l.in, l.out, l.activation, l.bias, true, w, l.bias ? w + weights : nullptr, offset});
+        offset += layers_.back().parameter_count();
+        weights_ += weights;
         dropout_.push_back(l.dropout);
     }
-}
-
-template <class T>
-std::size_t Network<T>::offset(std::size_t layer) const {
-    return static_cast<std::size_t>(layers_[layer].w - parameters_.data());
+    near_rows_ = near_rows();
 }
 
 // Forward and the two products of the backward pass.
 template <class T>
 double Network<T>::step_flops(std::size_t rows) const {
-    double flops = 0;
-    for (const DenseLayer<T>& l : layers_) flops += 3 * l.flops(rows);
-    return flops;
+    return 6.0 * static_cast<double>(rows) * static_cast<double>(weights_);
 }
 
 // Layers of a single task count for nothing: nobody can help with that.
@@ -69,24 +62,28 @@ std::size_t Network<T>::wanted_threads(std::size_t rows, std::size_t steps) cons
 }
 
 template <class T>
-void Network<T>::reserve(std::size_t rows, std::size_t targets, const Team& team) {
+void Network<T>::reserve(std::size_t rows, std::size_t batch, std::size_t targets, const Team& team) {
     forward_rows_ = 0;
-    workspace_.reserve(layers_, dropout_, std::max(targets, outputs()), rows);
+    workspace_.reserve(layers_, dropout_, std::max(targets, outputs()), rows, batch);
     workspace_.reserve_panels(layers_, team.size());
     workspace_.ahead = {};
 }
 
 template <class T>
-WeightSum Network<T>::gather(const Samples& samples, const RowSelection& rows, const Team& team) {
-    gather_rows(samples.x, rows, workspace_.input, workspace_.ld_input, "X", team);
+void Network<T>::gather(Workspace<T>& work, const Samples& samples, const RowSelection& rows, const Team& team) {
+    gather_rows(samples.x, rows, work.input, work.ld_input, "X", team);
     if (samples.labels) {
-        gather_labels(samples.y, rows, workspace_.label, outputs());
+        gather_labels(samples.y, rows, work.label, outputs());
     } else {
-        gather_targets(samples.y, rows, workspace_.target, workspace_.ld_target, config_.loss, team);
+        gather_targets(samples.y, rows, work.target, work.ld_target, config_.loss, team);
     }
+}
+
+template <class T>
+WeightSum Network<T>::batch_weights(const Samples& samples, const RowSelection& rows) {
     if (samples.weight.empty()) return {static_cast<double>(rows.count), 1.0};
     const WeightSum weights =
-        gather_weights(samples.weight, rows, workspace_.weight, workspace_.partial_loss, config_.scikit_learn);
+        gather_weights(samples.weight, rows, workspace_.weight, workspace_.batch_sum, config_.scikit_learn);
     check(
         weights.sum != 0 || std::all_of(workspace_.weight, workspace_.weight + rows.count, [](T w) { return w == 0; }),
         "sample_weight: expected weights that do not cancel each other in a batch");
@@ -94,13 +91,14 @@ WeightSum Network<T>::gather(const Samples& samples, const RowSelection& rows, c
 }
 
 template <class T>
-void Network<T>::forward_layers(std::size_t m, bool dropout, bool logits, const Team& team, const BatchPart& part) {
-    const T* x = workspace_.input;
-    std::size_t ldx = workspace_.ld_input;
+void Network<T>::forward_layers(Workspace<T>& work, std::size_t m, bool dropout, bool logits, const Team& team,
+                                const BatchPart& part) {
+    const T* x = work.input;
+    std::size_t ldx = work.ld_input;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
-        LayerTape<T>& tape = workspace_.layers[l];
+        LayerTape<T>& tape = work.layers[l];
         dense_forward(layers_[l], x, ldx, tape.output, tape.derivative, tape.ld, m, logits && l + 1 == layers_.size(),
-                      team, workspace_.scratch());
+                      team, work.scratch());
         tape.dropout_applied = dropout && dropout_[l] > 0;
         if (tape.dropout_applied) {
             dense_dropout<T>({tape.output, tape.mask, tape.dropped, tape.ld, m, layers_[l].out, part.first_row,
@@ -110,30 +108,28 @@ void Network<T>::forward_layers(std::size_t m, bool dropout, bool logits, const 
         x = tape.next_input();
         ldx = tape.ld;
     }
-    if (dropout) dropout_step_ = dropout_step_ + 1;
 }
 
-// Value of the loss over the batch, its gradient by the last layer's z in dz[0]. The sum is of the weights gathered.
+// The weighted sum of the losses of the m rows gathered, of the batch from `first` on; in dz[0] its gradient by the
+// last layer's z, times `scale`. A custom loss gives its value instead, as it is, and its gradient.
 template <class T>
-double Network<T>::loss_gradient(const Samples& samples, std::size_t m, double weight_sum, const Team& team) {
-    const LayerTape<T>& tape = workspace_.layers.back();
+double Network<T>::loss_gradient(Workspace<T>& work, const Samples& samples, std::size_t first, std::size_t m,
+                                 double scale, const Team& team) {
+    const LayerTape<T>& tape = work.layers.back();
     const DenseLayer<T>& last = layers_.back();
-    T* dz = workspace_.dz[0];
+    T* dz = work.dz[0];
     double value = 0;
     if (has_custom_loss()) {
         const std::size_t targets = samples.y.columns;
-        value = custom_loss_({tape.output, m, last.out, tape.ld}, {workspace_.target, m, targets, workspace_.ld_target},
+        value = custom_loss_({tape.output, m, last.out, tape.ld}, {work.target, m, targets, work.ld_target},
                              {dz, m, last.out, tape.ld});
     } else {
-        const double scale = weight_sum != 0 ? 1.0 / weight_sum : 0.0;
-        const LossFactors f = loss_factors();
-        value = f.value * scale *
-                batch_loss<T>(
-                    {config_.loss, config_.loss_parameter, tape.output, tape.ld,
-                     samples.labels ? nullptr : workspace_.target, workspace_.ld_target,
-                     samples.labels ? workspace_.label : nullptr, samples.weight.empty() ? nullptr : workspace_.weight,
-                     dz, tape.ld, m, last.out, f.gradient * scale, clip()},
-                    workspace_.partial_loss, team);
+        value = batch_loss<T>(
+            {config_.loss, config_.loss_parameter, tape.output, tape.ld, samples.labels ? nullptr : work.target,
+             work.ld_target, samples.labels ? work.label : nullptr,
+             samples.weight.empty() ? nullptr : workspace_.weight + first, dz, tape.ld, m, last.out,
+             loss_factors().gradient * scale, clip()},
+            work.partial_loss, team);
     }
     if (!takes_logits(config_.loss)) output_gradient(last, tape.saved(), dz, tape.ld, m, team);
     return value;
@@ -155,26 +151,29 @@ double Network<T>::penalty(double weight, const Team& team) const {
     return 0.5 * penalty_factor(weight) * sum;
 }
 
-// From dz of the last layer; each layer's parameters change, where they do, after its input gradient has been taken.
-// With `input`, *dx receives the gradient of the network's input, with the input's leading dimension.
+// From dz[0], that of the last layer; each layer's parameters change, where they do, after its input gradient has been
+// taken. With `input`, *dx receives the gradient of the network's input, with the input's leading dimension.
 template <class T>
-void Network<T>::backward_layers(T* dz, std::size_t m, const GradientFactors<T>& factors, bool input, T** dx,
-                                 const Team& team, const BatchPart& part) {
+void Network<T>::backward_layers(Workspace<T>& work, std::size_t m, const GradientFactors<T>& factors, bool input,
+                                 T** dx, const Team& team, const BatchPart& part) {
+    T* dz = work.dz[0];
     std::size_t lowest = 0;
     while (lowest < layers_.size() && !layers_[lowest].trainable) ++lowest;
     for (std::size_t l = layers_.size(); l-- > 0;) {
         const DenseLayer<T>& layer = layers_[l];
-        const std::size_t lddz = workspace_.layers[l].ld;
-        const LayerTape<T>* below = l > 0 ? &workspace_.layers[l - 1] : nullptr;
-        const std::size_t ldx = l > 0 ? below->ld : workspace_.ld_input;
-        T* next = dz == workspace_.dz[0] ? workspace_.dz[1] : workspace_.dz[0];
+        const std::size_t lddz = work.layers[l].ld;
+        const LayerTape<T>* below = l > 0 ? &work.layers[l - 1] : nullptr;
+        const std::size_t ldx = l > 0 ? below->ld : work.ld_input;
+        T* next = dz == work.dz[0] ? work.dz[1] : work.dz[0];
         const bool wanted = input || l > lowest;
         const BelowLayer<T> target{wanted ? next : nullptr, l > 0 ? layers_[l - 1].activation : Activation::identity,
                                    l > 0 ? below->saved() : nullptr,
                                    l > 0 && below->dropout_applied ? below->mask : nullptr};
-        dense_backward(layer, l > 0 ? below->next_input() : workspace_.input, ldx, dz, lddz, m, target, factors, team,
-                       workspace_.scratch());
-        if (!layer.trainable && !factors.fused) std::fill_n(layer.dw, layer.parameter_count(), T(0));
+        dense_backward(layer, l > 0 ? below->next_input() : work.input, ldx, dz, lddz, m, target, factors, team,
+                       work.scratch());
+        if (!layer.trainable && factors.gradient != nullptr) {
+            std::fill_n(factors.gradient + layer.offset, layer.parameter_count(), T(0));
+        }
         if (part.after_layer != nullptr) (*part.after_layer)(l);
         dz = next;
     }
@@ -200,9 +199,10 @@ void Network<T>::forward(InputMatrix x, bool training, T* out) {
     const Busy busy(*occupancy_);
     x.standardization = standardization_.get();
     const Team team(wanted_threads(x.rows));
-    reserve(x.rows, outputs(), team);
+    reserve(x.rows, x.rows, outputs(), team);
     gather_rows(x, {nullptr, 0, x.rows}, workspace_.input, workspace_.ld_input, "X", team);
-    forward_layers(x.rows, training, false, team);
+    forward_layers(workspace_, x.rows, training, false, team);
+    if (training) dropout_step_ = dropout_step_ + 1;
     const LayerTape<T>& tape = workspace_.layers.back();
     for (std::size_t i = 0; i < x.rows; ++i) std::copy_n(tape.output + i * tape.ld, outputs(), out + i * outputs());
     forward_rows_ = x.rows;
@@ -220,7 +220,7 @@ void Network<T>::backward(const InputMatrix& dy, T* dx) {
     gather_rows(dy, {nullptr, 0, dy.rows}, workspace_.dz[0], tape.ld, "gradient", team);
     output_gradient(layers_.back(), tape.saved(), workspace_.dz[0], tape.ld, dy.rows, team);
     T* result = nullptr;
-    backward_layers(workspace_.dz[0], dy.rows, {T(1), T(0), T(0), false}, true, &result, team);
+    backward_layers(workspace_, dy.rows, {T(1), T(0), T(0), gradient_.data()}, true, &result, team);
     for (std::size_t i = 0; i < dy.rows; ++i) {
         const T* row = result + i * workspace_.ld_input;
         std::copy_n(row, inputs(), dx + i * inputs());

@@ -61,7 +61,7 @@ public:
     const Buffer<T>& gradient() const { return gradient_; }
     std::size_t inputs() const { return layers_.front().in; }
     std::size_t outputs() const { return layers_.back().out; }
-    std::size_t offset(std::size_t layer) const;  // of a layer's weights; its bias follows them
+    std::size_t offset(std::size_t layer) const { return layers_[layer].offset; }
     bool has_custom_loss() const { return config_.loss == Loss::custom; }
 
     // In one pass; returns whether all are finite.
@@ -123,17 +123,27 @@ private:
     void build();
     double step_flops(std::size_t rows) const;
     std::size_t wanted_threads(std::size_t rows, std::size_t steps = 1) const;
-    void reserve(std::size_t rows, std::size_t targets, const Team&);
+    std::size_t step_threads(std::size_t batch, std::size_t steps = 1) const;
+    void reserve(std::size_t rows, std::size_t batch, std::size_t targets, const Team&);
+    void reserve_step(const Samples&, std::size_t batch, const Team&);
 
+    // `following`: how many rows come after these in the next step. They are read ahead.
     StepResult step(const Samples&, const RowSelection&, const Optimizer*, bool dropout, const Team&,
-                    const BatchPart& = {});
+                    const BatchPart& = {}, std::size_t following = 0);
+    std::size_t near_rows() const;
+    bool is_large(std::size_t batch) const { return batch > near_rows_; }
+    bool shares_blocks(std::size_t batch, const Team&) const;
+    double large_batch_gradient(const Samples&, const RowSelection&, double scale, double decay, bool dropout,
+                                const Team&, const BatchPart&, std::size_t following);
+    void add_gradients(const T* slots, std::size_t count, const Team&);
     TeamTrial* trial(std::size_t rows, const Team&);
     StepResult tried_step(TeamTrial*, const Samples&, const RowSelection&, const Optimizer&, const Team&,
-                          std::size_t batch);
-    WeightSum gather(const Samples&, const RowSelection&, const Team&);
+                          std::size_t batch, std::size_t following);
+    void gather(Workspace<T>&, const Samples&, const RowSelection&, const Team&);
+    WeightSum batch_weights(const Samples&, const RowSelection&);
     void check_weights(const Samples&) const;
-    void forward_layers(std::size_t m, bool dropout, bool logits, const Team&, const BatchPart& = {});
-    double loss_gradient(const Samples&, std::size_t m, double weight_sum, const Team&);
+    void forward_layers(Workspace<T>&, std::size_t m, bool dropout, bool logits, const Team&, const BatchPart& = {});
+    double loss_gradient(Workspace<T>&, const Samples&, std::size_t first, std::size_t m, double scale, const Team&);
     LossFactors loss_factors() const {
         return config_.scikit_learn ? scikit_learn_factors(config_.loss, outputs()) : LossFactors{};
     }
@@ -142,7 +152,7 @@ private:
     double penalty(double weight, const Team&) const;
     double gradient_norm(const Team&) const;
     bool steps_by_rows(const Optimizer&) const;
-    void backward_layers(T* dz, std::size_t m, const GradientFactors<T>&, bool input, T** dx, const Team&,
+    void backward_layers(Workspace<T>&, std::size_t m, const GradientFactors<T>&, bool input, T** dx, const Team&,
                          const BatchPart& = {});
     void apply(const Optimizer&, const Team&);
 
@@ -150,10 +160,15 @@ private:
     CustomLoss<T> custom_loss_;
     Buffer<T> parameters_, gradient_;
     std::vector<DenseLayer<T>> layers_;
+    std::size_t weights_ = 0;            // of all layers
+    std::size_t near_rows_ = 0;          // of a batch whose step stays near the core, or may not be divided
     std::vector<double> dropout_;        // a rate for each layer; 0 for the last
     Relaxed<bool> standardized_{false};  // whether there is a standardization: quicker to ask
     std::shared_ptr<const Standardization> standardization_;
     Workspace<T> workspace_;
+    // Of each other thread of a team that takes blocks of a large batch, and what of their gradients is to be added.
+    std::vector<Workspace<T>> helpers_;
+    Buffer<T> block_gradients_;
     std::vector<OptimizerState<T>> states_;
     Relaxed<std::uint64_t> dropout_step_{0};
     std::map<std::size_t, TeamTrial> trials_;  // by the rows of a batch

@@ -23,17 +23,31 @@ bool Network<T>::steps_by_rows(const Optimizer& optimizer) const {
 template <class T>
 typename Network<T>::StepResult Network<T>::step(const Samples& samples, const RowSelection& rows,
                                                  const Optimizer* optimizer, bool dropout, const Team& team,
-                                                 const BatchPart& part) {
+                                                 const BatchPart& part, std::size_t following) {
     const std::size_t m = rows.count;
-    const WeightSum weights = gather(samples, rows, team);
-    const double weight = weights.total();
-    forward_layers(m, dropout, takes_logits(config_.loss), team, part);
-    const double value = loss_gradient(samples, m, weights.sum, team) + penalty(weight, team);
+    const WeightSum weights = batch_weights(samples, rows);
+    const double weight = weights.total(), scale = weights.sum != 0 ? 1.0 / weights.sum : 0.0;
+    const double decay = penalty_factor(weight);
+    const bool large = is_large(m);
+    double sum = 0;
+    if (large) {
+        sum = large_batch_gradient(samples, rows, scale, decay, dropout, team, part, following);
+    } else {
+        workspace_.ahead = plan_read_ahead(samples.x, rows.from(m, following), step_flops(m));
+        gather(workspace_, samples, rows, team);
+        forward_layers(workspace_, m, dropout, takes_logits(config_.loss), team, part);
+        sum = loss_gradient(workspace_, samples, 0, m, scale, team);
+    }
+    if (dropout) dropout_step_ = dropout_step_ + 1;
+    const double value = (has_custom_loss() ? sum : loss_factors().value * scale * sum) + penalty(weight, team);
     check<DivergenceError>(config_.scikit_learn || std::isfinite(value), "the loss became ",
                            std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value);  // of either sign
+    if (large) {
+        if (optimizer != nullptr) apply(*optimizer, team);
+        return {value, weight};
+    }
     const bool fused = optimizer != nullptr && optimizer->fusible();
     const bool by_rows = optimizer != nullptr && !fused && steps_by_rows(*optimizer);
-    const double decay = penalty_factor(weight);
     UpdateArguments arguments;
     OptimizerStep<T> optimizer_step;
     if (by_rows) {
@@ -43,9 +57,9 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
     }
     const GradientFactors<T> factors{static_cast<T>(fused ? -optimizer->learning_rate : part.share),
                                      static_cast<T>(fused ? decay + optimizer->weight_decay : decay),
-                                     static_cast<T>(fused ? optimizer->weight_decay : 0.0), fused,
-                                     by_rows ? &optimizer_step : nullptr};
-    backward_layers(workspace_.dz[0], m, factors, false, nullptr, team, part);
+                                     static_cast<T>(fused ? optimizer->weight_decay : 0.0),
+                                     fused ? nullptr : gradient_.data(), by_rows ? &optimizer_step : nullptr};
+    backward_layers(workspace_, m, factors, false, nullptr, team, part);
     if (optimizer != nullptr && !fused && !by_rows) apply(*optimizer, team);
     return {value, weight};
 }
@@ -96,8 +110,8 @@ void Network<T>::check_weights(const Samples& samples) const {
 template <class T>
 double Network<T>::loss_and_gradient(const Samples& samples) {
     const Busy busy(*occupancy_);
-    const Team team(wanted_threads(samples.x.rows));
-    reserve(samples.x.rows, samples.y.columns, team);
+    const Team team(step_threads(samples.x.rows));
+    reserve_step(samples, samples.x.rows, team);
     check_weights(samples);
     return step(samples, {nullptr, 0, samples.x.rows}, nullptr, false, team).loss;
 }
@@ -105,8 +119,8 @@ double Network<T>::loss_and_gradient(const Samples& samples) {
 template <class T>
 double Network<T>::part_gradient(const Samples& samples, const RowSelection& rows, const BatchPart& part) {
     const Busy busy(*occupancy_);
-    const Team team(wanted_threads(rows.count));
-    reserve(rows.count, samples.y.columns, team);
+    const Team team(step_threads(rows.count));
+    reserve_step(samples, rows.count, team);
     return step(samples, rows, nullptr, true, team, part).loss;
 }
 
@@ -118,10 +132,13 @@ void Network<T>::update(const Optimizer& optimizer) {
 }
 
 // Whether the team is quicker at steps of so many rows than one thread, where that has to be tried: of a step four
-// times as long as pays for a team of its own nobody doubts it, however far the cores are apart.
+// times as long as pays for a team of its own nobody doubts it, however far the cores are apart; nor of one in blocks,
+// between which threads seldom meet, that takes some 0.2 ms.
 template <class T>
 TeamTrial* Network<T>::trial(std::size_t rows, const Team& team) {
-    if (team.size() == 1 || wanted_threads(rows / 4) > 1) return nullptr;
+    constexpr double blocks = 3e7;  // operations
+    const bool sure = shares_blocks(rows, team) && step_flops(rows) >= blocks;
+    if (team.size() == 1 || sure || step_threads(rows / 4) > 1) return nullptr;
     constexpr std::size_t most = 64;  // numbers of rows, lest always new ones fill the memory
     if (trials_.size() == most && trials_.count(rows) == 0) trials_.clear();
     TeamTrial& trial = trials_[rows];
@@ -133,12 +150,12 @@ TeamTrial* Network<T>::trial(std::size_t rows, const Team& team) {
 template <class T>
 typename Network<T>::StepResult Network<T>::tried_step(TeamTrial* trial, const Samples& samples,
                                                        const RowSelection& rows, const Optimizer& optimizer,
-                                                       const Team& team, std::size_t batch) {
-    if (trial == nullptr) return step(samples, rows, &optimizer, true, team);
+                                                       const Team& team, std::size_t batch, std::size_t following) {
+    if (trial == nullptr) return step(samples, rows, &optimizer, true, team, {}, following);
     using Clock = std::chrono::steady_clock;
     const Team alone(1);
     const Clock::time_point start = Clock::now();
-    const StepResult result = step(samples, rows, &optimizer, true, trial->use_team() ? team : alone);
+    const StepResult result = step(samples, rows, &optimizer, true, trial->use_team() ? team : alone, {}, following);
     const std::chrono::duration<double> time = Clock::now() - start;
     if (rows.count == batch) trial->finished(time.count());
     return result;
@@ -149,10 +166,10 @@ double Network<T>::train_step(const Samples& samples, const Optimizer& optimizer
     const Busy busy(*occupancy_);
     constexpr std::size_t many = 1000;  // steps: one seldom comes alone
     const std::size_t m = samples.x.rows;
-    const Team team(wanted_threads(m, many));
-    reserve(m, samples.y.columns, team);
+    const Team team(step_threads(m, many));
+    reserve_step(samples, m, team);
     check_weights(samples);
-    return tried_step(trial(m, team), samples, {nullptr, 0, m}, optimizer, team, m).loss;
+    return tried_step(trial(m, team), samples, {nullptr, 0, m}, optimizer, team, m, 0).loss;
 }
 
 template <class T>
@@ -160,16 +177,16 @@ double Network<T>::train_epoch(const Samples& samples, const Optimizer& optimize
                                const std::int64_t* order, std::size_t count, const Heartbeat::Callback& heartbeat) {
     const Busy busy(*occupancy_);
     const std::size_t batch = std::min(batch_size, count);
-    const double flops = step_flops(batch);
-    const Team team(wanted_threads(batch, batch > 0 ? count / batch : 0));
+    const Team team(step_threads(batch, batch > 0 ? count / batch : 0));
     TeamTrial* const tried = trial(batch, team);
-    reserve(batch, samples.y.columns, team);
+    reserve_step(samples, batch, team);
+    if (batch > 0) reserve_step(samples, count % batch, team);  // the last
     Heartbeat beat(heartbeat);
     double total = 0, total_weight = 0;
     for (std::size_t first = 0; first < count; first += batch) {
         const RowSelection rows{order != nullptr ? order + first : nullptr, first, std::min(batch, count - first)};
-        workspace_.ahead = plan_read_ahead(samples.x, rows.following(count - first - rows.count, batch), flops);
-        const StepResult r = tried_step(tried, samples, rows, optimizer, team, batch);
+        const std::size_t following = std::min(batch, count - first - rows.count);
+        const StepResult r = tried_step(tried, samples, rows, optimizer, team, batch, following);
         const double share = config_.scikit_learn ? static_cast<double>(rows.count) : r.weight;
         total += r.loss * share;
         total_weight += share;

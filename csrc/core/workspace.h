@@ -1,5 +1,5 @@
-// Everything a training step writes beside parameters and gradient: one allocation, carved into views and kept for
-// the next step.
+// Everything a training step writes beside parameters and gradient, or one thread's part of it: one allocation, carved
+// into views and kept for the next step.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +28,7 @@ struct LayerTape {
 
 template <class T>
 struct Workspace {
-    std::size_t rows = 0;  // capacity
+    std::size_t rows = 0, batch = 0;  // capacity: rows that are taken forward and back at once, and those of a batch
     T* input = nullptr;
     std::size_t ld_input = 0;
     std::vector<LayerTape<T>> layers;
@@ -36,21 +36,24 @@ struct Workspace {
     T* target = nullptr;
     std::size_t ld_target = 0;
     std::int32_t* label = nullptr;
-    T* weight = nullptr;
     double* partial_loss = nullptr;
-    ReadAhead ahead;  // of the inputs of the next step
+    T* weight = nullptr;          // of each row of the batch
+    double* batch_sum = nullptr;  // for sums over the batch
+    ReadAhead ahead;              // of the inputs of the next step
 
-    // Makes room for a batch; keeps what it has where that is enough. Throws std::bad_alloc, and is then empty.
+    // Makes room; keeps what it has where that is enough. Throws std::bad_alloc, and is then empty.
     void reserve(const std::vector<DenseLayer<T>>& net, const std::vector<double>& dropout, std::size_t targets,
-                 std::size_t wanted_rows) {
-        if (wanted_rows <= rows && targets <= targets_) return;
-        const std::size_t new_rows = std::max(rows, wanted_rows), new_targets = std::max(targets, targets_);
-        rows = targets_ = 0;
+                 std::size_t wanted_rows, std::size_t wanted_batch) {
+        if (wanted_rows <= rows && wanted_batch <= batch && targets <= targets_) return;
+        const std::size_t new_rows = std::max(rows, wanted_rows), new_batch = std::max(batch, wanted_batch),
+                          new_targets = std::max(targets, targets_);
+        rows = batch = targets_ = 0;
         storage_ = {};
-        carve(net, dropout, new_rows, new_targets, nullptr);
+        carve(net, dropout, new_rows, new_batch, new_targets, nullptr);
         storage_ = Buffer<std::byte>(used_);
-        carve(net, dropout, new_rows, new_targets, storage_.data());
+        carve(net, dropout, new_rows, new_batch, new_targets, storage_.data());
         rows = new_rows;
+        batch = new_batch;
         targets_ = new_targets;
     }
 
@@ -74,7 +77,7 @@ struct Workspace {
 private:
     // Assigns the views; with a null base it only counts.
     void carve(const std::vector<DenseLayer<T>>& net, const std::vector<double>& dropout, std::size_t m,
-               std::size_t targets, std::byte* base) {
+               std::size_t whole, std::size_t targets, std::byte* base) {
         used_ = 0;
         ld_input = leading_dimension<T>(net.front().in);
         input = take<T>(base, m, ld_input);
@@ -95,8 +98,9 @@ private:
         ld_target = leading_dimension<T>(targets);
         target = take<T>(base, m, ld_target);
         label = take<std::int32_t>(base, m, 1);
-        weight = take<T>(base, m, 1);
         partial_loss = take<double>(base, m, 1);
+        weight = take<T>(base, whole, 1);
+        batch_sum = take<double>(base, whole, 1);
     }
 
     // Room for count · width elements and a vector's worth beyond: kernels write whole vectors.

@@ -89,6 +89,15 @@ struct InputGradient {
     ReadAhead* ahead = nullptr;
 };
 
+// The rows of each block by which the gradient of m rows is summed: each by chains of its own, to which the next are
+// added. Nearly equal, and as many for one of two threads as for the other. (Never a symbol of its own, see above.)
+constexpr std::size_t most_gradient_rows = 320;
+__attribute__((always_inline)) constexpr std::size_t gradient_rows(std::size_t m) {
+    if (m <= most_gradient_rows) return m;
+    const std::size_t blocks = (m + 2 * most_gradient_rows - 1) / (2 * most_gradient_rows) * 2;
+    return ((m + blocks - 1) / blocks + 7) / 8 * 8;
+}
+
 // out (k, n) = factor · (X (m, k)ᵀ · dZ (m, n) + decay · W (k, n)), added to W where `update`. `out` may be W itself.
 // The decay joins the gradient first: a factor 1 − α·λ of W would be rounded, in float32 to 1 where λ is small.
 template <class T>

@@ -51,7 +51,7 @@ constexpr size_t x_tile_width = whole_vectors<T>(tile_rows);
 
 template <class T>
 size_t weight_scratch(size_t m, size_t n) {
-    return at_most(m, longest_block(depth_block)) * (x_tile_width<T> + whole_vectors<T>(n)) + tile_rows * n;
+    return at_most(m, most_gradient_rows) * (x_tile_width<T> + whole_vectors<T>(n)) + tile_rows * n;
 }
 
 // Whether X and dZ are large enough to be copied for the tiles. A tile of AVX-512 computes several times as much as
@@ -148,29 +148,51 @@ void update_narrow(const WeightGradient<T>& g) {
     });
 }
 
+// Of rows that are a block.
 template <class T>
-void weight_gradient(const WeightGradient<T>& g) {
+void block_weight_gradient(const WeightGradient<T>& g) {
     if (g.n == 1 && g.ldw == 1) return column_weight_gradient(g);
-    const bool several = g.k > tile_rows, far = several && is_far<T>(g.k, g.ldw);
-    WeightGradient<T> block = g;
-    const size_t rows = block_rows(g.m, depth_block);
-    for (size_t p = 0; p < g.m; p += rows) {
-        block.m = at_most(g.m - p, rows);
-        const bool packing = several && copies(block);
-        if (!is_narrow(block, g.n)) {
-            if (far) {
-                packing ? update_rows<true, true, false>(block) : update_rows<false, true, false>(block);
-            } else {
-                packing ? update_rows<true, false, false>(block) : update_rows<false, false, false>(block);
-            }
+    const bool several = g.k > tile_rows, far = several && is_far<T>(g.k, g.ldw), packing = several && copies(g);
+    if (!is_narrow(g, g.n)) {
+        if (far) {
+            packing ? update_rows<true, true, false>(g) : update_rows<false, true, false>(g);
+        } else {
+            packing ? update_rows<true, false, false>(g) : update_rows<false, false, false>(g);
         }
-        update_narrow(block);
-        block.x += rows * g.ldx;
-        block.dz += rows * g.lddz;
-        block.w = g.out;
-        block.decay = T(0);
+    }
+    update_narrow(g);
+}
+
+// To the rows after a block: what they give is added.
+template <class T>
+void move_on(WeightGradient<T>& g) {
+    g.x += g.m * g.ldx;
+    g.w = g.out;
+}
+template <class T>
+void move_on(BiasGradient<T>& g) {
+    g.b = g.out;
+}
+
+// compute(block) for each block of the gradient's rows, in order.
+template <class Gradient, class Compute>
+FUSEDNET_INLINE void for_each_block(const Gradient& g, const Compute& compute) {
+    const size_t rows = gradient_rows(g.m);
+    if (rows == g.m) return compute(g);
+    Gradient block = g;
+    for (size_t left = g.m; left > 0; left -= block.m) {
+        block.m = at_most(left, rows);
+        compute(block);
+        move_on(block);
+        block.dz += block.m * block.lddz;
+        block.decay = 0;
         block.update = true;
     }
+}
+
+template <class T>
+void weight_gradient(const WeightGradient<T>& g) {
+    for_each_block(g, block_weight_gradient<T>);
 }
 
 // By rows where W is far, the depth a single block, so that their gradient is whole, and not so short that fetching
@@ -178,7 +200,7 @@ void weight_gradient(const WeightGradient<T>& g) {
 template <class T>
 void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
     constexpr size_t least_depth = 32;
-    const bool whole = g.m >= least_depth && g.m <= longest_block(depth_block);
+    const bool whole = g.m >= least_depth && g.m <= most_gradient_rows;
     if (whole && g.k > stepping_tiles * tile_rows && is_far<T>(g.k, g.ldw)) {
         return copies(g) ? update_rows<true, true, true>(g, &step) : update_rows<false, true, true>(g, &step);
     }
@@ -187,7 +209,7 @@ void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
 }
 
 template <class T>
-void bias_gradient(const BiasGradient<T>& g) {
+void block_bias_gradient(const BiasGradient<T>& g) {
     if (g.n == 1 && g.lddz == 1) {
         Vec<T> acc{};
         for_each_vector<T>(g.m, [&](size_t i, auto access) { acc += access.load(g.dz + i); });
@@ -201,6 +223,11 @@ void bias_gradient(const BiasGradient<T>& g) {
     sum_columns<4, T>(g.m, 0, g.n, add, [&g](size_t j, Vec<T> sum, auto access) {
         access.store(g.out + j, parameter_or_gradient(g, sum, [&] { return access.load(g.b + j); }));
     });
+}
+
+template <class T>
+void bias_gradient(const BiasGradient<T>& g) {
+    for_each_block(g, block_bias_gradient<T>);
 }
 
 }  // namespace fusednet::FUSEDNET_SET

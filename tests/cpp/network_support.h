@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -80,6 +81,11 @@ struct Data {
 template <class T>
 std::vector<T> copy(const Buffer<T>& buffer) {
     return {buffer.data(), buffer.data() + buffer.size()};
+}
+
+template <class T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
 }
 
 inline Optimizer optimizer(UpdateRule rule, double learning_rate = 0.01) {

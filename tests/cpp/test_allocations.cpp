@@ -64,6 +64,22 @@ constexpr Setup setups[] = {
      true, true},
 };
 
+// Batches that are taken by blocks, and one between them that is not.
+template <class T>
+void check_large_batches(const Setup& s) {
+    Network<T> net(network_config({300, 20, 5}, s.hidden, s.output, s.loss, s.dropout));
+    initialize(net, 1);
+    const Data<T> data(1500, 300, 5, s.loss);
+    const Optimizer o = optimizer(s.rule, 1e-3);
+    const auto train = [&](std::size_t rows) { net.train_step(data.head(rows, s.weighted, s.labels), o); };
+    train(1500);
+    const std::size_t before = allocations;
+    train(300);
+    train(1300);
+    train(1500);
+    CHECK(allocations == before);
+}
+
 template <class T>
 void check_no_allocation(const Setup& s, const std::vector<std::size_t>& widths) {
     CAPTURE(std::string(s.name));
@@ -127,10 +143,14 @@ TEST_CASE_TEMPLATE("a training step allocates nothing on one thread", T, float, 
     for (const Setup& s : setups) {
         check_no_allocation<T>(s, small);
         check_no_allocation<T>(s, large);
+        check_large_batches<T>(s);
     }
 }
 
 TEST_CASE_TEMPLATE("a training step allocates nothing on several threads", T, float, double) {
     const Threads three(3);
-    for (const Setup& s : setups) check_no_allocation<T>(s, large);
+    for (const Setup& s : setups) {
+        check_no_allocation<T>(s, large);
+        check_large_batches<T>(s);
+    }
 }

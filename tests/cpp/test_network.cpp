@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <numeric>
 #include <stdexcept>
@@ -20,11 +19,6 @@ using namespace fusednet::testing;
 
 // Enough work in a step of 64 rows to go parallel, with a remainder of everything.
 const std::vector<std::size_t> large = {67, 150, 131, 10};
-
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
-}
 
 struct Setup {
     UpdateRule rule;

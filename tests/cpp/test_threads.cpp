@@ -1,7 +1,10 @@
 // The pool: every task once, one team at a time, and nothing that a fork breaks.
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <set>
 #include <stdexcept>
@@ -130,6 +133,39 @@ TEST_CASE("a team is tried, used where it is faster, and tried again") {
     CHECK(!trial.use_team());
     trial.begin(3);
     CHECK(trial.use_team());
+}
+
+TEST_CASE_TEMPLATE("a large batch trains to the same bits by any team", T, float, double) {
+    constexpr std::size_t rows = 3001;  // ten blocks, which up to five threads share; seven go layer by layer
+    NetworkConfig config =
+        network_config({64, 40, 33, 5}, Activation::gelu, Activation::softmax, Loss::cross_entropy, 0.3);
+    config.l2 = 0.01;
+    const Data<T> data(rows, 64, 5, Loss::cross_entropy);
+    const Optimizer adam = optimizer(UpdateRule::adam), sgd = optimizer(UpdateRule::sgd);
+    std::vector<T> expected, gradient;
+    double loss = 0;
+    for (const std::size_t count : Sizes{1, 2, 3, 5, 7, 1}) {
+        const Threads threads(count);
+        Network<T> net(config);
+        initialize(net, 1);
+        std::fill_n(net.gradient().data(), net.gradient().size(), std::numeric_limits<T>::quiet_NaN());
+        net.train_step(data.samples(true, true), sgd);
+        CHECK(std::isfinite(net.gradient().data()[0]));  // which it stores
+        net.train_step(data.samples(true, true), adam);
+        std::vector<std::size_t> announced;
+        const std::function<void(std::size_t)> after_layer = [&](std::size_t l) { announced.push_back(l); };
+        const double value =
+            net.part_gradient(data.samples(true, true), {nullptr, 1, rows - 1}, {0.7, 1, &after_layer});
+        CHECK(announced == std::vector<std::size_t>{2, 1, 0});
+        if (expected.empty()) {
+            expected = copy(net.parameters());
+            gradient = copy(net.gradient());
+            loss = value;
+        }
+        CHECK(same_bits(copy(net.parameters()), expected));
+        CHECK(same_bits(copy(net.gradient()), gradient));
+        CHECK(value == loss);
+    }
 }
 
 TEST_CASE("epochs and steps that try teams train to the same bits") {

@@ -1,0 +1,156 @@
+// The gradient of a batch so large that what its rows leave for the way back would not stay near the core: block by
+// block, forward and back (gradient_rows). Its bits are the same however many threads share the work.
+#include <algorithm>
+#include <limits>
+
+#include "core/network.h"
+
+namespace fusednet {
+
+namespace {
+
+std::size_t block_count(std::size_t batch) {
+    const std::size_t rows = gradient_rows(batch);
+    return (batch + rows - 1) / rows;
+}
+
+// The blocks whose gradients are stored before they are added: as many for each thread, and more of a small network,
+// for which threads would wait for each other all the time.
+std::size_t slot_count(std::size_t parameter_bytes, std::size_t batch, const Team& team) {
+    constexpr std::size_t small = std::size_t{1} << 16;
+    const std::size_t each = std::max<std::size_t>(1, small / parameter_bytes);
+    return std::min(each * team.size(), block_count(batch));
+}
+
+}  // namespace
+
+// The rows from which a batch is large, whatever the team: its gradient is stored before the parameters take the step
+// by it, which gives other bits than the update of W by its tiles. None is where W would leave the blocks no room, for
+// all of them read it; nor with a loss that is defined for the batch.
+template <class T>
+std::size_t Network<T>::near_rows() const {
+    constexpr std::size_t near = std::size_t{5} << 17, near_weights = std::size_t{1} << 19;  // bytes
+    if (has_custom_loss() || weights_ * sizeof(T) > near_weights) return std::numeric_limits<std::size_t>::max();
+    std::size_t elements = leading_dimension<T>(inputs()), widest = 0;  // that a row leaves
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+        const std::size_t ld = leading_dimension<T>(layers_[l].out);
+        elements += ld * (1 + (stores_derivative(layers_[l].activation) ? 1 : 0) + (dropout_[l] > 0 ? 2 : 0));
+        widest = std::max(widest, ld);
+    }
+    return std::max(most_gradient_rows, near / ((elements + 2 * widest) * sizeof(T)));
+}
+
+// Whether the threads of a team have about as many blocks each. Else all of them go through the whole batch, layer by
+// layer.
+template <class T>
+bool Network<T>::shares_blocks(std::size_t batch, const Team& team) const {
+    const std::size_t blocks = block_count(batch), turns = (blocks + team.size() - 1) / team.size();
+    return is_large(batch) && 4 * blocks >= 3 * turns * team.size();
+}
+
+// A large batch is shared by its blocks, whatever its layers: threads wait for each other when they have computed some
+// and when those have been added up.
+template <class T>
+std::size_t Network<T>::step_threads(std::size_t batch, std::size_t steps) const {
+    if (!is_large(batch)) return wanted_threads(batch, steps);
+    return threads_for(step_flops(batch) * static_cast<double>(steps), 2 * steps);
+}
+
+template <class T>
+void Network<T>::reserve_step(const Samples& samples, std::size_t batch, const Team& team) {
+    const bool by_blocks = shares_blocks(batch, team);
+    reserve(by_blocks ? near_rows_ : batch, batch, samples.y.columns, team);  // some smaller batch is not divided
+    if (!by_blocks || team.size() == 1) return;
+    if (helpers_.size() < team.size() - 1) helpers_.resize(team.size() - 1);
+    for (Workspace<T>& helper : helpers_) {
+        helper.reserve(layers_, dropout_, std::max(samples.y.columns, outputs()), gradient_rows(batch), 0);
+        helper.reserve_panels(layers_, 1);
+    }
+    const std::size_t size = parameters_.size() * slot_count(parameters_.size() * sizeof(T), batch, team);
+    if (block_gradients_.size() < size) block_gradients_ = Buffer<T>(size);
+}
+
+// gradient_ += the gradients that so many slots hold, one after the other.
+template <class T>
+void Network<T>::add_gradients(const T* slots, std::size_t count, const Team& team) {
+    constexpr std::size_t chunk = 4096;
+    const std::size_t size = parameters_.size();
+    team.run((size + chunk - 1) / chunk, [&](std::size_t task, std::size_t) {
+        const std::size_t first = task * chunk, n = std::min(chunk, size - first);
+        T* const sum = gradient_.data() + first;
+        for (std::size_t slot = 0; slot < count; ++slot) {
+            const T* const part = slots + slot * size + first;
+            for (std::size_t i = 0; i < n; ++i) sum[i] += part[i];
+        }
+    });
+}
+
+// Returns the weighted sum of the losses. The gradient is that of their mean, `scale` being one by the sum of weights.
+template <class T>
+double Network<T>::large_batch_gradient(const Samples& samples, const RowSelection& rows, double scale, double decay,
+                                        bool dropout, const Team& team, const BatchPart& part, std::size_t following) {
+    const std::size_t m = rows.count, each = gradient_rows(m), blocks = block_count(m);
+    const bool logits = takes_logits(config_.loss);
+    const auto factors = [&](T* gradient, bool first, bool added) {
+        return GradientFactors<T>{T(1), static_cast<T>(first ? decay * part.share : 0.0), T(0), gradient, nullptr,
+                                  added};
+    };
+    if (!shares_blocks(m, team)) {
+        workspace_.ahead = plan_read_ahead(samples.x, rows.from(m, following), step_flops(m));
+        gather(workspace_, samples, rows, team);
+        forward_layers(workspace_, m, dropout, logits, team, part);
+        const double sum = loss_gradient(workspace_, samples, 0, m, part.share * scale, team);
+        backward_layers(workspace_, m, factors(gradient_.data(), true, false), false, nullptr, team, part);
+        return sum;
+    }
+    const Team alone(1);
+    const auto compute = [&](std::size_t b, std::size_t worker, T* gradient, bool added) {
+        Workspace<T>& work = worker == 0 ? workspace_ : helpers_[worker - 1];
+        const std::size_t first = b * each, count = std::min(each, m - first);
+        // The next block of this thread, of this batch or of the one that follows.
+        const std::size_t next = b + team.size(), begin = next < blocks ? next * each : m + (next - blocks) * each;
+        const std::size_t end = next < blocks ? m : m + following;
+        work.ahead = {};
+        if (begin < end) {
+            const RowSelection later = rows.from(begin, std::min(each, end - begin));
+            work.ahead = plan_read_ahead(samples.x, later, step_flops(count));
+        }
+        gather(work, samples, rows.from(first, count), alone);
+        forward_layers(work, count, dropout, logits, alone, {part.share, part.first_row + first, nullptr});
+        workspace_.batch_sum[b] = loss_gradient(work, samples, first, count, part.share * scale, alone);
+        const bool last = team.size() == 1 && b + 1 == blocks;
+        backward_layers(work, count, factors(gradient, b == 0, added), false, nullptr, alone,
+                        {part.share, 0, last ? part.after_layer : nullptr});
+    };
+    if (team.size() == 1) {
+        for (std::size_t b = 0; b < blocks; ++b) compute(b, 0, gradient_.data(), b > 0);
+    } else {
+        const std::size_t size = parameters_.size(), slots = slot_count(size * sizeof(T), m, team);
+        T* const stored = block_gradients_.data();
+        for (std::size_t b = 0; b < blocks; b += slots) {
+            const std::size_t count = std::min(slots, blocks - b), first = b == 0 ? 1 : 0;  // the first has gradient_
+            team.run(count, [&](std::size_t task, std::size_t worker) {
+                compute(b + task, worker, b + task == 0 ? gradient_.data() : stored + task * size, false);
+            });
+            add_gradients(stored + first * size, count - first, team);
+        }
+        if (part.after_layer != nullptr) {
+            for (std::size_t l = layers_.size(); l-- > 0;) (*part.after_layer)(l);
+        }
+    }
+    double sum = 0;
+    for (std::size_t b = 0; b < blocks; ++b) sum += workspace_.batch_sum[b];
+    return sum;
+}
+
+#define FUSEDNET_INSTANTIATE(T)                                                                                 \
+    template std::size_t Network<T>::near_rows() const;                                                         \
+    template bool Network<T>::shares_blocks(std::size_t, const Team&) const;                                    \
+    template std::size_t Network<T>::step_threads(std::size_t, std::size_t) const;                              \
+    template void Network<T>::reserve_step(const Samples&, std::size_t, const Team&);                           \
+    template double Network<T>::large_batch_gradient(const Samples&, const RowSelection&, double, double, bool, \
+                                                     const Team&, const BatchPart&, std::size_t);
+FUSEDNET_INSTANTIATE(float)
+FUSEDNET_INSTANTIATE(double)
+
+}  // namespace fusednet
