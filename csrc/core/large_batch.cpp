@@ -29,7 +29,7 @@ std::size_t slot_count(std::size_t parameter_bytes, std::size_t batch, const Tea
 // all of them read it; nor with a loss that is defined for the batch.
 template <class T>
 std::size_t Network<T>::near_rows() const {
-    constexpr std::size_t near = std::size_t{5} << 17, near_weights = std::size_t{1} << 19;  // bytes
+    constexpr std::size_t near = std::size_t{5} << 17, near_weights = std::size_t{1} << 20;  // bytes
     if (has_custom_loss() || weights_ * sizeof(T) > near_weights) return std::numeric_limits<std::size_t>::max();
     std::size_t elements = leading_dimension<T>(inputs()), widest = 0;  // that a row leaves
     for (std::size_t l = 0; l < layers_.size(); ++l) {
