@@ -114,6 +114,36 @@ def test_loss_and_gradient(threads, loss, outputs):
     assert_same(threads, run)
 
 
+# So many threads would not have blocks of their own.
+@pytest.mark.parametrize(
+    ("widths", "rows", "count"), [((8, 24, 24, 2), 12169, 18), ((8, 512, 64, 64), 16257, 24)], ids=str
+)
+def test_large_batches_by_many_threads(threads, widths, rows, count):
+    X, y, _ = data(widths, rows)
+    net = network(widths, activation="tanh", dropout=0.0)
+    results = []
+    for n in (1, 2, count):
+        threads(n)
+        value, gradient = net.loss_and_gradient(X, y)
+        results.append((value, bits(gradient)))
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("widths", [(64, 1), (64, 3)], ids=str)
+def test_gradients_that_overflow(threads, widths):
+    X, y = np.full((6000, 64), 1e25, np.float32), np.full((6000, widths[1]), 1e18, np.float32)
+
+    def run():
+        net = fn.Network(widths, seed=0)
+        net.parameters[:] = 0.0
+        loss, gradient = net.loss_and_gradient(X, y)
+        assert np.isinf(gradient[: 64 * widths[1]]).all()
+        return loss, bits(gradient)
+
+    assert_same(threads, run)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_forward_and_backward(threads, shape):
     widths, rows = SHAPES[shape]

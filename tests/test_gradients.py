@@ -236,7 +236,7 @@ def test_awkward_widths_against_numpy(widths, rows, bias, dtype):
 
 
 @pytest.mark.parametrize("frozen", [None, 1])
-@pytest.mark.parametrize("threads_count", [1, 2])
+@pytest.mark.parametrize("threads_count", [1, 2, 3])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("widths", "rows"), [((129, 40, 33, 3), 1999), ((3, 17, 16, 1), 9001)], ids=str)
 def test_a_large_batch_against_numpy(threads, widths, rows, dtype, threads_count, frozen):

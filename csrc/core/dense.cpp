@@ -18,7 +18,9 @@ std::size_t product_rows(const DenseLayer<T>& layer, std::size_t rows) {
     constexpr std::size_t near = std::size_t{1} << 18;  // bytes
     const std::size_t most = std::max(task_rows, near / (std::max(layer.in, layer.out) * sizeof(T)));
     const std::size_t tasks = (rows + most - 1) / most;
-    return (rows + tasks - 1) / tasks;
+    std::size_t each = (rows + tasks - 1) / tasks;
+    while (rows % each == 1) ++each;  // of a single row the input gradient has other bits
+    return each;
 }
 
 // Up to three rows of a batch read little but W: in long pieces.

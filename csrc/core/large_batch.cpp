@@ -1,5 +1,5 @@
 // The gradient of a batch so large that what its rows leave for the way back would not stay near the core: block by
-// block, forward and back (gradient_rows). Its bits are the same however many threads share the work.
+// block, forward and back (block_count). Its bits are the same however many threads share the work.
 #include <algorithm>
 #include <limits>
 
@@ -9,17 +9,11 @@ namespace fusednet {
 
 namespace {
 
-std::size_t block_count(std::size_t batch) {
-    const std::size_t rows = gradient_rows(batch);
-    return (batch + rows - 1) / rows;
-}
-
-// The blocks whose gradients are stored before they are added: as many for each thread, and more of a small network,
-// for which threads would wait for each other all the time.
-std::size_t slot_count(std::size_t parameter_bytes, std::size_t batch, const Team& team) {
+// The blocks whose gradients are stored before they are added: one for each thread, or more of a small network, for
+// which threads would wait for each other all the time.
+std::size_t slot_count(std::size_t parameter_bytes, const Team& team) {
     constexpr std::size_t small = std::size_t{1} << 16;
-    const std::size_t each = std::max<std::size_t>(1, small / parameter_bytes);
-    return std::min(each * team.size(), block_count(batch));
+    return std::max<std::size_t>(1, small / parameter_bytes) * team.size();
 }
 
 }  // namespace
@@ -37,7 +31,7 @@ std::size_t Network<T>::near_rows() const {
         elements += ld * (1 + (stores_derivative(layers_[l].activation) ? 1 : 0) + (dropout_[l] > 0 ? 2 : 0));
         widest = std::max(widest, ld);
     }
-    return std::max(most_gradient_rows, near / ((elements + 2 * widest) * sizeof(T)));
+    return std::max(most_block_rows, near / ((elements + 2 * widest) * sizeof(T)));
 }
 
 // Whether the threads of a team have about as many blocks each. Else all of them go through the whole batch, layer by
@@ -59,14 +53,15 @@ std::size_t Network<T>::step_threads(std::size_t batch, std::size_t steps) const
 template <class T>
 void Network<T>::reserve_step(const Samples& samples, std::size_t batch, const Team& team) {
     const bool by_blocks = shares_blocks(batch, team);
-    reserve(by_blocks ? near_rows_ : batch, batch, samples.y.columns, team);  // some smaller batch is not divided
+    const std::size_t sums = samples.weight.empty() ? block_count(batch) : batch;
+    reserve(by_blocks ? near_rows_ : batch, sums, samples.y.columns, team);  // some smaller batch is not divided
     if (!by_blocks || team.size() == 1) return;
     if (helpers_.size() < team.size() - 1) helpers_.resize(team.size() - 1);
     for (Workspace<T>& helper : helpers_) {
-        helper.reserve(layers_, dropout_, std::max(samples.y.columns, outputs()), gradient_rows(batch), 0);
+        helper.reserve(layers_, dropout_, std::max(samples.y.columns, outputs()), most_block_rows, 0);
         helper.reserve_panels(layers_, 1);
     }
-    const std::size_t size = parameters_.size() * slot_count(parameters_.size() * sizeof(T), batch, team);
+    const std::size_t size = parameters_.size() * slot_count(parameters_.size() * sizeof(T), team);
     if (block_gradients_.size() < size) block_gradients_ = Buffer<T>(size);
 }
 
@@ -89,7 +84,7 @@ void Network<T>::add_gradients(const T* slots, std::size_t count, const Team& te
 template <class T>
 double Network<T>::large_batch_gradient(const Samples& samples, const RowSelection& rows, double scale, double decay,
                                         bool dropout, const Team& team, const BatchPart& part, std::size_t following) {
-    const std::size_t m = rows.count, each = gradient_rows(m), blocks = block_count(m);
+    const std::size_t m = rows.count, blocks = block_count(m);
     const bool logits = takes_logits(config_.loss);
     const auto factors = [&](T* gradient, bool first, bool added) {
         return GradientFactors<T>{T(1), static_cast<T>(first ? decay * part.share : 0.0), T(0), gradient, nullptr,
@@ -106,13 +101,13 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
     const Team alone(1);
     const auto compute = [&](std::size_t b, std::size_t worker, T* gradient, bool added) {
         Workspace<T>& work = worker == 0 ? workspace_ : helpers_[worker - 1];
-        const std::size_t first = b * each, count = std::min(each, m - first);
+        const std::size_t first = block_begin(m, blocks, b), count = block_begin(m, blocks, b + 1) - first;
         // The next block of this thread, of this batch or of the one that follows.
-        const std::size_t next = b + team.size(), begin = next < blocks ? next * each : m + (next - blocks) * each;
-        const std::size_t end = next < blocks ? m : m + following;
+        const std::size_t next = b + team.size(), end = next < blocks ? m : m + following;
+        const std::size_t begin = next < blocks ? block_begin(m, blocks, next) : m + (next - blocks) * count;
         work.ahead = {};
         if (begin < end) {
-            const RowSelection later = rows.from(begin, std::min(each, end - begin));
+            const RowSelection later = rows.from(begin, std::min(count, end - begin));
             work.ahead = plan_read_ahead(samples.x, later, step_flops(count));
         }
         gather(work, samples, rows.from(first, count), alone);
@@ -125,7 +120,7 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
     if (team.size() == 1) {
         for (std::size_t b = 0; b < blocks; ++b) compute(b, 0, gradient_.data(), b > 0);
     } else {
-        const std::size_t size = parameters_.size(), slots = slot_count(size * sizeof(T), m, team);
+        const std::size_t size = parameters_.size(), slots = slot_count(size * sizeof(T), team);
         T* const stored = block_gradients_.data();
         for (std::size_t b = 0; b < blocks; b += slots) {
             const std::size_t count = std::min(slots, blocks - b), first = b == 0 ? 1 : 0;  // the first has gradient_

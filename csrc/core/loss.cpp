@@ -37,14 +37,14 @@ void gather_targets(const InputMatrix& y, const RowSelection& rows, T* out, std:
 
 template <class T>
 double batch_loss(const LossArguments<T>& a, double* partial, const Team& team) {
-    const std::size_t block = gradient_rows(a.rows), rows = std::max<std::size_t>(16, 8192 / a.columns);
-    if (a.rows == block && block <= rows) return kernels<T>().loss(a);  // one chunk
-    const std::size_t blocks = (a.rows + block - 1) / block, each = (block + rows - 1) / rows;
+    const std::size_t blocks = block_count(a.rows), rows = std::max<std::size_t>(16, 8192 / a.columns);
+    if (blocks == 1 && a.rows <= rows) return kernels<T>().loss(a);  // one chunk
+    const std::size_t longest = std::min(a.rows, most_block_rows), each = (longest + rows - 1) / rows;
     team.run(blocks * each, [&](std::size_t chunk, std::size_t) {
-        const std::size_t first = chunk / each * block + chunk % each * rows;
-        const std::size_t end = std::min({first + rows, (chunk / each + 1) * block, a.rows});
+        const std::size_t block = chunk / each, first = block_begin(a.rows, blocks, block) + chunk % each * rows;
+        const std::size_t end = std::min(first + rows, block_begin(a.rows, blocks, block + 1));
         partial[chunk] = 0;
-        if (end <= first) return;  // the last block may have fewer
+        if (end <= first) return;  // a shorter block
         LossArguments<T> part = a;
         part.rows = end - first;
         part.prediction += first * a.ldp;

@@ -30,7 +30,7 @@ template <class T>
 void gather_targets(const InputMatrix& y, const RowSelection&, T* out, std::size_t ldo, Loss, const Team&);
 
 // The kernel's sum over a batch, by chunks of rows that depend on the shape alone and are added in order: the same
-// bits for any team, and as the sum of its blocks' (gradient_rows). `partial` has room for a double a row.
+// bits for any team, and as the sum of its blocks' (block_count). `partial` has room for a double a row.
 template <class T>
 double batch_loss(const LossArguments<T>&, double* partial, const Team&);
 

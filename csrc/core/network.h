@@ -42,7 +42,8 @@ struct NetworkConfig {
 struct BatchPart {
     double share = 1.0;         // by which the gradient of this part's mean loss counts in the batch's
     std::size_t first_row = 0;  // in the batch; dropout goes by it
-    // Called with a layer's index once its gradient is stored, the last layer's first.
+    // Called with a layer's index once its gradient is stored, the last layer's first. (Of a large batch during its
+    // last block; of one that a team shares by blocks, at the end.)
     const std::function<void(std::size_t)>* after_layer = nullptr;
 };
 

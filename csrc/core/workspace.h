@@ -28,7 +28,7 @@ struct LayerTape {
 
 template <class T>
 struct Workspace {
-    std::size_t rows = 0, batch = 0;  // capacity: rows that are taken forward and back at once, and those of a batch
+    std::size_t rows = 0, batch = 0;  // capacity: rows that are taken forward and back at once; weights and sums
     T* input = nullptr;
     std::size_t ld_input = 0;
     std::vector<LayerTape<T>> layers;
@@ -37,8 +37,8 @@ struct Workspace {
     std::size_t ld_target = 0;
     std::int32_t* label = nullptr;
     double* partial_loss = nullptr;
-    T* weight = nullptr;          // of each row of the batch
-    double* batch_sum = nullptr;  // for sums over the batch
+    T* weight = nullptr;          // of each row of a batch
+    double* batch_sum = nullptr;  // for sums over a batch: of its weights, then by its blocks
     ReadAhead ahead;              // of the inputs of the next step
 
     // Makes room; keeps what it has where that is enough. Throws std::bad_alloc, and is then empty.

@@ -89,13 +89,16 @@ struct InputGradient {
     ReadAhead* ahead = nullptr;
 };
 
-// The rows of each block by which the gradient of m rows is summed: each by chains of its own, to which the next are
-// added. Nearly equal, and as many for one of two threads as for the other. (Never a symbol of its own, see above.)
-constexpr std::size_t most_gradient_rows = 320;
-__attribute__((always_inline)) constexpr std::size_t gradient_rows(std::size_t m) {
-    if (m <= most_gradient_rows) return m;
-    const std::size_t blocks = (m + 2 * most_gradient_rows - 1) / (2 * most_gradient_rows) * 2;
-    return ((m + blocks - 1) / blocks + 7) / 8 * 8;
+// The gradient of a batch of m rows is summed by blocks: each by chains of its own, to which the next are added. They
+// are nearly equal, as many for one of two threads as for the other, and each begins at a multiple of eight rows.
+// (Never symbols of their own, see above.)
+constexpr std::size_t most_block_rows = 320;
+__attribute__((always_inline)) constexpr std::size_t block_count(std::size_t m) {
+    return m <= most_block_rows ? 1 : (m + 2 * most_block_rows - 1) / (2 * most_block_rows) * 2;
+}
+// The first row of a block of so many; of the one after the last, m.
+__attribute__((always_inline)) constexpr std::size_t block_begin(std::size_t m, std::size_t blocks, std::size_t block) {
+    return block == blocks ? m : (m * block / blocks + 7) / 8 * 8;
 }
 
 // out (k, n) = factor · (X (m, k)ᵀ · dZ (m, n) + decay · W (k, n)), added to W where `update`. `out` may be W itself.

@@ -29,9 +29,10 @@ FUSEDNET_INLINE void sum_columns(size_t m, size_t j, size_t n, const Add& add, c
 // What WeightGradient and BiasGradient say of a sum and the old parameter.
 template <class Gradient, class V, class Old>
 FUSEDNET_INLINE V parameter_or_gradient(const Gradient& g, V sum, const Old& old) {
-    if (!g.update && g.decay == 0) return sum * g.factor;
+    const V factor = broadcast(g.factor);
+    if (g.decay == 0) return g.update ? fma(sum, factor, old()) : sum * factor;
     const V w = old(), total = fma(w, broadcast(g.decay), sum);
-    return g.update ? fma(total, broadcast(g.factor), w) : total * g.factor;
+    return g.update ? fma(total, factor, w) : total * factor;
 }
 
 // One column of dZ: the gradient of a (k, 1) weight is the row dZᵀ · X, with contiguous results.
@@ -51,7 +52,7 @@ constexpr size_t x_tile_width = whole_vectors<T>(tile_rows);
 
 template <class T>
 size_t weight_scratch(size_t m, size_t n) {
-    return at_most(m, most_gradient_rows) * (x_tile_width<T> + whole_vectors<T>(n)) + tile_rows * n;
+    return at_most(m, most_block_rows) * (x_tile_width<T> + whole_vectors<T>(n)) + tile_rows * n;
 }
 
 // Whether X and dZ are large enough to be copied for the tiles. A tile of AVX-512 computes several times as much as
@@ -177,11 +178,11 @@ void move_on(BiasGradient<T>& g) {
 // compute(block) for each block of the gradient's rows, in order.
 template <class Gradient, class Compute>
 FUSEDNET_INLINE void for_each_block(const Gradient& g, const Compute& compute) {
-    const size_t rows = gradient_rows(g.m);
-    if (rows == g.m) return compute(g);
+    const size_t blocks = block_count(g.m);
+    if (blocks == 1) return compute(g);
     Gradient block = g;
-    for (size_t left = g.m; left > 0; left -= block.m) {
-        block.m = at_most(left, rows);
+    for (size_t b = 0; b < blocks; ++b) {
+        block.m = block_begin(g.m, blocks, b + 1) - block_begin(g.m, blocks, b);
         compute(block);
         move_on(block);
         block.dz += block.m * block.lddz;
@@ -200,7 +201,7 @@ void weight_gradient(const WeightGradient<T>& g) {
 template <class T>
 void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
     constexpr size_t least_depth = 32;
-    const bool whole = g.m >= least_depth && g.m <= most_gradient_rows;
+    const bool whole = g.m >= least_depth && g.m <= most_block_rows;
     if (whole && g.k > stepping_tiles * tile_rows && is_far<T>(g.k, g.ldw)) {
         return copies(g) ? update_rows<true, true, true>(g, &step) : update_rows<false, true, true>(g, &step);
     }

@@ -235,7 +235,8 @@ class NetworkBase(Standardized):
     def gradient(self) -> NDArray[Any]:
         """The gradient by all parameters, in their order.
 
-        A writable view; setting it copies values in. Unspecified after `train_step` and `fit`.
+        A writable view; setting it copies values in. Unspecified after `train_step` and `fit`, and after an
+        error.
 
         Raises
         ------

@@ -119,7 +119,7 @@ class Network:
         """Fill `gradient` with share · the gradient by the rows in `order`, part of a batch; their mean loss.
 
         Dropout goes by `first_row`, the part's place in the batch. `after_layer` is called with a layer's
-        index as soon as its gradient is there, the last layer's first.
+        index as soon as its gradient is there, the last layer's first; of a large batch, at the end.
         """
     def update(self, optimizer: Optimizer) -> None:
         """Take the optimizer's step by what is in `gradient`."""

@@ -152,8 +152,8 @@ class SGD(Optimizer):
     """Stochastic gradient descent, with momentum and Nesterov's momentum [1]_.
 
     With g ← g + λw: v ← μv + g and w ← w − αv; under Nesterov w ← w − α(g + μv). At momentum 0, w ← w − αg,
-    which the core fuses into backpropagation. As in PyTorch the learning rate stands outside the velocity;
-    scikit-learn and Keras put it inside, which differs once α changes.
+    which the core fuses into backpropagation, but for large batches. As in PyTorch the learning rate stands
+    outside the velocity; scikit-learn and Keras put it inside, which differs once α changes.
 
     Parameters
     ----------

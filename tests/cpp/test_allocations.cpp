@@ -69,14 +69,14 @@ template <class T>
 void check_large_batches(const Setup& s) {
     Network<T> net(network_config({300, 20, 5}, s.hidden, s.output, s.loss, s.dropout));
     initialize(net, 1);
-    const Data<T> data(1500, 300, 5, s.loss);
+    const Data<T> data(3201, 300, 5, s.loss);  // blocks of 267 rows or so
     const Optimizer o = optimizer(s.rule, 1e-3);
     const auto train = [&](std::size_t rows) { net.train_step(data.head(rows, s.weighted, s.labels), o); };
-    train(1500);
+    train(3201);
     const std::size_t before = allocations;
     train(300);
-    train(1300);
-    train(1500);
+    train(1920);  // of 320
+    train(3201);
     CHECK(allocations == before);
 }
 

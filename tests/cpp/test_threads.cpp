@@ -135,6 +135,19 @@ TEST_CASE("a team is tried, used where it is faster, and tried again") {
     CHECK(trial.use_team());
 }
 
+TEST_CASE("the blocks of a batch are all of its rows, none too long, none a single row") {
+    bool right = true;
+    for (std::size_t m = 1; m < 50000; ++m) {
+        const std::size_t blocks = block_count(m);
+        right = right && block_begin(m, blocks, 0) == 0 && block_begin(m, blocks, blocks) == m;
+        for (std::size_t b = 0; b < blocks; ++b) {
+            const std::size_t rows = block_begin(m, blocks, b + 1) - block_begin(m, blocks, b);
+            right = right && rows <= most_block_rows && (blocks == 1 || rows >= most_block_rows / 3);
+        }
+    }
+    CHECK(right);
+}
+
 TEST_CASE_TEMPLATE("a large batch trains to the same bits by any team", T, float, double) {
     constexpr std::size_t rows = 3001;  // ten blocks, which up to five threads share; seven go layer by layer
     NetworkConfig config =
