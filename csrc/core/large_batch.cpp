@@ -18,9 +18,9 @@ std::size_t slot_count(std::size_t parameter_bytes, const Team& team) {
 
 }  // namespace
 
-// The rows from which a batch is large, whatever the team: its gradient is stored before the parameters take the step
-// by it, which gives other bits than the update of W by its tiles. None is where W would leave the blocks no room, for
-// all of them read it; nor with a loss that is defined for the batch.
+// Up to so many rows a batch is not large, whatever the team: the gradient of a large one is stored before the
+// parameters take the step by it, which gives other bits than the update of W by its tiles. None is where W would leave
+// the blocks no room, for all of them read it; nor with a loss that is defined for the batch.
 template <class T>
 std::size_t Network<T>::near_rows() const {
     constexpr std::size_t near = std::size_t{5} << 17, near_weights = std::size_t{1} << 20;  // bytes
