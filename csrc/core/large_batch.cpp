@@ -85,16 +85,13 @@ template <class T>
 double Network<T>::large_batch_gradient(const Samples& samples, const RowSelection& rows, double scale, double decay,
                                         bool dropout, const Team& team, const BatchPart& part, std::size_t following) {
     const std::size_t m = rows.count, blocks = block_count(m);
-    const bool logits = takes_logits(config_.loss);
     const auto factors = [&](T* gradient, bool first, bool added) {
         return GradientFactors<T>{T(1), static_cast<T>(first ? decay * part.share : 0.0), T(0), gradient, nullptr,
                                   added};
     };
     if (!shares_blocks(m, team)) {
         workspace_.ahead = plan_read_ahead(samples.x, rows.from(m, following), step_flops(m));
-        gather(workspace_, samples, rows, team);
-        forward_layers(workspace_, m, dropout, logits, team, part);
-        const double sum = loss_gradient(workspace_, samples, 0, m, part.share * scale, team);
+        const double sum = forward_pass(workspace_, samples, rows, 0, part.share * scale, dropout, team, part);
         backward_layers(workspace_, m, factors(gradient_.data(), true, false), false, nullptr, team, part);
         return sum;
     }
@@ -110,9 +107,8 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
             const RowSelection later = rows.from(begin, std::min(count, end - begin));
             work.ahead = plan_read_ahead(samples.x, later, step_flops(count));
         }
-        gather(work, samples, rows.from(first, count), alone);
-        forward_layers(work, count, dropout, logits, alone, {part.share, part.first_row + first, nullptr});
-        workspace_.batch_sum[b] = loss_gradient(work, samples, first, count, part.share * scale, alone);
+        workspace_.batch_sum[b] = forward_pass(work, samples, rows.from(first, count), first, part.share * scale,
+                                               dropout, alone, {part.share, part.first_row + first, nullptr});
         const bool last = team.size() == 1 && b + 1 == blocks;
         backward_layers(work, count, factors(gradient, b == 0, added), false, nullptr, alone,
                         {part.share, 0, last ? part.after_layer : nullptr});

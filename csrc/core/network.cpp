@@ -135,6 +135,15 @@ double Network<T>::loss_gradient(Workspace<T>& work, const Samples& samples, std
     return value;
 }
 
+// These rows, of the batch from `first` on, through all layers; the rest is loss_gradient's.
+template <class T>
+double Network<T>::forward_pass(Workspace<T>& work, const Samples& samples, const RowSelection& rows, std::size_t first,
+                                double scale, bool dropout, const Team& team, const BatchPart& part) {
+    gather(work, samples, rows, team);
+    forward_layers(work, rows.count, dropout, takes_logits(config_.loss), team, part);
+    return loss_gradient(work, samples, first, rows.count, scale, team);
+}
+
 // λ of the L2 term for a batch of this weight.
 template <class T>
 double Network<T>::penalty_factor(double weight) const {

@@ -144,6 +144,8 @@ private:
     WeightSum batch_weights(const Samples&, const RowSelection&);
     void check_weights(const Samples&) const;
     void forward_layers(Workspace<T>&, std::size_t m, bool dropout, bool logits, const Team&, const BatchPart& = {});
+    double forward_pass(Workspace<T>&, const Samples&, const RowSelection&, std::size_t first, double scale,
+                        bool dropout, const Team&, const BatchPart&);
     double loss_gradient(Workspace<T>&, const Samples&, std::size_t first, std::size_t m, double scale, const Team&);
     LossFactors loss_factors() const {
         return config_.scikit_learn ? scikit_learn_factors(config_.loss, outputs()) : LossFactors{};

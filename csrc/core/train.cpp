@@ -34,9 +34,7 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
         sum = large_batch_gradient(samples, rows, scale, decay, dropout, team, part, following);
     } else {
         workspace_.ahead = plan_read_ahead(samples.x, rows.from(m, following), step_flops(m));
-        gather(workspace_, samples, rows, team);
-        forward_layers(workspace_, m, dropout, takes_logits(config_.loss), team, part);
-        sum = loss_gradient(workspace_, samples, 0, m, scale, team);
+        sum = forward_pass(workspace_, samples, rows, 0, scale, dropout, team, part);
     }
     if (dropout) dropout_step_ = dropout_step_ + 1;
     const double value = (has_custom_loss() ? sum : loss_factors().value * scale * sum) + penalty(weight, team);
