@@ -194,7 +194,8 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
                                     : k.weight_step(g, factors.step->from(layer.offset + weight));
         };
         of_weights({x + b.row, ldx, dz + b.column, lddz, old + weight, out + weight, layer.out, m, b.rows, b.columns,
-                    factors.factor, factors.weight_decay, update, scratch.panel(worker), scratch.rows_ahead(worker)});
+                    factors.factor, factors.weight_decay, update, scratch.panel(worker), layer.in,
+                    scratch.rows_ahead(worker)});
         if (b.row == 0 && layer.has_bias) {
             k.bias_gradient({dz + b.column, lddz, old + bias, out + bias, m, b.columns, factors.factor,
                              factors.bias_decay, update});

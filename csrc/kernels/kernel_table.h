@@ -115,7 +115,8 @@ struct WeightGradient {
     std::size_t m, k, n;
     T factor, decay;
     bool update;
-    T* scratch;  // of KernelTable::weight_scratch(m, ldw) elements
+    T* scratch;            // of KernelTable::weight_scratch(m, ldw) elements
+    std::size_t all_rows;  // of the W that these are some rows of: it may be far from the core
     ReadAhead* ahead = nullptr;
 };
 

@@ -65,7 +65,7 @@ void product_panel(const Product<T>& p, T* panel, Prefetch<T>* ahead, ReadAhead*
         T* c = p.c + i * p.ldc;
         read_ahead(rows_ahead);
         if (far && p.start == nullptr && i + height.n < p.m)
-            fetch_rows<Columns::width>(c + height.n * p.ldc, p.ldc, height.n);
+            fetch_rows<Columns::width, true>(c + height.n * p.ldc, p.ldc, height.n);
         if constexpr (height.n >= least_height(awkward_tiles)) {
             if (i == 0 && panel != nullptr) {
                 return product_tile<true, far, height.n, Columns, T>(p.a, p.lda, p.b, p.ldb, p.depth, p.start, c, p.ldc,

@@ -267,22 +267,23 @@ inline void read_ahead(ReadAhead* rows) {
     }
 }
 
-// The lines of so many rows of a panel's width, from `block` on, into the second-level cache. (Of each line's length
-// the last element: rows that start amid a line reach into one more.)
-template <size_t width, class T>
+// The lines of so many rows of a panel's width, from `block` on, into the second-level cache; if they are to be
+// written, to have them alone: a line that another core has read costs a store as much time as one that is far. (Of
+// each line's length the last element: rows that start amid a line reach into one more.)
+template <size_t width, bool written, class T>
 FUSEDNET_INLINE void fetch_rows(const T* block, size_t ld, size_t rows) {
     constexpr size_t line = cache_line / sizeof(T);
     block += line - 1;
 #pragma GCC unroll 8
     for (size_t i = 0; i < rows; ++i, block += ld) {
 #pragma GCC unroll 8
-        for (size_t j = 0; j < width; j += line) __builtin_prefetch(block + j, 0, 2);
+        for (size_t j = 0; j < width; j += line) __builtin_prefetch(block + j, written ? 1 : 0, 2);
     }
 }
 
 // The lines of a block of memory, or of such a block in each of several matrices, fetched while something else is
 // computed: by strips of a panel's width, rounded up, and of each up to a burst of rows too many.
-template <class T, size_t matrices = 1>
+template <class T, size_t matrices = 1, bool written = false>
 class Prefetch {
 public:
     Prefetch() = default;
@@ -301,7 +302,7 @@ public:
     FUSEDNET_INLINE void next() {
         __asm__("" ::: "memory");  // else what is read here may take a register from the tile
         for (size_t k = 0; k < matrices; ++k) {
-            fetch_rows<panel_columns<T>>(row_[k], ld_, rows_each);
+            fetch_rows<panel_columns<T>, written>(row_[k], ld_, rows_each);
             row_[k] += rows_each * ld_;
         }
         if (--left_ > 0) return;

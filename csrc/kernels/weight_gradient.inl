@@ -106,7 +106,8 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
             if (!stepping && is_narrow(g, panel.columns)) return;
             T* packed = panels + j * g.m;
             const size_t next = j + panel.columns;
-            Prefetch<T, stepping ? 3 : 1> lines;
+            using Lines = Prefetch<T, stepping ? 3 : 1, true>;
+            Lines lines;
             if constexpr (stepping) {
                 const OptimizerStep<T> s = step->from(i * g.ldw + j);
                 const T *first = s.first != nullptr ? s.first : s.w, *second = s.second != nullptr ? s.second : s.w;
@@ -114,7 +115,7 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
             } else if constexpr (far) {
                 lines = {{g.out + i * g.ldw + next}, g.ldw, next < g.n ? height.n : 0, panel_columns<T>, 1, g.m};
             }
-            Prefetch<T, stepping ? 3 : 1>* ahead = far ? &lines : nullptr;
+            Lines* ahead = far ? &lines : nullptr;
             read_ahead(g.ahead);
             const size_t offset = stepping ? j : i * g.ldw + j;
             with_columns<T>(panel.width, [&](auto columns) {
@@ -153,7 +154,7 @@ void update_narrow(const WeightGradient<T>& g) {
 template <class T>
 void block_weight_gradient(const WeightGradient<T>& g) {
     if (g.n == 1 && g.ldw == 1) return column_weight_gradient(g);
-    const bool several = g.k > tile_rows, far = several && is_far<T>(g.k, g.ldw), packing = several && copies(g);
+    const bool several = g.k > tile_rows, far = several && is_far<T>(g.all_rows, g.ldw), packing = several && copies(g);
     if (!is_narrow(g, g.n)) {
         if (far) {
             packing ? update_rows<true, true, false>(g) : update_rows<false, true, false>(g);
@@ -202,7 +203,7 @@ template <class T>
 void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
     constexpr size_t least_depth = 32;
     const bool whole = g.m >= least_depth && g.m <= most_block_rows;
-    if (whole && g.k > stepping_tiles * tile_rows && is_far<T>(g.k, g.ldw)) {
+    if (whole && g.k > stepping_tiles * tile_rows && is_far<T>(g.all_rows, g.ldw)) {
         return copies(g) ? update_rows<true, true, true>(g, &step) : update_rows<false, true, true>(g, &step);
     }
     weight_gradient(g);
