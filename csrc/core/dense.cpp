@@ -172,48 +172,105 @@ void output_gradient(const DenseLayer<T>& layer, const T* saved, T* dy, std::siz
     });
 }
 
+// What a layer's backward pass reads and writes.
+template <class T>
+struct Backward {
+    const DenseLayer<T>& layer;
+    const T* x;
+    std::size_t ldx;
+    const T* dz;
+    std::size_t lddz, m;
+    const BelowLayer<T>& below;
+    const GradientFactors<T>& factors;
+    const Scratch<T>& scratch;
+    bool shared;  // by a team
+};
+
+// A block of the gradient by x.
+template <class T>
+void input_block(const Backward<T>& p, const Block& b, std::size_t worker) {
+    const std::size_t offset = b.row * p.ldx + b.column;
+    const BelowLayer<T>& below = p.below;
+    kernels<T>().input_gradient({p.dz + b.row * p.lddz, p.lddz, p.layer.w + b.column * p.layer.out, p.layer.out,
+                                 below.dx + offset, p.ldx, below.saved != nullptr ? below.saved + offset : nullptr,
+                                 below.mask != nullptr ? below.mask + offset : nullptr, p.ldx, b.rows, b.columns,
+                                 p.layer.out, below.activation, p.scratch.panel(worker), p.scratch.rows_ahead(worker)});
+}
+
+// So many columns of that, all rows.
+template <class T>
+void input_columns(const Backward<T>& p, std::size_t first, std::size_t columns, std::size_t worker) {
+    const std::size_t step = product_rows(p.layer, p.m);
+    for (std::size_t i = 0; i < p.m; i += step) input_block(p, {i, std::min(step, p.m - i), first, columns}, worker);
+}
+
+// A block of W, and with the first rows as much of the bias.
+template <class T>
+void parameter_block(const Backward<T>& p, const Block& b, std::size_t worker) {
+    const KernelTable<T>& k = kernels<T>();
+    const DenseLayer<T>& layer = p.layer;
+    const GradientFactors<T>& factors = p.factors;
+    T* const out = factors.gradient != nullptr ? factors.gradient + layer.offset : layer.w;
+    const T* const old = factors.added ? out : layer.w;
+    const bool update = factors.gradient == nullptr || factors.added;
+    const std::size_t weight = b.row * layer.out + b.column, bias = layer.in * layer.out + b.column;
+    const WeightGradient<T> g{p.x + b.row,
+                              p.ldx,
+                              p.dz + b.column,
+                              p.lddz,
+                              old + weight,
+                              out + weight,
+                              layer.out,
+                              p.m,
+                              b.rows,
+                              b.columns,
+                              factors.factor,
+                              factors.weight_decay,
+                              update,
+                              p.scratch.panel(worker),
+                              layer.in,
+                              p.shared,
+                              p.scratch.rows_ahead(worker)};
+    factors.step == nullptr ? k.weight_gradient(g) : k.weight_step(g, factors.step->from(layer.offset + weight));
+    if (b.row > 0 || !layer.has_bias) return;
+    k.bias_gradient(
+        {p.dz + b.column, p.lddz, old + bias, out + bias, p.m, b.columns, factors.factor, factors.bias_decay, update});
+    if (factors.step != nullptr) {
+        const OptimizerStep<T> s = factors.step->from(layer.offset + bias);
+        k.update(*s.arguments, s.w, out + bias, s.first, s.second, b.columns);
+    }
+}
+
+template <class T>
+void input_gradient(const DenseLayer<T>& layer, const T* dz, std::size_t lddz, std::size_t m,
+                    const BelowLayer<T>& below, std::size_t ldx, const Scratch<T>& scratch) {
+    input_columns<T>({layer, nullptr, ldx, dz, lddz, m, below, {}, scratch, false}, 0, layer.in, 0);
+}
+
+template <class T>
+void parameter_gradient(const DenseLayer<T>& layer, const T* x, std::size_t ldx, const T* dz, std::size_t lddz,
+                        std::size_t m, const GradientFactors<T>& factors, std::size_t part, std::size_t parts,
+                        const Scratch<T>& scratch) {
+    // Whole vectors of rows: not tiles of a few.
+    const std::size_t lanes = kernels<T>().lanes, rows = (layer.in + parts * lanes - 1) / (parts * lanes) * lanes;
+    const std::size_t first = part * rows;
+    if (first >= layer.in) return;
+    parameter_block<T>({layer, x, ldx, dz, lddz, m, {}, factors, scratch, true},
+                       {first, std::min(rows, layer.in - first), 0, layer.out}, 0);
+}
+
 template <class T>
 void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, const T* dz, std::size_t lddz,
                     std::size_t m, const BelowLayer<T>& below, const GradientFactors<T>& factors, const Team& team,
                     const Scratch<T>& scratch) {
     const KernelTable<T>& k = kernels<T>();
-    const auto input_gradient = [&](const Block& b, std::size_t worker) {  // a block of dx
-        const std::size_t offset = b.row * ldx + b.column;
-        k.input_gradient({dz + b.row * lddz, lddz, layer.w + b.column * layer.out, layer.out, below.dx + offset, ldx,
-                          below.saved != nullptr ? below.saved + offset : nullptr,
-                          below.mask != nullptr ? below.mask + offset : nullptr, ldx, b.rows, b.columns, layer.out,
-                          below.activation, scratch.panel(worker), scratch.rows_ahead(worker)});
-    };
-    T* const out = factors.gradient != nullptr ? factors.gradient + layer.offset : layer.w;
-    const T* const old = factors.added ? out : layer.w;
-    const bool update = factors.gradient == nullptr || factors.added;
-    const auto parameter_gradient = [&](const Block& b, std::size_t worker) {  // a block of W
-        const std::size_t weight = b.row * layer.out + b.column, bias = layer.in * layer.out + b.column;
-        const auto of_weights = [&](const WeightGradient<T>& g) {
-            factors.step == nullptr ? k.weight_gradient(g)
-                                    : k.weight_step(g, factors.step->from(layer.offset + weight));
-        };
-        of_weights({x + b.row, ldx, dz + b.column, lddz, old + weight, out + weight, layer.out, m, b.rows, b.columns,
-                    factors.factor, factors.weight_decay, update, scratch.panel(worker), layer.in,
-                    scratch.rows_ahead(worker)});
-        if (b.row == 0 && layer.has_bias) {
-            k.bias_gradient({dz + b.column, lddz, old + bias, out + bias, m, b.columns, factors.factor,
-                             factors.bias_decay, update});
-            if (factors.step != nullptr) {
-                const OptimizerStep<T> s = factors.step->from(layer.offset + bias);
-                k.update(*s.arguments, s.w, out + bias, s.first, s.second, b.columns);
-            }
-        }
-    };
+    const std::size_t threads = team.size();
+    const Backward<T> pass{layer, x, ldx, dz, lddz, m, below, factors, scratch, threads != 1};
     // Some rows of W and then their update.
     const auto both = [&](std::size_t first, std::size_t rows, std::size_t worker) {
-        const std::size_t step = product_rows(layer, m);
-        for (std::size_t i = 0; below.dx != nullptr && i < m; i += step) {
-            input_gradient({i, std::min(step, m - i), first, rows}, worker);
-        }
-        if (layer.trainable) parameter_gradient({first, rows, 0, layer.out}, worker);
+        if (below.dx != nullptr) input_columns(pass, first, rows, worker);
+        if (layer.trainable) parameter_block(pass, {first, rows, 0, layer.out}, worker);
     };
-    const std::size_t threads = team.size();
     if (threads == 1) return both(0, layer.in, 0);
     // While they are near: W is fetched once, and threads wait for each other once.
     const std::size_t unit = backward_unit(layer, threads), count = (layer.in + unit - 1) / unit;
@@ -226,13 +283,14 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
     }
     if (below.dx != nullptr) {
         const Blocks blocks(m, product_rows(layer, m), layer.in, k.panel_columns, threads, blocks_each(m));
-        team.run(blocks.count(), [&](std::size_t task, std::size_t worker) { input_gradient(blocks[task], worker); });
+        team.run(blocks.count(),
+                 [&](std::size_t task, std::size_t worker) { input_block(pass, blocks[task], worker); });
     }
     if (layer.trainable) {
         const std::size_t rows = std::max<std::size_t>(k.lanes, layer.in / (4 * threads));
         const Blocks blocks(layer.in, rows, layer.out, k.panel_columns, threads);
         team.run(blocks.count(),
-                 [&](std::size_t task, std::size_t worker) { parameter_gradient(blocks[task], worker); });
+                 [&](std::size_t task, std::size_t worker) { parameter_block(pass, blocks[task], worker); });
     }
 }
 
@@ -242,6 +300,11 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
                                    bool, const Team&, const Scratch<T>&);                                            \
     template void dense_dropout<T>(const DropoutArguments<T>&, const Team&);                                         \
     template void output_gradient<T>(const DenseLayer<T>&, const T*, T*, std::size_t, std::size_t, const Team&);     \
+    template void input_gradient<T>(const DenseLayer<T>&, const T*, std::size_t, std::size_t, const BelowLayer<T>&,  \
+                                    std::size_t, const Scratch<T>&);                                                 \
+    template void parameter_gradient<T>(const DenseLayer<T>&, const T*, std::size_t, const T*, std::size_t,          \
+                                        std::size_t, const GradientFactors<T>&, std::size_t, std::size_t,            \
+                                        const Scratch<T>&);                                                          \
     template void dense_backward<T>(const DenseLayer<T>&, const T*, std::size_t, const T*, std::size_t, std::size_t, \
                                     const BelowLayer<T>&, const GradientFactors<T>&, const Team&, const Scratch<T>&);
 FUSEDNET_INSTANTIATE(float)

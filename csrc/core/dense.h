@@ -84,6 +84,16 @@ struct GradientFactors {
     bool added = false;                      // to what `gradient` holds
 };
 
+// The gradient by so many rows of the layer's input, whose leading dimension is ldx.
+template <class T>
+void input_gradient(const DenseLayer<T>&, const T* dz, std::size_t lddz, std::size_t m, const BelowLayer<T>&,
+                    std::size_t ldx, const Scratch<T>&);
+
+// One of several parts of the gradient by a trainable layer's parameters, and what becomes of it. There may be fewer.
+template <class T>
+void parameter_gradient(const DenseLayer<T>&, const T* x, std::size_t ldx, const T* dz, std::size_t lddz, std::size_t m,
+                        const GradientFactors<T>&, std::size_t part, std::size_t parts, const Scratch<T>&);
+
 // The gradients by the layer's input x, and by its parameters where it is trainable.
 template <class T>
 void dense_backward(const DenseLayer<T>&, const T* x, std::size_t ldx, const T* dz, std::size_t lddz, std::size_t m,

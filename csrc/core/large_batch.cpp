@@ -18,13 +18,20 @@ std::size_t slot_count(std::size_t parameter_bytes, const Team& team) {
 
 }  // namespace
 
+// Whether some rows of a batch may go forward and back by themselves: not where W would leave them no room, for all of
+// them read it, nor with a loss that is defined for the batch.
+template <class T>
+bool Network<T>::rows_are_divisible() const {
+    constexpr std::size_t near = std::size_t{1} << 20;  // bytes
+    return !has_custom_loss() && weights_ * sizeof(T) <= near;
+}
+
 // Up to so many rows a batch is not large, whatever the team: the gradient of a large one is stored before the
-// parameters take the step by it, which gives other bits than the update of W by its tiles. None is where W would leave
-// the blocks no room, for all of them read it; nor with a loss that is defined for the batch.
+// parameters take the step by it, which gives other bits than the update of W by its tiles.
 template <class T>
 std::size_t Network<T>::near_rows() const {
-    constexpr std::size_t near = std::size_t{5} << 17, near_weights = std::size_t{1} << 20;  // bytes
-    if (has_custom_loss() || weights_ * sizeof(T) > near_weights) return std::numeric_limits<std::size_t>::max();
+    constexpr std::size_t near = std::size_t{5} << 17;  // bytes
+    if (!rows_are_divisible()) return std::numeric_limits<std::size_t>::max();
     std::size_t elements = leading_dimension<T>(inputs()), widest = 0;  // that a row leaves
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         const std::size_t ld = leading_dimension<T>(layers_[l].out);
@@ -42,23 +49,25 @@ bool Network<T>::shares_blocks(std::size_t batch, const Team& team) const {
     return is_large(batch) && 4 * blocks >= 3 * turns * team.size();
 }
 
-// A large batch is shared by its blocks, whatever its layers: threads wait for each other when they have computed some
-// and when those have been added up.
+// A batch that is shared by its rows, in blocks or at once, makes threads wait for each other twice, whatever its
+// layers: when they have computed some, and when the parameters have changed.
 template <class T>
 std::size_t Network<T>::step_threads(std::size_t batch, std::size_t steps) const {
-    if (!is_large(batch)) return wanted_threads(batch, steps);
-    return threads_for(step_flops(batch) * static_cast<double>(steps), 2 * steps);
+    const std::size_t threads = threads_for(step_flops(batch) * static_cast<double>(steps), 2 * steps);
+    if (is_large(batch)) return threads;
+    const std::size_t sharing = std::min(threads, LossChunks(batch).count());
+    return sharing > 1 && shares_rows(batch, sharing) ? sharing : wanted_threads(batch, steps);
 }
 
 template <class T>
 void Network<T>::reserve_step(const Samples& samples, std::size_t batch, const Team& team) {
     const bool by_blocks = shares_blocks(batch, team);
     const std::size_t sums = samples.weight.empty() ? block_count(batch) : batch;
-    reserve(by_blocks ? near_rows_ : batch, sums, samples.y.columns, team);  // some smaller batch is not divided
+    reserve(by_blocks ? near_rows_ : batch, sums, samples.y.columns, team);  // some smaller batch is no large one
     if (!by_blocks || team.size() == 1) return;
     if (helpers_.size() < team.size() - 1) helpers_.resize(team.size() - 1);
     for (Workspace<T>& helper : helpers_) {
-        helper.reserve(layers_, dropout_, std::max(samples.y.columns, outputs()), most_block_rows, 0);
+        helper.reserve(layers_, dropout_, std::max(samples.y.columns, outputs()), most_block_rows, 0, false);
         helper.reserve_panels(layers_, 1);
     }
     const std::size_t size = parameters_.size() * slot_count(parameters_.size() * sizeof(T), team);
@@ -90,9 +99,9 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
                                   added};
     };
     if (!shares_blocks(m, team)) {
-        workspace_.ahead = plan_read_ahead(samples.x, rows.from(m, following), step_flops(m));
+        workspace_.read_ahead(0, plan_read_ahead(samples.x, rows.from(m, following), step_flops(m)));
         const double sum = forward_pass(workspace_, samples, rows, 0, part.share * scale, dropout, team, part);
-        backward_layers(workspace_, m, factors(gradient_.data(), true, false), false, nullptr, team, part);
+        backward_layers(workspace_, m, factors(gradient_.data(), true, false), false, team, part);
         return sum;
     }
     const Team alone(1);
@@ -102,15 +111,15 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
         // The next block of this thread, of this batch or of the one that follows.
         const std::size_t next = b + team.size(), end = next < blocks ? m : m + following;
         const std::size_t begin = next < blocks ? block_begin(m, blocks, next) : m + (next - blocks) * count;
-        work.ahead = {};
+        ReadAhead ahead;
         if (begin < end) {
-            const RowSelection later = rows.from(begin, std::min(count, end - begin));
-            work.ahead = plan_read_ahead(samples.x, later, step_flops(count));
+            ahead = plan_read_ahead(samples.x, rows.from(begin, std::min(count, end - begin)), step_flops(count));
         }
+        work.read_ahead(0, ahead);
         workspace_.batch_sum[b] = forward_pass(work, samples, rows.from(first, count), first, part.share * scale,
                                                dropout, alone, {part.share, part.first_row + first, nullptr});
         const bool last = team.size() == 1 && b + 1 == blocks;
-        backward_layers(work, count, factors(gradient, b == 0, added), false, nullptr, alone,
+        backward_layers(work, count, factors(gradient, b == 0, added), false, alone,
                         {part.share, 0, last ? part.after_layer : nullptr});
     };
     if (team.size() == 1) {
@@ -135,6 +144,7 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
 }
 
 #define FUSEDNET_INSTANTIATE(T)                                                                                 \
+    template bool Network<T>::rows_are_divisible() const;                                                       \
     template std::size_t Network<T>::near_rows() const;                                                         \
     template bool Network<T>::shares_blocks(std::size_t, const Team&) const;                                    \
     template std::size_t Network<T>::step_threads(std::size_t, std::size_t) const;                              \

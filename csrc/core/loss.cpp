@@ -35,37 +35,41 @@ void gather_targets(const InputMatrix& y, const RowSelection& rows, T* out, std:
     gather_rows(y, rows, out, ldo, "y", team, probability || count ? &range : nullptr);
 }
 
-template <class T>
-double batch_loss(const LossArguments<T>& a, double* partial, const Team& team) {
-    const std::size_t blocks = block_count(a.rows), rows = std::max<std::size_t>(16, 8192 / a.columns);
-    if (blocks == 1 && a.rows <= rows) return kernels<T>().loss(a);  // one chunk
-    const std::size_t longest = std::min(a.rows, most_block_rows), each = (longest + rows - 1) / rows;
-    team.run(blocks * each, [&](std::size_t chunk, std::size_t) {
-        const std::size_t block = chunk / each, first = block_begin(a.rows, blocks, block) + chunk % each * rows;
-        const std::size_t end = std::min(first + rows, block_begin(a.rows, blocks, block + 1));
-        partial[chunk] = 0;
-        if (end <= first) return;  // a shorter block
-        LossArguments<T> part = a;
-        part.rows = end - first;
-        part.prediction += first * a.ldp;
-        if (a.target != nullptr) part.target += first * a.ldt;
-        if (a.label != nullptr) part.label += first;
-        if (a.weight != nullptr) part.weight += first;
-        if (a.gradient != nullptr) part.gradient += first * a.ldg;
-        partial[chunk] = kernels<T>().loss(part);
-    });
+std::size_t LossChunks::begin(std::size_t chunk) const {
+    const std::size_t block = chunk / each_, first = block_begin(rows_, blocks_, block);
+    if (chunk % each_ == 0) return first;
+    return first + (block_begin(rows_, blocks_, block + 1) - first) * (chunk % each_) / each_;
+}
+
+double LossChunks::sum(const double* losses) const {
     double total = 0;
-    for (std::size_t b = 0; b < blocks; ++b) {
+    for (std::size_t b = 0; b < blocks_; ++b, losses += each_) {
         double sum = 0;
-        for (std::size_t chunk = b * each; chunk < (b + 1) * each; ++chunk) sum += partial[chunk];
+        for (std::size_t i = 0; i < each_; ++i) sum += losses[i];
         total += sum;
     }
     return total;
 }
 
+template <class T>
+void chunk_losses(const LossArguments<T>& batch, const LossChunks& chunks, std::size_t first, std::size_t last,
+                  double* losses) {
+    for (std::size_t chunk = first; chunk < last; ++chunk) {
+        const std::size_t row = chunks.begin(chunk);
+        LossArguments<T> part = batch;
+        part.rows = chunks.begin(chunk + 1) - row;
+        part.prediction += row * batch.ldp;
+        if (part.target != nullptr) part.target += row * batch.ldt;
+        if (part.label != nullptr) part.label += row;
+        if (part.weight != nullptr) part.weight += row;
+        if (part.gradient != nullptr) part.gradient += row * batch.ldg;
+        losses[chunk] = kernels<T>().loss(part);
+    }
+}
+
 #define FUSEDNET_INSTANTIATE(T)                                                                                   \
     template void gather_targets<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, Loss, const Team&); \
-    template double batch_loss<T>(const LossArguments<T>&, double*, const Team&);
+    template void chunk_losses<T>(const LossArguments<T>&, const LossChunks&, std::size_t, std::size_t, double*);
 FUSEDNET_INSTANTIATE(float)
 FUSEDNET_INSTANTIATE(double)
 

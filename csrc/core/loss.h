@@ -29,10 +29,31 @@ LossFactors scikit_learn_factors(Loss, std::size_t outputs);
 template <class T>
 void gather_targets(const InputMatrix& y, const RowSelection&, T* out, std::size_t ldo, Loss, const Team&);
 
-// The kernel's sum over a batch, by chunks of rows that depend on the shape alone and are added in order: the same
-// bits for any team, and as the sum of its blocks' (block_count). `partial` has room for a double a row.
+// The chunks of rows by which a batch's loss is added up, in order: up to eight in each block of its gradient
+// (block_count), nearly equal, as many of a block by itself as of one of several: those have more than 128 rows. They
+// depend on the number of rows alone: the same bits for any team.
+class LossChunks {
+public:
+    explicit LossChunks(std::size_t rows)
+        : rows_(rows),
+          blocks_(block_count(rows)),
+          each_(rows <= 32    ? 1
+                : rows <= 64  ? 2
+                : rows <= 128 ? 4
+                              : 8) {}
+
+    std::size_t count() const { return blocks_ * each_; }  // no more than there are rows
+    std::size_t begin(std::size_t chunk) const;            // its first row; of the one after the last, their number
+    double sum(const double* losses) const;                // of all chunks
+
+private:
+    std::size_t rows_, blocks_, each_;
+};
+
+// losses[chunk] = the kernel's sum over each chunk from `first` to `last` of a batch, whose gradient it writes.
 template <class T>
-double batch_loss(const LossArguments<T>&, double* partial, const Team&);
+void chunk_losses(const LossArguments<T>& batch, const LossChunks&, std::size_t first, std::size_t last,
+                  double* losses);
 
 // A loss of the user's: returns its value for the batch and fills the gradient by the prediction, if there is a place
 // for it.

@@ -64,18 +64,20 @@ std::size_t Network<T>::wanted_threads(std::size_t rows, std::size_t steps) cons
 template <class T>
 void Network<T>::reserve(std::size_t rows, std::size_t batch, std::size_t targets, const Team& team) {
     forward_rows_ = 0;
-    workspace_.reserve(layers_, dropout_, std::max(targets, outputs()), rows, batch);
+    const bool keep_dz = team.size() > 1 && rows_are_divisible();
+    workspace_.reserve(layers_, dropout_, std::max(targets, outputs()), rows, batch, keep_dz);
     workspace_.reserve_panels(layers_, team.size());
-    workspace_.ahead = {};
+    workspace_.read_nothing_ahead();
 }
 
 template <class T>
-void Network<T>::gather(Workspace<T>& work, const Samples& samples, const RowSelection& rows, const Team& team) {
-    gather_rows(samples.x, rows, work.input, work.ld_input, "X", team);
+void Network<T>::gather(Workspace<T>& work, const Samples& samples, const RowSelection& rows, std::size_t at,
+                        const Team& team) {
+    gather_rows(samples.x, rows, work.input + at * work.ld_input, work.ld_input, "X", team);
     if (samples.labels) {
-        gather_labels(samples.y, rows, work.label, outputs());
+        gather_labels(samples.y, rows, work.label + at, outputs());
     } else {
-        gather_targets(samples.y, rows, work.target, work.ld_target, config_.loss, team);
+        gather_targets(samples.y, rows, work.target + at * work.ld_target, work.ld_target, config_.loss, team);
     }
 }
 
@@ -90,48 +92,79 @@ WeightSum Network<T>::batch_weights(const Samples& samples, const RowSelection& 
     return weights;
 }
 
+// From `at` on of the workspace, m rows, whose first has that number in the batch for dropout.
 template <class T>
-void Network<T>::forward_layers(Workspace<T>& work, std::size_t m, bool dropout, bool logits, const Team& team,
-                                const BatchPart& part) {
-    const T* x = work.input;
+void Network<T>::forward_layers(const Workspace<T>& work, std::size_t at, std::size_t m, bool logits, const Team& team,
+                                const Scratch<T>& scratch, std::size_t first_row) {
+    const T* x = work.input + at * work.ld_input;
     std::size_t ldx = work.ld_input;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
-        LayerTape<T>& tape = work.layers[l];
-        dense_forward(layers_[l], x, ldx, tape.output, tape.derivative, tape.ld, m, logits && l + 1 == layers_.size(),
-                      team, work.scratch());
-        tape.dropout_applied = dropout && dropout_[l] > 0;
+        const LayerTape<T>& tape = work.layers[l];
+        const std::size_t offset = at * tape.ld;
+        T *output = tape.output + offset, *derivative = tape.derivative != nullptr ? tape.derivative + offset : nullptr;
+        dense_forward(layers_[l], x, ldx, output, derivative, tape.ld, m, logits && l + 1 == layers_.size(), team,
+                      scratch);
         if (tape.dropout_applied) {
-            dense_dropout<T>({tape.output, tape.mask, tape.dropped, tape.ld, m, layers_[l].out, part.first_row,
+            dense_dropout<T>({output, tape.mask + offset, tape.dropped + offset, tape.ld, m, layers_[l].out, first_row,
                               dropout_[l], config_.seed, dropout_step_, static_cast<std::uint32_t>(l)},
                              team);
         }
-        x = tape.next_input();
+        x = tape.next_input() + offset;
         ldx = tape.ld;
     }
 }
 
-// The weighted sum of the losses of the m rows gathered, of the batch from `first` on; in dz[0] its gradient by the
-// last layer's z, times `scale`. A custom loss gives its value instead, as it is, and its gradient.
+// Whether the next forward pass drops anything.
+template <class T>
+void Network<T>::set_dropout(Workspace<T>& work, bool dropout) {
+    for (std::size_t l = 0; l < layers_.size(); ++l) work.layers[l].dropout_applied = dropout && dropout_[l] > 0;
+}
+
+// What the kernels need for the loss of the m rows gathered, of the batch from `first` on, and for its gradient by the
+// last layer's z, times `scale`.
+template <class T>
+LossArguments<T> Network<T>::loss_arguments(const Workspace<T>& work, const Samples& samples, std::size_t first,
+                                            std::size_t m, double scale) {
+    const LayerTape<T>& tape = work.layers.back();
+    return {config_.loss,
+            config_.loss_parameter,
+            tape.output,
+            tape.ld,
+            samples.labels ? nullptr : work.target,
+            work.ld_target,
+            samples.labels ? work.label : nullptr,
+            samples.weight.empty() ? nullptr : workspace_.weight + first,
+            tape.dz,
+            tape.ld,
+            m,
+            outputs(),
+            loss_factors().gradient * scale,
+            clip()};
+}
+
+// The weighted sum of the losses and their gradient. A custom loss gives its value instead, as it is.
 template <class T>
 double Network<T>::loss_gradient(Workspace<T>& work, const Samples& samples, std::size_t first, std::size_t m,
                                  double scale, const Team& team) {
     const LayerTape<T>& tape = work.layers.back();
-    const DenseLayer<T>& last = layers_.back();
-    T* dz = work.dz[0];
     double value = 0;
     if (has_custom_loss()) {
         const std::size_t targets = samples.y.columns;
-        value = custom_loss_({tape.output, m, last.out, tape.ld}, {work.target, m, targets, work.ld_target},
-                             {dz, m, last.out, tape.ld});
+        value = custom_loss_({tape.output, m, outputs(), tape.ld}, {work.target, m, targets, work.ld_target},
+                             {tape.dz, m, outputs(), tape.ld});
     } else {
-        value = batch_loss<T>(
-            {config_.loss, config_.loss_parameter, tape.output, tape.ld, samples.labels ? nullptr : work.target,
-             work.ld_target, samples.labels ? work.label : nullptr,
-             samples.weight.empty() ? nullptr : workspace_.weight + first, dz, tape.ld, m, last.out,
-             loss_factors().gradient * scale, clip()},
-            work.partial_loss, team);
+        const LossArguments<T> batch = loss_arguments(work, samples, first, m, scale);
+        const LossChunks chunks(m);
+        if (chunks.count() == 1) {
+            value = kernels<T>().loss(batch);
+        } else {
+            team.run(chunks.count(), [&](std::size_t chunk, std::size_t) {
+                chunk_losses(batch, chunks, chunk, chunk + 1, work.partial_loss);
+            });
+            value = chunks.sum(work.partial_loss);
+        }
     }
-    if (!takes_logits(config_.loss)) output_gradient(last, tape.saved(), dz, tape.ld, m, team);
+    if (!takes_logits(config_.loss)) output_gradient(layers_.back(), tape.saved(), tape.dz, tape.ld, m, team);
     return value;
 }
 
@@ -139,8 +172,9 @@ double Network<T>::loss_gradient(Workspace<T>& work, const Samples& samples, std
 template <class T>
 double Network<T>::forward_pass(Workspace<T>& work, const Samples& samples, const RowSelection& rows, std::size_t first,
                                 double scale, bool dropout, const Team& team, const BatchPart& part) {
-    gather(work, samples, rows, team);
-    forward_layers(work, rows.count, dropout, takes_logits(config_.loss), team, part);
+    gather(work, samples, rows, 0, team);
+    set_dropout(work, dropout);
+    forward_layers(work, 0, rows.count, takes_logits(config_.loss), team, work.scratch(), part.first_row);
     return loss_gradient(work, samples, first, rows.count, scale, team);
 }
 
@@ -160,33 +194,47 @@ double Network<T>::penalty(double weight, const Team& team) const {
     return 0.5 * penalty_factor(weight) * sum;
 }
 
-// From dz[0], that of the last layer; each layer's parameters change, where they do, after its input gradient has been
-// taken. With `input`, *dx receives the gradient of the network's input, with the input's leading dimension.
+// The lowest layer that is trained, if there is one: nobody needs the gradient by its input.
+template <class T>
+std::size_t Network<T>::lowest_trainable() const {
+    const auto trainable = [](const DenseLayer<T>& l) -> bool { return l.trainable; };
+    return static_cast<std::size_t>(std::find_if(layers_.begin(), layers_.end(), trainable) - layers_.begin());
+}
+
+// Where the gradient by a layer's input goes, of rows from `at` on.
+template <class T>
+BelowLayer<T> Network<T>::below(const Workspace<T>& work, std::size_t layer, std::size_t at) const {
+    if (layer == 0) return {work.dx + at * work.ld_input, Activation::identity, nullptr, nullptr};
+    const LayerTape<T> tape = work.layers[layer - 1].from(at);
+    return {tape.dz, layers_[layer - 1].activation, tape.saved(), tape.dropout_applied ? tape.mask : nullptr};
+}
+
+// A layer's input, of all rows.
+template <class T>
+MatrixView<const T> Network<T>::layer_input(const Workspace<T>& work, std::size_t layer, std::size_t m) const {
+    if (layer == 0) return {work.input, m, inputs(), work.ld_input};
+    const LayerTape<T>& tape = work.layers[layer - 1];
+    return {tape.next_input(), m, layers_[layer].in, tape.ld};
+}
+
+// From the last layer's dz on; each layer's parameters change, where they do, after its input gradient has been taken.
+// With `input`, that of the network's input, too.
 template <class T>
 void Network<T>::backward_layers(Workspace<T>& work, std::size_t m, const GradientFactors<T>& factors, bool input,
-                                 T** dx, const Team& team, const BatchPart& part) {
-    T* dz = work.dz[0];
-    std::size_t lowest = 0;
-    while (lowest < layers_.size() && !layers_[lowest].trainable) ++lowest;
+                                 const Team& team, const BatchPart& part) {
+    const std::size_t lowest = lowest_trainable();
     for (std::size_t l = layers_.size(); l-- > 0;) {
         const DenseLayer<T>& layer = layers_[l];
-        const std::size_t lddz = work.layers[l].ld;
-        const LayerTape<T>* below = l > 0 ? &work.layers[l - 1] : nullptr;
-        const std::size_t ldx = l > 0 ? below->ld : work.ld_input;
-        T* next = dz == work.dz[0] ? work.dz[1] : work.dz[0];
-        const bool wanted = input || l > lowest;
-        const BelowLayer<T> target{wanted ? next : nullptr, l > 0 ? layers_[l - 1].activation : Activation::identity,
-                                   l > 0 ? below->saved() : nullptr,
-                                   l > 0 && below->dropout_applied ? below->mask : nullptr};
-        dense_backward(layer, l > 0 ? below->next_input() : work.input, ldx, dz, lddz, m, target, factors, team,
-                       work.scratch());
+        const LayerTape<T>& tape = work.layers[l];
+        const MatrixView<const T> x = layer_input(work, l, m);
+        BelowLayer<T> target = below(work, l, 0);
+        if (!input && l <= lowest) target.dx = nullptr;
+        dense_backward(layer, x.data, x.ld, tape.dz, tape.ld, m, target, factors, team, work.scratch());
         if (!layer.trainable && factors.gradient != nullptr) {
             std::fill_n(factors.gradient + layer.offset, layer.parameter_count(), T(0));
         }
         if (part.after_layer != nullptr) (*part.after_layer)(l);
-        dz = next;
     }
-    if (input) *dx = dz;
 }
 
 template <class T>
@@ -210,7 +258,8 @@ void Network<T>::forward(InputMatrix x, bool training, T* out) {
     const Team team(wanted_threads(x.rows));
     reserve(x.rows, x.rows, outputs(), team);
     gather_rows(x, {nullptr, 0, x.rows}, workspace_.input, workspace_.ld_input, "X", team);
-    forward_layers(workspace_, x.rows, training, false, team);
+    set_dropout(workspace_, training);
+    forward_layers(workspace_, 0, x.rows, false, team, workspace_.scratch(), 0);
     if (training) dropout_step_ = dropout_step_ + 1;
     const LayerTape<T>& tape = workspace_.layers.back();
     for (std::size_t i = 0; i < x.rows; ++i) std::copy_n(tape.output + i * tape.ld, outputs(), out + i * outputs());
@@ -226,12 +275,11 @@ void Network<T>::backward(const InputMatrix& dy, T* dx) {
     const Team team(wanted_threads(dy.rows));
     workspace_.reserve_panels(layers_, team.size());
     const LayerTape<T>& tape = workspace_.layers.back();
-    gather_rows(dy, {nullptr, 0, dy.rows}, workspace_.dz[0], tape.ld, "gradient", team);
-    output_gradient(layers_.back(), tape.saved(), workspace_.dz[0], tape.ld, dy.rows, team);
-    T* result = nullptr;
-    backward_layers(workspace_, dy.rows, {T(1), T(0), T(0), gradient_.data()}, true, &result, team);
+    gather_rows(dy, {nullptr, 0, dy.rows}, tape.dz, tape.ld, "gradient", team);
+    output_gradient(layers_.back(), tape.saved(), tape.dz, tape.ld, dy.rows, team);
+    backward_layers(workspace_, dy.rows, {T(1), T(0), T(0), gradient_.data()}, true, team);
     for (std::size_t i = 0; i < dy.rows; ++i) {
-        const T* row = result + i * workspace_.ld_input;
+        const T* row = workspace_.dx + i * workspace_.ld_input;
         std::copy_n(row, inputs(), dx + i * inputs());
         if (standardization_ == nullptr) continue;
         for (std::size_t j = 0; j < inputs(); ++j) {

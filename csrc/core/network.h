@@ -131,19 +131,28 @@ private:
     // `following`: how many rows come after these in the next step. They are read ahead.
     StepResult step(const Samples&, const RowSelection&, const Optimizer*, bool dropout, const Team&,
                     const BatchPart& = {}, std::size_t following = 0);
+    bool rows_are_divisible() const;
     std::size_t near_rows() const;
     bool is_large(std::size_t batch) const { return batch > near_rows_; }
     bool shares_blocks(std::size_t batch, const Team&) const;
     double large_batch_gradient(const Samples&, const RowSelection&, double scale, double decay, bool dropout,
                                 const Team&, const BatchPart&, std::size_t following);
     void add_gradients(const T* slots, std::size_t count, const Team&);
+    bool shares_rows(std::size_t batch, std::size_t threads) const;
+    double pass_by_rows(const Samples&, const RowSelection&, double scale, bool dropout, const Team&, const BatchPart&,
+                        std::size_t following);
+    void backward_by_parts(std::size_t m, const GradientFactors<T>&, const Team&, const BatchPart&);
     TeamTrial* trial(std::size_t rows, const Team&);
     StepResult tried_step(TeamTrial*, const Samples&, const RowSelection&, const Optimizer&, const Team&,
                           std::size_t batch, std::size_t following);
-    void gather(Workspace<T>&, const Samples&, const RowSelection&, const Team&);
+    void gather(Workspace<T>&, const Samples&, const RowSelection&, std::size_t at, const Team&);
     WeightSum batch_weights(const Samples&, const RowSelection&);
     void check_weights(const Samples&) const;
-    void forward_layers(Workspace<T>&, std::size_t m, bool dropout, bool logits, const Team&, const BatchPart& = {});
+    void forward_layers(const Workspace<T>&, std::size_t at, std::size_t m, bool logits, const Team&, const Scratch<T>&,
+                        std::size_t first_row);
+    void set_dropout(Workspace<T>&, bool dropout);
+    LossArguments<T> loss_arguments(const Workspace<T>&, const Samples&, std::size_t first, std::size_t m,
+                                    double scale);
     double forward_pass(Workspace<T>&, const Samples&, const RowSelection&, std::size_t first, double scale,
                         bool dropout, const Team&, const BatchPart&);
     double loss_gradient(Workspace<T>&, const Samples&, std::size_t first, std::size_t m, double scale, const Team&);
@@ -154,8 +163,11 @@ private:
     double penalty_factor(double weight) const;
     double penalty(double weight, const Team&) const;
     double gradient_norm(const Team&) const;
-    bool steps_by_rows(const Optimizer&) const;
-    void backward_layers(Workspace<T>&, std::size_t m, const GradientFactors<T>&, bool input, T** dx, const Team&,
+    bool steps_by_rows(const Optimizer&, bool shared) const;
+    std::size_t lowest_trainable() const;
+    BelowLayer<T> below(const Workspace<T>&, std::size_t layer, std::size_t at) const;
+    MatrixView<const T> layer_input(const Workspace<T>&, std::size_t layer, std::size_t m) const;
+    void backward_layers(Workspace<T>&, std::size_t m, const GradientFactors<T>&, bool input, const Team&,
                          const BatchPart& = {});
     void apply(const Optimizer&, const Team&);
 

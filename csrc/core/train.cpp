@@ -13,11 +13,11 @@ namespace fusednet {
 
 // Whether each layer takes the optimizer's step with its gradient, rows at a time, rather than all with apply():
 // where parameters, gradient and two moments, as Adam has them, are too large to stay near the core from one to the
-// next.
+// next; or where a team shares the step by rows, which would wait for all once more.
 template <class T>
-bool Network<T>::steps_by_rows(const Optimizer& optimizer) const {
+bool Network<T>::steps_by_rows(const Optimizer& optimizer, bool shared) const {
     constexpr std::size_t near = std::size_t{7} << 19;  // bytes
-    return !optimizer.clip_norm && 4 * parameters_.size() * sizeof(T) > near;
+    return !optimizer.clip_norm && (shared || 4 * parameters_.size() * sizeof(T) > near);
 }
 
 template <class T>
@@ -28,12 +28,14 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
     const WeightSum weights = batch_weights(samples, rows);
     const double weight = weights.total(), scale = weights.sum != 0 ? 1.0 / weights.sum : 0.0;
     const double decay = penalty_factor(weight);
-    const bool large = is_large(m);
+    const bool large = is_large(m), shared = team.size() > 1 && shares_rows(m, team.size());
     double sum = 0;
     if (large) {
         sum = large_batch_gradient(samples, rows, scale, decay, dropout, team, part, following);
+    } else if (shared) {
+        sum = pass_by_rows(samples, rows, scale, dropout, team, part, following);
     } else {
-        workspace_.ahead = plan_read_ahead(samples.x, rows.from(m, following), step_flops(m));
+        workspace_.read_ahead(0, plan_read_ahead(samples.x, rows.from(m, following), step_flops(m)));
         sum = forward_pass(workspace_, samples, rows, 0, scale, dropout, team, part);
     }
     if (dropout) dropout_step_ = dropout_step_ + 1;
@@ -45,7 +47,7 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
         return {value, weight};
     }
     const bool fused = optimizer != nullptr && optimizer->fusible();
-    const bool by_rows = optimizer != nullptr && !fused && steps_by_rows(*optimizer);
+    const bool by_rows = optimizer != nullptr && !fused && steps_by_rows(*optimizer, shared);
     UpdateArguments arguments;
     OptimizerStep<T> optimizer_step;
     if (by_rows) {
@@ -57,7 +59,11 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
                                      static_cast<T>(fused ? decay + optimizer->weight_decay : decay),
                                      static_cast<T>(fused ? optimizer->weight_decay : 0.0),
                                      fused ? nullptr : gradient_.data(), by_rows ? &optimizer_step : nullptr};
-    backward_layers(workspace_, m, factors, false, nullptr, team, part);
+    if (shared) {
+        backward_by_parts(m, factors, team, part);
+    } else {
+        backward_layers(workspace_, m, factors, false, team, part);
+    }
     if (optimizer != nullptr && !fused && !by_rows) apply(*optimizer, team);
     return {value, weight};
 }
@@ -130,13 +136,15 @@ void Network<T>::update(const Optimizer& optimizer) {
 }
 
 // Whether the team is quicker at steps of so many rows than one thread, where that has to be tried: of a step four
-// times as long as pays for a team of its own nobody doubts it, however far the cores are apart; nor of one in blocks,
-// between which threads seldom meet, that takes some 0.2 ms.
+// times as long as pays for a team of its own nobody doubts it, however far the cores are apart; nor of one shared by
+// rows, for which threads seldom meet, that takes some 0.2 ms.
 template <class T>
 TeamTrial* Network<T>::trial(std::size_t rows, const Team& team) {
-    constexpr double blocks = 3e7;  // operations
-    const bool sure = shares_blocks(rows, team) && step_flops(rows) >= blocks;
-    if (team.size() == 1 || sure || step_threads(rows / 4) > 1) return nullptr;
+    constexpr double enough = 3e7;  // operations
+    if (team.size() == 1) return nullptr;
+    const bool by_rows = shares_blocks(rows, team) || shares_rows(rows, team.size());
+    const bool sure = by_rows && step_flops(rows) >= enough;
+    if (sure || step_threads(rows / 4) > 1) return nullptr;
     constexpr std::size_t most = 64;  // numbers of rows, lest always new ones fill the memory
     if (trials_.size() == most && trials_.count(rows) == 0) trials_.clear();
     TeamTrial& trial = trials_[rows];

@@ -19,8 +19,16 @@ struct LayerTape {
     T* derivative;  // f'(z), or null where it follows from the output
     T* mask;        // dropout's factors, or null
     T* dropped;     // output ∘ mask, or null
+    T* dz;          // the gradient by z; of every other layer in the same place, unless all are kept
     std::size_t ld;
     bool dropout_applied;  // by the last forward
+
+    // The same of the rows from there on.
+    LayerTape from(std::size_t row) const {
+        const auto shifted = [=](T* m) { return m != nullptr ? m + row * ld : nullptr; };
+        return {shifted(output), shifted(derivative), shifted(mask), shifted(dropped), shifted(dz), ld,
+                dropout_applied};
+    }
 
     const T* next_input() const { return dropout_applied ? dropped : output; }
     const T* saved() const { return derivative != nullptr ? derivative : output; }  // what f'(z) follows from
@@ -32,23 +40,24 @@ struct Workspace {
     T* input = nullptr;
     std::size_t ld_input = 0;
     std::vector<LayerTape<T>> layers;
-    T* dz[2] = {nullptr, nullptr};  // each as wide as the widest layer, the input included
+    T* dx = nullptr;  // the gradient by the input
     T* target = nullptr;
     std::size_t ld_target = 0;
     std::int32_t* label = nullptr;
-    double* partial_loss = nullptr;
-    T* weight = nullptr;          // of each row of a batch
-    double* batch_sum = nullptr;  // for sums over a batch: of its weights, then by its blocks
-    ReadAhead ahead;              // of the inputs of the next step
+    double* partial_loss = nullptr;  // of a batch's chunks
+    T* weight = nullptr;             // of each row of a batch
+    double* batch_sum = nullptr;     // for sums over a batch: of its weights, then by its blocks
 
-    // Makes room; keeps what it has where that is enough. Throws std::bad_alloc, and is then empty.
+    // Makes room; keeps what it has where that is enough. Throws std::bad_alloc, and is then empty. `keep_dz`: of all
+    // layers at once.
     void reserve(const std::vector<DenseLayer<T>>& net, const std::vector<double>& dropout, std::size_t targets,
-                 std::size_t wanted_rows, std::size_t wanted_batch) {
-        if (wanted_rows <= rows && wanted_batch <= batch && targets <= targets_) return;
+                 std::size_t wanted_rows, std::size_t wanted_batch, bool keep_dz) {
+        if (wanted_rows <= rows && wanted_batch <= batch && targets <= targets_ && keep_dz <= keeps_dz_) return;
         const std::size_t new_rows = std::max(rows, wanted_rows), new_batch = std::max(batch, wanted_batch),
                           new_targets = std::max(targets, targets_);
         rows = batch = targets_ = 0;
         storage_ = {};
+        keeps_dz_ = keeps_dz_ || keep_dz;
         carve(net, dropout, new_rows, new_batch, new_targets, nullptr);
         storage_ = Buffer<std::byte>(used_);
         carve(net, dropout, new_rows, new_batch, new_targets, storage_.data());
@@ -65,6 +74,7 @@ struct Workspace {
         for (const DenseLayer<T>& l : net) {
             wanted = std::max({wanted, k.panel_size(l.in), k.panel_size(l.out), k.weight_scratch(rows, l.out)});
         }
+        if (ahead_.size() < workers) ahead_.resize(workers);
         wanted = (wanted + line - 1) / line * line;
         if (wanted <= panel_size_ && workers * panel_size_ <= panels_.size()) return;
         const std::size_t size = std::max(wanted, panel_size_);
@@ -72,7 +82,14 @@ struct Workspace {
         panel_size_ = size;
     }
 
-    Scratch<T> scratch() { return {panels_.data(), panel_size_, &ahead}; }
+    // Of the workers from that one on.
+    Scratch<T> scratch(std::size_t worker = 0) {
+        return {panels_.data() + worker * panel_size_, panel_size_, ahead_.data() + worker};
+    }
+
+    // The inputs that a worker will take next; of all workers none until then.
+    void read_ahead(std::size_t worker, const ReadAhead& inputs) { ahead_[worker] = inputs; }
+    void read_nothing_ahead() { std::fill(ahead_.begin(), ahead_.end(), ReadAhead{}); }
 
 private:
     // Assigns the views; with a null base it only counts.
@@ -94,7 +111,12 @@ private:
             }
             widest = std::max(widest, tape.ld);
         }
-        for (T*& d : dz) d = take<T>(base, m, widest);
+        T* shared[2] = {nullptr, nullptr};
+        for (T*& s : shared) s = keeps_dz_ ? nullptr : take<T>(base, m, widest);
+        for (std::size_t l = net.size(); l-- > 0;) {
+            layers[l].dz = keeps_dz_ ? take<T>(base, m, layers[l].ld) : shared[l % 2];
+        }
+        dx = keeps_dz_ ? take<T>(base, m, ld_input) : shared[1];
         ld_target = leading_dimension<T>(targets);
         target = take<T>(base, m, ld_target);
         label = take<std::int32_t>(base, m, 1);
@@ -115,7 +137,9 @@ private:
 
     Buffer<std::byte> storage_;
     Buffer<T> panels_;  // one a thread
+    std::vector<ReadAhead> ahead_;
     std::size_t used_ = 0, targets_ = 0, panel_size_ = 0;
+    bool keeps_dz_ = false;
 };
 
 }  // namespace fusednet

@@ -117,6 +117,7 @@ struct WeightGradient {
     bool update;
     T* scratch;            // of KernelTable::weight_scratch(m, ldw) elements
     std::size_t all_rows;  // of the W that these are some rows of: it may be far from the core
+    bool shared;           // some of X and dZ was written by other cores
     ReadAhead* ahead = nullptr;
 };
 

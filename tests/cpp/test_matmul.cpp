@@ -348,12 +348,12 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ, de
                 Matrix<T> out = output<T>(k, n, s.gap);
                 Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, n));
                 kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), start.data(), out.data(), out.ld(), m, k,
-                                         n, c.factor, c.decay, c.update, scratch.data(), k});
+                                         n, c.factor, c.decay, c.update, scratch.data(), k, false});
                 CHECK(scratch.untouched());
                 CHECK(expected.error(out) <= 1);
                 CHECK(out.untouched());
                 kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), in_place.data(), in_place.data(), w.ld(),
-                                         m, k, n, c.factor, c.decay, c.update, scratch.data(), k});
+                                         m, k, n, c.factor, c.decay, c.update, scratch.data(), k, false});
                 CHECK(in_place == out);
                 CHECK(in_place.untouched());
                 for_each_piece(k, kernels.lanes, [&](std::size_t row, std::size_t rows) {
@@ -361,7 +361,7 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ, de
                         const std::size_t offset = row * w.ld() + column;
                         kernels.weight_gradient({x.data() + row, x.ld(), dz.data() + column, dz.ld(),
                                                  start.data() + offset, pieces.data() + offset, w.ld(), m, rows,
-                                                 columns, c.factor, c.decay, c.update, scratch.data(), k});
+                                                 columns, c.factor, c.decay, c.update, scratch.data(), k, true});
                     });
                 });
                 CHECK(pieces == out);
@@ -425,11 +425,11 @@ TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole
                                       std::size_t columns) {
                     T *w = &to.w(row, column), *first = &to.first(row, column), *second = &to.second(row, column);
                     kernels.weight_step({x.data() + row, x.ld(), dz.data() + column, dz.ld(), w, &gradient(row, column),
-                                         to.w.ld(), m, rows, columns, T(0.5), T(0.25), false, scratch.data(), k},
+                                         to.w.ld(), m, rows, columns, T(0.5), T(0.25), false, scratch.data(), k, false},
                                         {&arguments, w, has_first ? first : nullptr, has_second ? second : nullptr});
                 };
                 kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), expected.w.data(), gradient.data(),
-                                         gradient.ld(), m, k, n, T(0.5), T(0.25), false, scratch.data(), k});
+                                         gradient.ld(), m, k, n, T(0.5), T(0.25), false, scratch.data(), k, false});
                 for (std::size_t i = 0; i < k; ++i) {
                     kernels.update(arguments, &expected.w(i, 0), &gradient(i, 0),
                                    has_first ? &expected.first(i, 0) : nullptr,

@@ -1,0 +1,81 @@
+// The step of a batch by a team where each thread takes some of the rows, forward and back to the gradient by every z,
+// and then, when all have, some rows of each W: threads wait for each other twice, whatever the number of layers.
+#include <algorithm>
+
+#include "core/network.h"
+
+namespace fusednet {
+
+// Whether the threads of a team have about as many rows each, cut where the loss is (LossChunks).
+template <class T>
+bool Network<T>::shares_rows(std::size_t batch, std::size_t threads) const {
+    if (is_large(batch) || !rows_are_divisible()) return false;
+    const std::size_t chunks = LossChunks(batch).count(), turns = (chunks + threads - 1) / threads;
+    return 4 * chunks >= 3 * turns * threads;
+}
+
+// Returns the weighted sum of the losses.
+template <class T>
+double Network<T>::pass_by_rows(const Samples& samples, const RowSelection& rows, double scale, bool dropout,
+                                const Team& team, const BatchPart& part, std::size_t following) {
+    const Team alone(1);
+    const bool logits = takes_logits(config_.loss);
+    const LossArguments<T> batch = loss_arguments(workspace_, samples, 0, rows.count, scale);
+    const LossChunks chunks(rows.count);
+    const std::size_t parts = std::min(team.size(), chunks.count()), lowest = lowest_trainable();
+    set_dropout(workspace_, dropout);
+    team.run(parts, [&](std::size_t task, std::size_t worker) {
+        const std::size_t chunk = chunks.count() * task / parts, last = chunks.count() * (task + 1) / parts;
+        const std::size_t first = chunks.begin(chunk), m = chunks.begin(last) - first;
+        ReadAhead ahead;
+        if (first < following) {
+            const RowSelection later = rows.from(rows.count + first, std::min(m, following - first));
+            ahead = plan_read_ahead(samples.x, later, step_flops(m));
+        }
+        workspace_.read_ahead(worker, ahead);
+        const Scratch<T> scratch = workspace_.scratch(worker);
+        gather(workspace_, samples, rows.from(first, m), first, alone);
+        forward_layers(workspace_, first, m, logits, alone, scratch, part.first_row + first);
+        chunk_losses(batch, chunks, chunk, last, workspace_.partial_loss);
+        const LayerTape<T> output = workspace_.layers.back().from(first);
+        if (!logits) output_gradient(layers_.back(), output.saved(), output.dz, output.ld, m, alone);
+        for (std::size_t l = layers_.size(); l-- > lowest + 1;) {
+            const LayerTape<T> tape = workspace_.layers[l].from(first);
+            input_gradient(layers_[l], tape.dz, tape.ld, m, below(workspace_, l, first), workspace_.layers[l - 1].ld,
+                           scratch);
+        }
+    });
+    return chunks.sum(workspace_.partial_loss);
+}
+
+// The gradient by the parameters, from the dz of all rows, and what becomes of it: of each layer a part for each
+// thread.
+template <class T>
+void Network<T>::backward_by_parts(std::size_t m, const GradientFactors<T>& factors, const Team& team,
+                                   const BatchPart& part) {
+    const std::size_t parts = team.size(), layers = layers_.size();
+    team.run(parts * layers, [&](std::size_t task, std::size_t worker) {
+        const std::size_t l = layers - 1 - task % layers;
+        if (!layers_[l].trainable) return;
+        const MatrixView<const T> x = layer_input(workspace_, l, m);
+        const LayerTape<T>& tape = workspace_.layers[l];
+        parameter_gradient(layers_[l], x.data, x.ld, tape.dz, tape.ld, m, factors, task / layers, parts,
+                           workspace_.scratch(worker));
+    });
+    for (std::size_t l = layers; l-- > 0;) {
+        if (!layers_[l].trainable && factors.gradient != nullptr) {
+            std::fill_n(factors.gradient + layers_[l].offset, layers_[l].parameter_count(), T(0));
+        }
+        if (part.after_layer != nullptr) (*part.after_layer)(l);
+    }
+}
+
+#define FUSEDNET_INSTANTIATE(T)                                                                              \
+    template bool Network<T>::shares_rows(std::size_t, std::size_t) const;                                   \
+    template double Network<T>::pass_by_rows(const Samples&, const RowSelection&, double, bool, const Team&, \
+                                             const BatchPart&, std::size_t);                                 \
+    template void Network<T>::backward_by_parts(std::size_t, const GradientFactors<T>&, const Team&, const BatchPart&);
+FUSEDNET_INSTANTIATE(float)
+FUSEDNET_INSTANTIATE(double)
+
+}  // namespace fusednet
