@@ -172,23 +172,19 @@ void output_gradient(const DenseLayer<T>& layer, const T* saved, T* dy, std::siz
     });
 }
 
-// What a layer's backward pass reads and writes.
+// A gradient by a layer's input, and what it is made of.
 template <class T>
-struct Backward {
+struct InputPass {
     const DenseLayer<T>& layer;
-    const T* x;
-    std::size_t ldx;
     const T* dz;
     std::size_t lddz, m;
     const BelowLayer<T>& below;
-    const GradientFactors<T>& factors;
+    std::size_t ldx;
     const Scratch<T>& scratch;
-    bool shared;  // by a team
 };
 
-// A block of the gradient by x.
 template <class T>
-void input_block(const Backward<T>& p, const Block& b, std::size_t worker) {
+void input_block(const InputPass<T>& p, const Block& b, std::size_t worker) {
     const std::size_t offset = b.row * p.ldx + b.column;
     const BelowLayer<T>& below = p.below;
     kernels<T>().input_gradient({p.dz + b.row * p.lddz, p.lddz, p.layer.w + b.column * p.layer.out, p.layer.out,
@@ -197,16 +193,29 @@ void input_block(const Backward<T>& p, const Block& b, std::size_t worker) {
                                  p.layer.out, below.activation, p.scratch.panel(worker), p.scratch.rows_ahead(worker)});
 }
 
-// So many columns of that, all rows.
+// So many columns of all rows.
 template <class T>
-void input_columns(const Backward<T>& p, std::size_t first, std::size_t columns, std::size_t worker) {
+void input_columns(const InputPass<T>& p, std::size_t first, std::size_t columns, std::size_t worker) {
     const std::size_t step = product_rows(p.layer, p.m);
     for (std::size_t i = 0; i < p.m; i += step) input_block(p, {i, std::min(step, p.m - i), first, columns}, worker);
 }
 
+// A gradient by a layer's parameters, what it is made of and what becomes of it. `shared`: by a team.
+template <class T>
+struct ParameterPass {
+    const DenseLayer<T>& layer;
+    const T* x;
+    std::size_t ldx;
+    const T* dz;
+    std::size_t lddz, m;
+    const GradientFactors<T>& factors;
+    const Scratch<T>& scratch;
+    bool shared;
+};
+
 // A block of W, and with the first rows as much of the bias.
 template <class T>
-void parameter_block(const Backward<T>& p, const Block& b, std::size_t worker) {
+void parameter_block(const ParameterPass<T>& p, const Block& b, std::size_t worker) {
     const KernelTable<T>& k = kernels<T>();
     const DenseLayer<T>& layer = p.layer;
     const GradientFactors<T>& factors = p.factors;
@@ -214,24 +223,12 @@ void parameter_block(const Backward<T>& p, const Block& b, std::size_t worker) {
     const T* const old = factors.added ? out : layer.w;
     const bool update = factors.gradient == nullptr || factors.added;
     const std::size_t weight = b.row * layer.out + b.column, bias = layer.in * layer.out + b.column;
-    const WeightGradient<T> g{p.x + b.row,
-                              p.ldx,
-                              p.dz + b.column,
-                              p.lddz,
-                              old + weight,
-                              out + weight,
-                              layer.out,
-                              p.m,
-                              b.rows,
-                              b.columns,
-                              factors.factor,
-                              factors.weight_decay,
-                              update,
-                              p.scratch.panel(worker),
-                              layer.in,
-                              p.shared,
-                              p.scratch.rows_ahead(worker)};
-    factors.step == nullptr ? k.weight_gradient(g) : k.weight_step(g, factors.step->from(layer.offset + weight));
+    const auto of_weights = [&](const WeightGradient<T>& g) {
+        factors.step == nullptr ? k.weight_gradient(g) : k.weight_step(g, factors.step->from(layer.offset + weight));
+    };
+    of_weights({p.x + b.row, p.ldx, p.dz + b.column, p.lddz, old + weight, out + weight, layer.out, p.m, b.rows,
+                b.columns, factors.factor, factors.weight_decay, update, p.scratch.panel(worker), layer.in, p.shared,
+                p.scratch.rows_ahead(worker)});
     if (b.row > 0 || !layer.has_bias) return;
     k.bias_gradient(
         {p.dz + b.column, p.lddz, old + bias, out + bias, p.m, b.columns, factors.factor, factors.bias_decay, update});
@@ -244,19 +241,19 @@ void parameter_block(const Backward<T>& p, const Block& b, std::size_t worker) {
 template <class T>
 void input_gradient(const DenseLayer<T>& layer, const T* dz, std::size_t lddz, std::size_t m,
                     const BelowLayer<T>& below, std::size_t ldx, const Scratch<T>& scratch) {
-    input_columns<T>({layer, nullptr, ldx, dz, lddz, m, below, {}, scratch, false}, 0, layer.in, 0);
+    input_columns<T>({layer, dz, lddz, m, below, ldx, scratch}, 0, layer.in, 0);
 }
 
 template <class T>
 void parameter_gradient(const DenseLayer<T>& layer, const T* x, std::size_t ldx, const T* dz, std::size_t lddz,
                         std::size_t m, const GradientFactors<T>& factors, std::size_t part, std::size_t parts,
                         const Scratch<T>& scratch) {
-    // Whole vectors of rows: not tiles of a few.
-    const std::size_t lanes = kernels<T>().lanes, rows = (layer.in + parts * lanes - 1) / (parts * lanes) * lanes;
-    const std::size_t first = part * rows;
-    if (first >= layer.in) return;
-    parameter_block<T>({layer, x, ldx, dz, lddz, m, {}, factors, scratch, true},
-                       {first, std::min(rows, layer.in - first), 0, layer.out}, 0);
+    const KernelTable<T>& k = kernels<T>();
+    // Whole vectors of rows, not tiles of a few; where there are not enough of them, columns too.
+    const std::size_t rows = (layer.in + parts * k.lanes - 1) / (parts * k.lanes) * k.lanes;
+    const Blocks blocks(layer.in, rows, layer.out, k.panel_columns, parts, 1);
+    if (part >= blocks.count()) return;
+    parameter_block<T>({layer, x, ldx, dz, lddz, m, factors, scratch, true}, blocks[part], 0);
 }
 
 template <class T>
@@ -265,11 +262,12 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
                     const Scratch<T>& scratch) {
     const KernelTable<T>& k = kernels<T>();
     const std::size_t threads = team.size();
-    const Backward<T> pass{layer, x, ldx, dz, lddz, m, below, factors, scratch, threads != 1};
+    const InputPass<T> input{layer, dz, lddz, m, below, ldx, scratch};
+    const ParameterPass<T> parameters{layer, x, ldx, dz, lddz, m, factors, scratch, threads != 1};
     // Some rows of W and then their update.
     const auto both = [&](std::size_t first, std::size_t rows, std::size_t worker) {
-        if (below.dx != nullptr) input_columns(pass, first, rows, worker);
-        if (layer.trainable) parameter_block(pass, {first, rows, 0, layer.out}, worker);
+        if (below.dx != nullptr) input_columns(input, first, rows, worker);
+        if (layer.trainable) parameter_block(parameters, {first, rows, 0, layer.out}, worker);
     };
     if (threads == 1) return both(0, layer.in, 0);
     // While they are near: W is fetched once, and threads wait for each other once.
@@ -284,13 +282,13 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
     if (below.dx != nullptr) {
         const Blocks blocks(m, product_rows(layer, m), layer.in, k.panel_columns, threads, blocks_each(m));
         team.run(blocks.count(),
-                 [&](std::size_t task, std::size_t worker) { input_block(pass, blocks[task], worker); });
+                 [&](std::size_t task, std::size_t worker) { input_block(input, blocks[task], worker); });
     }
     if (layer.trainable) {
         const std::size_t rows = std::max<std::size_t>(k.lanes, layer.in / (4 * threads));
         const Blocks blocks(layer.in, rows, layer.out, k.panel_columns, threads);
         team.run(blocks.count(),
-                 [&](std::size_t task, std::size_t worker) { parameter_block(pass, blocks[task], worker); });
+                 [&](std::size_t task, std::size_t worker) { parameter_block(parameters, blocks[task], worker); });
     }
 }
 

@@ -55,8 +55,7 @@ template <class T>
 std::size_t Network<T>::step_threads(std::size_t batch, std::size_t steps) const {
     const std::size_t threads = threads_for(step_flops(batch) * static_cast<double>(steps), 2 * steps);
     if (is_large(batch)) return threads;
-    const std::size_t sharing = std::min(threads, LossChunks(batch).count());
-    return sharing > 1 && shares_rows(batch, sharing) ? sharing : wanted_threads(batch, steps);
+    return threads > 1 && shares_rows(batch, threads) ? threads : wanted_threads(batch, steps);
 }
 
 template <class T>
@@ -64,10 +63,12 @@ void Network<T>::reserve_step(const Samples& samples, std::size_t batch, const T
     const bool by_blocks = shares_blocks(batch, team);
     const std::size_t sums = samples.weight.empty() ? block_count(batch) : batch;
     reserve(by_blocks ? near_rows_ : batch, sums, samples.y.columns, team);  // some smaller batch is no large one
-    if (!by_blocks || team.size() == 1) return;
+    if (team.size() == 1) return;
+    if (rows_are_divisible()) workspace_.reserve_dz(layers_, std::min(batch, near_rows_));
+    if (!by_blocks) return;
     if (helpers_.size() < team.size() - 1) helpers_.resize(team.size() - 1);
     for (Workspace<T>& helper : helpers_) {
-        helper.reserve(layers_, dropout_, std::max(samples.y.columns, outputs()), most_block_rows, 0, false);
+        helper.reserve(layers_, dropout_, std::max(samples.y.columns, outputs()), most_block_rows, 0);
         helper.reserve_panels(layers_, 1);
     }
     const std::size_t size = parameters_.size() * slot_count(parameters_.size() * sizeof(T), team);
@@ -100,7 +101,8 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
     };
     if (!shares_blocks(m, team)) {
         workspace_.read_ahead(0, plan_read_ahead(samples.x, rows.from(m, following), step_flops(m)));
-        const double sum = forward_pass(workspace_, samples, rows, 0, part.share * scale, dropout, team, part);
+        const double sum =
+            forward_pass(workspace_, samples, rows, 0, part.share * scale, dropout, team, part.first_row);
         backward_layers(workspace_, m, factors(gradient_.data(), true, false), false, team, part);
         return sum;
     }
@@ -117,7 +119,7 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
         }
         work.read_ahead(0, ahead);
         workspace_.batch_sum[b] = forward_pass(work, samples, rows.from(first, count), first, part.share * scale,
-                                               dropout, alone, {part.share, part.first_row + first, nullptr});
+                                               dropout, alone, part.first_row + first);
         const bool last = team.size() == 1 && b + 1 == blocks;
         backward_layers(work, count, factors(gradient, b == 0, added), false, alone,
                         {part.share, 0, last ? part.after_layer : nullptr});

@@ -64,8 +64,8 @@ std::size_t Network<T>::wanted_threads(std::size_t rows, std::size_t steps) cons
 template <class T>
 void Network<T>::reserve(std::size_t rows, std::size_t batch, std::size_t targets, const Team& team) {
     forward_rows_ = 0;
-    const bool keep_dz = team.size() > 1 && rows_are_divisible();
-    workspace_.reserve(layers_, dropout_, std::max(targets, outputs()), rows, batch, keep_dz);
+    workspace_.reserve(layers_, dropout_, std::max(targets, outputs()), rows, batch);
+    workspace_.keep_dz(false);
     workspace_.reserve_panels(layers_, team.size());
     workspace_.read_nothing_ahead();
 }
@@ -168,13 +168,14 @@ double Network<T>::loss_gradient(Workspace<T>& work, const Samples& samples, std
     return value;
 }
 
-// These rows, of the batch from `first` on, through all layers; the rest is loss_gradient's.
+// These rows, of the batch from `first` on, through all layers; the rest is loss_gradient's. For dropout the first has
+// another number where other parts of the batch are elsewhere.
 template <class T>
 double Network<T>::forward_pass(Workspace<T>& work, const Samples& samples, const RowSelection& rows, std::size_t first,
-                                double scale, bool dropout, const Team& team, const BatchPart& part) {
+                                double scale, bool dropout, const Team& team, std::size_t first_row) {
     gather(work, samples, rows, 0, team);
     set_dropout(work, dropout);
-    forward_layers(work, 0, rows.count, takes_logits(config_.loss), team, work.scratch(), part.first_row);
+    forward_layers(work, 0, rows.count, takes_logits(config_.loss), team, work.scratch(), first_row);
     return loss_gradient(work, samples, first, rows.count, scale, team);
 }
 

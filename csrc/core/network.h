@@ -141,7 +141,7 @@ private:
     bool shares_rows(std::size_t batch, std::size_t threads) const;
     double pass_by_rows(const Samples&, const RowSelection&, double scale, bool dropout, const Team&, const BatchPart&,
                         std::size_t following);
-    void backward_by_parts(std::size_t m, const GradientFactors<T>&, const Team&, const BatchPart&);
+    void backward_by_parts(std::size_t m, const GradientFactors<T>&, const Team&);
     TeamTrial* trial(std::size_t rows, const Team&);
     StepResult tried_step(TeamTrial*, const Samples&, const RowSelection&, const Optimizer&, const Team&,
                           std::size_t batch, std::size_t following);
@@ -154,7 +154,7 @@ private:
     LossArguments<T> loss_arguments(const Workspace<T>&, const Samples&, std::size_t first, std::size_t m,
                                     double scale);
     double forward_pass(Workspace<T>&, const Samples&, const RowSelection&, std::size_t first, double scale,
-                        bool dropout, const Team&, const BatchPart&);
+                        bool dropout, const Team&, std::size_t first_row);
     double loss_gradient(Workspace<T>&, const Samples&, std::size_t first, std::size_t m, double scale, const Team&);
     LossFactors loss_factors() const {
         return config_.scikit_learn ? scikit_learn_factors(config_.loss, outputs()) : LossFactors{};

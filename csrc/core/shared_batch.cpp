@@ -6,10 +6,16 @@
 
 namespace fusednet {
 
-// Whether the threads of a team have about as many rows each, cut where the loss is (LossChunks).
+// Whether the threads of a team have about as many rows each, cut where the loss is (LossChunks), and compute enough
+// with the hidden layers' rows, which they read of each other: of wide layers between narrow ones each would do better
+// with some columns, as they have layer by layer.
 template <class T>
 bool Network<T>::shares_rows(std::size_t batch, std::size_t threads) const {
-    if (is_large(batch) || !rows_are_divisible()) return false;
+    constexpr std::size_t enough = 32;  // weights
+    std::size_t hidden = 0;
+    for (const DenseLayer<T>& l : layers_) hidden += l.out;
+    hidden -= outputs();
+    if (is_large(batch) || !rows_are_divisible() || weights_ < enough * hidden) return false;
     const std::size_t chunks = LossChunks(batch).count(), turns = (chunks + threads - 1) / threads;
     return 4 * chunks >= 3 * turns * threads;
 }
@@ -18,6 +24,7 @@ bool Network<T>::shares_rows(std::size_t batch, std::size_t threads) const {
 template <class T>
 double Network<T>::pass_by_rows(const Samples& samples, const RowSelection& rows, double scale, bool dropout,
                                 const Team& team, const BatchPart& part, std::size_t following) {
+    workspace_.keep_dz(true);  // until they have been used
     const Team alone(1);
     const bool logits = takes_logits(config_.loss);
     const LossArguments<T> batch = loss_arguments(workspace_, samples, 0, rows.count, scale);
@@ -51,8 +58,7 @@ double Network<T>::pass_by_rows(const Samples& samples, const RowSelection& rows
 // The gradient by the parameters, from the dz of all rows, and what becomes of it: of each layer a part for each
 // thread.
 template <class T>
-void Network<T>::backward_by_parts(std::size_t m, const GradientFactors<T>& factors, const Team& team,
-                                   const BatchPart& part) {
+void Network<T>::backward_by_parts(std::size_t m, const GradientFactors<T>& factors, const Team& team) {
     const std::size_t parts = team.size(), layers = layers_.size();
     team.run(parts * layers, [&](std::size_t task, std::size_t worker) {
         const std::size_t l = layers - 1 - task % layers;
@@ -62,19 +68,18 @@ void Network<T>::backward_by_parts(std::size_t m, const GradientFactors<T>& fact
         parameter_gradient(layers_[l], x.data, x.ld, tape.dz, tape.ld, m, factors, task / layers, parts,
                            workspace_.scratch(worker));
     });
-    for (std::size_t l = layers; l-- > 0;) {
-        if (!layers_[l].trainable && factors.gradient != nullptr) {
-            std::fill_n(factors.gradient + layers_[l].offset, layers_[l].parameter_count(), T(0));
-        }
-        if (part.after_layer != nullptr) (*part.after_layer)(l);
+    for (const DenseLayer<T>& layer : layers_) {
+        if (layer.trainable || factors.gradient == nullptr) continue;
+        std::fill_n(factors.gradient + layer.offset, layer.parameter_count(), T(0));
     }
+    workspace_.keep_dz(false);
 }
 
 #define FUSEDNET_INSTANTIATE(T)                                                                              \
     template bool Network<T>::shares_rows(std::size_t, std::size_t) const;                                   \
     template double Network<T>::pass_by_rows(const Samples&, const RowSelection&, double, bool, const Team&, \
                                              const BatchPart&, std::size_t);                                 \
-    template void Network<T>::backward_by_parts(std::size_t, const GradientFactors<T>&, const Team&, const BatchPart&);
+    template void Network<T>::backward_by_parts(std::size_t, const GradientFactors<T>&, const Team&);
 FUSEDNET_INSTANTIATE(float)
 FUSEDNET_INSTANTIATE(double)
 

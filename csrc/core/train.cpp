@@ -28,7 +28,9 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
     const WeightSum weights = batch_weights(samples, rows);
     const double weight = weights.total(), scale = weights.sum != 0 ? 1.0 / weights.sum : 0.0;
     const double decay = penalty_factor(weight);
-    const bool large = is_large(m), shared = team.size() > 1 && shares_rows(m, team.size());
+    const bool large = is_large(m);
+    // (Of layers one by one each is announced as soon as it is through.)
+    const bool shared = team.size() > 1 && part.after_layer == nullptr && shares_rows(m, team.size());
     double sum = 0;
     if (large) {
         sum = large_batch_gradient(samples, rows, scale, decay, dropout, team, part, following);
@@ -36,7 +38,7 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
         sum = pass_by_rows(samples, rows, scale, dropout, team, part, following);
     } else {
         workspace_.read_ahead(0, plan_read_ahead(samples.x, rows.from(m, following), step_flops(m)));
-        sum = forward_pass(workspace_, samples, rows, 0, scale, dropout, team, part);
+        sum = forward_pass(workspace_, samples, rows, 0, scale, dropout, team, part.first_row);
     }
     if (dropout) dropout_step_ = dropout_step_ + 1;
     const double value = (has_custom_loss() ? sum : loss_factors().value * scale * sum) + penalty(weight, team);
@@ -60,7 +62,7 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
                                      static_cast<T>(fused ? optimizer->weight_decay : 0.0),
                                      fused ? nullptr : gradient_.data(), by_rows ? &optimizer_step : nullptr};
     if (shared) {
-        backward_by_parts(m, factors, team, part);
+        backward_by_parts(m, factors, team);
     } else {
         backward_layers(workspace_, m, factors, false, team, part);
     }

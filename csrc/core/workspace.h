@@ -19,7 +19,7 @@ struct LayerTape {
     T* derivative;  // f'(z), or null where it follows from the output
     T* mask;        // dropout's factors, or null
     T* dropped;     // output ∘ mask, or null
-    T* dz;          // the gradient by z; of every other layer in the same place, unless all are kept
+    T* dz;          // the gradient by z: see Workspace::keep_dz
     std::size_t ld;
     bool dropout_applied;  // by the last forward
 
@@ -48,22 +48,43 @@ struct Workspace {
     T* weight = nullptr;             // of each row of a batch
     double* batch_sum = nullptr;     // for sums over a batch: of its weights, then by its blocks
 
-    // Makes room; keeps what it has where that is enough. Throws std::bad_alloc, and is then empty. `keep_dz`: of all
-    // layers at once.
+    // Makes room; keeps what it has where that is enough. Throws std::bad_alloc, and is then empty.
     void reserve(const std::vector<DenseLayer<T>>& net, const std::vector<double>& dropout, std::size_t targets,
-                 std::size_t wanted_rows, std::size_t wanted_batch, bool keep_dz) {
-        if (wanted_rows <= rows && wanted_batch <= batch && targets <= targets_ && keep_dz <= keeps_dz_) return;
+                 std::size_t wanted_rows, std::size_t wanted_batch) {
+        if (wanted_rows <= rows && wanted_batch <= batch && targets <= targets_) return;
         const std::size_t new_rows = std::max(rows, wanted_rows), new_batch = std::max(batch, wanted_batch),
                           new_targets = std::max(targets, targets_);
         rows = batch = targets_ = 0;
         storage_ = {};
-        keeps_dz_ = keeps_dz_ || keep_dz;
         carve(net, dropout, new_rows, new_batch, new_targets, nullptr);
         storage_ = Buffer<std::byte>(used_);
         carve(net, dropout, new_rows, new_batch, new_targets, storage_.data());
         rows = new_rows;
         batch = new_batch;
         targets_ = new_targets;
+        keeps_dz_ = false;
+    }
+
+    // Room for the dz of all layers, apart from the rest: they need not be kept for so many rows.
+    void reserve_dz(const std::vector<DenseLayer<T>>& net, std::size_t wanted_rows) {
+        if (wanted_rows <= dz_rows_) return;
+        keep_dz(false);
+        std::size_t size = 0;
+        for (const DenseLayer<T>& l : net) size += with_room(wanted_rows * leading_dimension<T>(l.out));
+        all_dz_ = Buffer<T>(size);
+        dz_rows_ = wanted_rows;
+    }
+
+    // Whether the dz of all layers are kept, or every other one is in the same place, which is read and written near
+    // the core then.
+    void keep_dz(bool all) {
+        if (all == keeps_dz_) return;
+        keeps_dz_ = all;
+        T* next = all_dz_.data();
+        for (std::size_t l = 0; l < layers.size(); ++l) {
+            layers[l].dz = all ? next : every_other_dz_[l % 2];
+            if (all) next += with_room(dz_rows_ * layers[l].ld);
+        }
     }
 
     // Panels are apart from the rest: the team may grow between a forward and its backward.
@@ -84,14 +105,19 @@ struct Workspace {
 
     // Of the workers from that one on.
     Scratch<T> scratch(std::size_t worker = 0) {
-        return {panels_.data() + worker * panel_size_, panel_size_, ahead_.data() + worker};
+        return {panels_.data() + worker * panel_size_, panel_size_, &ahead_[worker].rows};
     }
 
     // The inputs that a worker will take next; of all workers none until then.
-    void read_ahead(std::size_t worker, const ReadAhead& inputs) { ahead_[worker] = inputs; }
-    void read_nothing_ahead() { std::fill(ahead_.begin(), ahead_.end(), ReadAhead{}); }
+    void read_ahead(std::size_t worker, const ReadAhead& inputs) { ahead_[worker].rows = inputs; }
+    void read_nothing_ahead() { std::fill(ahead_.begin(), ahead_.end(), Ahead{}); }
 
 private:
+    // Lines of its own: each thread takes rows off with every tile.
+    struct alignas(alignment) Ahead {
+        ReadAhead rows;
+    };
+
     // Assigns the views; with a null base it only counts.
     void carve(const std::vector<DenseLayer<T>>& net, const std::vector<double>& dropout, std::size_t m,
                std::size_t whole, std::size_t targets, std::byte* base) {
@@ -111,12 +137,9 @@ private:
             }
             widest = std::max(widest, tape.ld);
         }
-        T* shared[2] = {nullptr, nullptr};
-        for (T*& s : shared) s = keeps_dz_ ? nullptr : take<T>(base, m, widest);
-        for (std::size_t l = net.size(); l-- > 0;) {
-            layers[l].dz = keeps_dz_ ? take<T>(base, m, layers[l].ld) : shared[l % 2];
-        }
-        dx = keeps_dz_ ? take<T>(base, m, ld_input) : shared[1];
+        for (T*& d : every_other_dz_) d = take<T>(base, m, widest);
+        for (std::size_t l = 0; l < net.size(); ++l) layers[l].dz = every_other_dz_[l % 2];
+        dx = every_other_dz_[1];
         ld_target = leading_dimension<T>(targets);
         target = take<T>(base, m, ld_target);
         label = take<std::int32_t>(base, m, 1);
@@ -125,20 +148,28 @@ private:
         batch_sum = take<double>(base, whole, 1);
     }
 
-    // Room for count · width elements and a vector's worth beyond: kernels write whole vectors.
+    // So many elements and a vector's worth beyond, since kernels write whole vectors; the next ones are aligned.
+    template <class U = T>
+    static constexpr std::size_t with_room(std::size_t elements) {
+        return (elements * sizeof(U) + 2 * alignment - 1) / alignment * alignment / sizeof(U);
+    }
+
+    // Room for count · width elements.
     template <class U>
     U* take(std::byte* base, std::size_t count, std::size_t width) {
         constexpr std::size_t limit = std::size_t{1} << 62;
         if (width > 0 && count > (limit - used_) / (2 * sizeof(U)) / width) throw std::bad_alloc();
         const std::size_t offset = used_;
-        used_ += (count * width * sizeof(U) + 2 * alignment - 1) / alignment * alignment;
+        used_ += with_room<U>(count * width) * sizeof(U);
         return base != nullptr ? reinterpret_cast<U*>(base + offset) : nullptr;
     }
 
     Buffer<std::byte> storage_;
+    T* every_other_dz_[2] = {nullptr, nullptr};  // each as wide as the widest layer, the input included
+    Buffer<T> all_dz_;
     Buffer<T> panels_;  // one a thread
-    std::vector<ReadAhead> ahead_;
-    std::size_t used_ = 0, targets_ = 0, panel_size_ = 0;
+    std::vector<Ahead> ahead_;
+    std::size_t used_ = 0, targets_ = 0, panel_size_ = 0, dz_rows_ = 0;
     bool keeps_dz_ = false;
 };
 
