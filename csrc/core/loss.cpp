@@ -1,6 +1,5 @@
 #include "core/loss.h"
 
-#include <algorithm>
 #include <limits>
 
 #include "core/enum_names.h"

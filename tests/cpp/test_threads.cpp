@@ -3,8 +3,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
-#include <functional>
-#include <limits>
 #include <memory>
 #include <set>
 #include <stdexcept>
