@@ -84,6 +84,13 @@ struct GradientFactors {
     bool added = false;                      // to what `gradient` holds
 };
 
+// The gradient of a layer that is not trained is zero, where one is stored.
+template <class T>
+void clear_untrained(const DenseLayer<T>& layer, const GradientFactors<T>& factors) {
+    if (layer.trainable || factors.gradient == nullptr) return;
+    std::fill_n(factors.gradient + layer.offset, layer.parameter_count(), T(0));
+}
+
 // The gradient by so many rows of the layer's input, whose leading dimension is ldx.
 template <class T>
 void input_gradient(const DenseLayer<T>&, const T* dz, std::size_t lddz, std::size_t m, const BelowLayer<T>&,

@@ -45,8 +45,7 @@ std::size_t Network<T>::near_rows() const {
 // layer.
 template <class T>
 bool Network<T>::shares_blocks(std::size_t batch, const Team& team) const {
-    const std::size_t blocks = block_count(batch), turns = (blocks + team.size() - 1) / team.size();
-    return is_large(batch) && 4 * blocks >= 3 * turns * team.size();
+    return is_large(batch) && are_even(block_count(batch), team.size());
 }
 
 // A batch that is shared by its rows, in blocks or at once, makes threads wait for each other twice, whatever its
@@ -100,7 +99,7 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
                                   added};
     };
     if (!shares_blocks(m, team)) {
-        workspace_.read_ahead(0, plan_read_ahead(samples.x, rows.from(m, following), step_flops(m)));
+        workspace_.read_ahead(0, later_rows(samples, rows, m, m + following, m));
         const double sum =
             forward_pass(workspace_, samples, rows, 0, part.share * scale, dropout, team, part.first_row);
         backward_layers(workspace_, m, factors(gradient_.data(), true, false), false, team, part);
@@ -113,11 +112,7 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
         // The next block of this thread, of this batch or of the one that follows.
         const std::size_t next = b + team.size(), end = next < blocks ? m : m + following;
         const std::size_t begin = next < blocks ? block_begin(m, blocks, next) : m + (next - blocks) * count;
-        ReadAhead ahead;
-        if (begin < end) {
-            ahead = plan_read_ahead(samples.x, rows.from(begin, std::min(count, end - begin)), step_flops(count));
-        }
-        work.read_ahead(0, ahead);
+        work.read_ahead(0, later_rows(samples, rows, begin, end, count));
         workspace_.batch_sum[b] = forward_pass(work, samples, rows.from(first, count), first, part.share * scale,
                                                dropout, alone, part.first_row + first);
         const bool last = team.size() == 1 && b + 1 == blocks;

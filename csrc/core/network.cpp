@@ -70,6 +70,14 @@ void Network<T>::reserve(std::size_t rows, std::size_t batch, std::size_t target
     workspace_.read_nothing_ahead();
 }
 
+// So many rows from `begin` on, but none from `end` on, to be read ahead in a step of as many.
+template <class T>
+ReadAhead Network<T>::later_rows(const Samples& samples, const RowSelection& rows, std::size_t begin, std::size_t end,
+                                 std::size_t count) const {
+    if (begin >= end) return {};
+    return plan_read_ahead(samples.x, rows.from(begin, std::min(count, end - begin)), step_flops(count));
+}
+
 template <class T>
 void Network<T>::gather(Workspace<T>& work, const Samples& samples, const RowSelection& rows, std::size_t at,
                         const Team& team) {
@@ -100,7 +108,7 @@ void Network<T>::forward_layers(const Workspace<T>& work, std::size_t at, std::s
     std::size_t ldx = work.ld_input;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         const LayerTape<T>& tape = work.layers[l];
-        const std::size_t offset = at * tape.ld;
+        const std::size_t offset = at * tape.ld;  // LayerTape::from would take the smallest networks too long
         T *output = tape.output + offset, *derivative = tape.derivative != nullptr ? tape.derivative + offset : nullptr;
         dense_forward(layers_[l], x, ldx, output, derivative, tape.ld, m, logits && l + 1 == layers_.size(), team,
                       scratch);
@@ -231,9 +239,7 @@ void Network<T>::backward_layers(Workspace<T>& work, std::size_t m, const Gradie
         BelowLayer<T> target = below(work, l, 0);
         if (!input && l <= lowest) target.dx = nullptr;
         dense_backward(layer, x.data, x.ld, tape.dz, tape.ld, m, target, factors, team, work.scratch());
-        if (!layer.trainable && factors.gradient != nullptr) {
-            std::fill_n(factors.gradient + layer.offset, layer.parameter_count(), T(0));
-        }
+        clear_untrained(layer, factors);
         if (part.after_layer != nullptr) (*part.after_layer)(l);
     }
 }

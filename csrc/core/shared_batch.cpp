@@ -16,8 +16,7 @@ bool Network<T>::shares_rows(std::size_t batch, std::size_t threads) const {
     for (const DenseLayer<T>& l : layers_) hidden += l.out;
     hidden -= outputs();
     if (is_large(batch) || !rows_are_divisible() || weights_ < enough * hidden) return false;
-    const std::size_t chunks = LossChunks(batch).count(), turns = (chunks + threads - 1) / threads;
-    return 4 * chunks >= 3 * turns * threads;
+    return are_even(LossChunks(batch).count(), threads);
 }
 
 // Returns the weighted sum of the losses.
@@ -34,12 +33,7 @@ double Network<T>::pass_by_rows(const Samples& samples, const RowSelection& rows
     team.run(parts, [&](std::size_t task, std::size_t worker) {
         const std::size_t chunk = chunks.count() * task / parts, last = chunks.count() * (task + 1) / parts;
         const std::size_t first = chunks.begin(chunk), m = chunks.begin(last) - first;
-        ReadAhead ahead;
-        if (first < following) {
-            const RowSelection later = rows.from(rows.count + first, std::min(m, following - first));
-            ahead = plan_read_ahead(samples.x, later, step_flops(m));
-        }
-        workspace_.read_ahead(worker, ahead);
+        workspace_.read_ahead(worker, later_rows(samples, rows, rows.count + first, rows.count + following, m));
         const Scratch<T> scratch = workspace_.scratch(worker);
         gather(workspace_, samples, rows.from(first, m), first, alone);
         forward_layers(workspace_, first, m, logits, alone, scratch, part.first_row + first);
@@ -68,10 +62,7 @@ void Network<T>::backward_by_parts(std::size_t m, const GradientFactors<T>& fact
         parameter_gradient(layers_[l], x.data, x.ld, tape.dz, tape.ld, m, factors, task / layers, parts,
                            workspace_.scratch(worker));
     });
-    for (const DenseLayer<T>& layer : layers_) {
-        if (layer.trainable || factors.gradient == nullptr) continue;
-        std::fill_n(factors.gradient + layer.offset, layer.parameter_count(), T(0));
-    }
+    for (const DenseLayer<T>& layer : layers_) clear_untrained(layer, factors);
     workspace_.keep_dz(false);
 }
 

@@ -64,6 +64,12 @@ std::size_t threads_for(double flops, std::size_t sections = 1);
 void set_parallel_threshold(double flops);
 constexpr double default_parallel_threshold = 6e7;
 
+// Whether so many equal parts give the threads about as much each: at least three quarters of their time is spent.
+constexpr bool are_even(std::size_t parts, std::size_t threads) {
+    const std::size_t turns = (parts + threads - 1) / threads;
+    return 4 * parts >= 3 * turns * threads;
+}
+
 // Gives the calling thread teams of one from then on: for threads that each train a network of their own.
 void use_one_thread();
 

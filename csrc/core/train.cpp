@@ -37,7 +37,7 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
     } else if (shared) {
         sum = pass_by_rows(samples, rows, scale, dropout, team, part, following);
     } else {
-        workspace_.read_ahead(0, plan_read_ahead(samples.x, rows.from(m, following), step_flops(m)));
+        workspace_.read_ahead(0, later_rows(samples, rows, m, m + following, m));
         sum = forward_pass(workspace_, samples, rows, 0, scale, dropout, team, part.first_row);
     }
     if (dropout) dropout_step_ = dropout_step_ + 1;
@@ -144,8 +144,8 @@ template <class T>
 TeamTrial* Network<T>::trial(std::size_t rows, const Team& team) {
     constexpr double enough = 3e7;  // operations
     if (team.size() == 1) return nullptr;
-    const bool by_rows = shares_blocks(rows, team) || shares_rows(rows, team.size());
-    const bool sure = by_rows && step_flops(rows) >= enough;
+    const bool divided = shares_blocks(rows, team) || shares_rows(rows, team.size());
+    const bool sure = divided && step_flops(rows) >= enough;
     if (sure || step_threads(rows / 4) > 1) return nullptr;
     constexpr std::size_t most = 64;  // numbers of rows, lest always new ones fill the memory
     if (trials_.size() == most && trials_.count(rows) == 0) trials_.clear();
