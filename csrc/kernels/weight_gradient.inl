@@ -75,6 +75,25 @@ void take_step(const WeightGradient<T>& g, const OptimizerStep<T>& step, size_t 
     for (size_t i = 0; i < rows; ++i) update_from(i, g.n);
 }
 
+// Whether this core may still have W as it read it, and others too, when its rows are to be updated.
+template <class T>
+bool is_read_by_others(const WeightGradient<T>& g) {
+    return g.shared && g.all_rows * g.ldw * sizeof(T) < size_t{1} << 20;
+}
+
+// Makes this core the only one to have the lines of such rows, before an update that writes other lines, too. Stores
+// leave a core in turn, and among others such a line takes three times as long as among its like. (Where it has been
+// read, a Zen 4 does nothing when it is to be fetched for writing.)
+template <class T>
+[[gnu::noinline]] void claim_rows(T* rows, size_t ld, size_t count, size_t columns) {
+    for (size_t i = 0; i < count; ++i, rows += ld) {
+        for (size_t j = 0; j < columns; j += cache_line / sizeof(T)) {
+            volatile T* const element = rows + j;
+            *element = *element;
+        }
+    }
+}
+
 // More than so many tiles take it by rows, see update_rows. (Fewer heights to compile.)
 constexpr size_t stepping_tiles = 6;
 
@@ -85,6 +104,7 @@ constexpr size_t stepping_tiles = 6;
 template <bool packing, bool far, bool stepping, class T>
 void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = nullptr) {
     constexpr size_t least = stepping ? least_height(stepping_tiles) : packing || far ? least_height(1) : 1;
+    const bool claimed = stepping && is_read_by_others(g);
     T* x_tile = g.scratch;
     T* panels = g.scratch + g.m * x_tile_width<T>;
     for_each_row_tile<least>(g.k, [&](size_t i, auto height) {
@@ -118,6 +138,10 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
             }
             Lines* ahead = far ? &lines : nullptr;
             read_ahead(g.ahead);
+            if constexpr (stepping) {  // what the tile before has fetched
+                const size_t before = j - panel_columns<T>;
+                if (claimed && j > 0) claim_rows(step->w + i * g.ldw + before, g.ldw, height.n, panel_columns<T>);
+            }
             const size_t offset = stepping ? j : i * g.ldw + j;
             with_columns<T>(panel.width, [&](auto columns) {
                 if (packing && i > 0) {
@@ -198,16 +222,18 @@ void weight_gradient(const WeightGradient<T>& g) {
     for_each_block(g, block_weight_gradient<T>);
 }
 
-// By rows where W is far, the depth a single block, so that their gradient is whole, and not so short that fetching
-// what they need would interrupt it every few steps.
+// By rows where W is far or has to be claimed, the depth a single block, so that their gradient is whole, and not so
+// short that fetching what they need would interrupt it every few steps.
 template <class T>
 void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
     constexpr size_t least_depth = 32;
-    const bool whole = g.m >= least_depth && g.m <= most_block_rows;
-    if (whole && g.k > stepping_tiles * tile_rows && is_far<T>(g.all_rows, g.ldw)) {
+    const bool whole = g.m >= least_depth && g.m <= most_block_rows, claimed = is_read_by_others(g);
+    const bool by_rows = is_far<T>(g.all_rows, g.ldw) || (claimed && g.n >= panel_columns<T>);
+    if (whole && g.k > stepping_tiles * tile_rows && by_rows) {
         return copies(g) ? update_rows<true, true, true>(g, &step) : update_rows<false, true, true>(g, &step);
     }
     weight_gradient(g);
+    if (claimed) claim_rows(step.w, g.ldw, g.k, g.n);
     take_step(g, step, 0, g.k, g.out);
 }
 
