@@ -60,11 +60,11 @@ void measure(const char* set, const KernelTable<T>& kernels, std::size_t m, std:
                          });
     const double weight = flops / seconds([&] {
                               kernels.weight_gradient({x.data(), ldx, y.data(), ldy, w.data(), g.data(), n, m, k, n,
-                                                       T(1), T(0), false, panel.data(), k, false});
+                                                       T(1), T(0), false, panel.data(), k, false, false});
                           });
     const double fused = flops / seconds([&] {
                              kernels.weight_gradient({x.data(), ldx, y.data(), ldy, w.data(), w.data(), n, m, k, n,
-                                                      T(-1e-6), T(0), true, panel.data(), k, false});
+                                                      T(-1e-6), T(0), true, panel.data(), k, false, false});
                          });
     std::printf("%-9s %-7s %5zu %5zu %5zu   %7.1f %7.1f %7.1f %7.1f %7.1f\n", set,
                 sizeof(T) == 4 ? "float32" : "float64", m, k, n, forward, with_tanh, input, weight, fused);

@@ -46,7 +46,7 @@ using machine::Kernels;
 using Body = std::function<double()>;
 
 std::vector<std::pair<const char*, const Kernels*>> available_sets() {
-    [[maybe_unused]] const fusednet::CpuFeatures cpu = fusednet::detect_cpu_features();
+    [[maybe_unused]] const fusednet::CpuFeatures& cpu = fusednet::cpu_features();
 #if defined(__aarch64__)
     return {{"neon", &machine::neon::kernels}};
 #else

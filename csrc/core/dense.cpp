@@ -1,5 +1,7 @@
 #include "core/dense.h"
 
+#include "kernels/cpu_features.h"
+
 namespace fusednet {
 
 namespace {
@@ -228,7 +230,7 @@ void parameter_block(const ParameterPass<T>& p, const Block& b, std::size_t work
     };
     of_weights({p.x + b.row, p.ldx, p.dz + b.column, p.lddz, old + weight, out + weight, layer.out, p.m, b.rows,
                 b.columns, factors.factor, factors.weight_decay, update, p.scratch.panel(worker), layer.in, p.shared,
-                p.scratch.rows_ahead(worker)});
+                p.shared && cpu_features().distant_cores, p.scratch.rows_ahead(worker)});
     if (b.row > 0 || !layer.has_bias) return;
     k.bias_gradient(
         {p.dz + b.column, p.lddz, old + bias, out + bias, p.m, b.columns, factors.factor, factors.bias_decay, update});

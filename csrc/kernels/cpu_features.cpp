@@ -6,9 +6,9 @@
 
 namespace fusednet {
 
-#if defined(__x86_64__)
-
 namespace {
+
+#if defined(__x86_64__)
 
 struct Registers {
     unsigned eax, ebx, ecx, edx;
@@ -31,10 +31,8 @@ bool has(unsigned value, unsigned long long mask) { return (value & mask) == mas
 
 constexpr unsigned long long bit(int i) { return 1ULL << i; }
 
-}  // namespace
-
 // Bit positions: Intel SDM volume 2, CPUID; the levels: the x86-64 psABI.
-CpuFeatures detect_cpu_features() {
+CpuFeatures detect() {
     CpuFeatures features{};
     const Registers one = cpuid(1);
     const unsigned long long fma = bit(12), movbe = bit(22), osxsave = bit(27), avx = bit(28), f16c = bit(29);
@@ -47,17 +45,26 @@ CpuFeatures detect_cpu_features() {
     const unsigned long long f = bit(16), dq = bit(17), cd = bit(28), bw = bit(30), vl = bit(31);
     const unsigned long long zmm_state = ymm_state | bit(5) | bit(6) | bit(7);
     features.avx512 = features.avx2 && has(seven.ebx, f | dq | cd | bw | vl) && (saved & zmm_state) == zmm_state;
+    constexpr unsigned genu = 0x756e6547;  // the begin of "GenuineIntel"
+    features.distant_cores = features.avx512 && cpuid(0).ebx == genu;
     return features;
 }
 
 #elif defined(__aarch64__)
 
-CpuFeatures detect_cpu_features() { return {false, false, true}; }
+CpuFeatures detect() { return {false, false, true, false}; }
 
 #else
 
-CpuFeatures detect_cpu_features() { return {}; }
+CpuFeatures detect() { return {}; }
 
 #endif
+
+}  // namespace
+
+const CpuFeatures& cpu_features() {
+    static const CpuFeatures features = detect();
+    return features;
+}
 
 }  // namespace fusednet

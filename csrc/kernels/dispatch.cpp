@@ -30,7 +30,7 @@ struct Candidate {
 };
 
 const auto& candidates() {
-    [[maybe_unused]] static const CpuFeatures cpu = detect_cpu_features();
+    [[maybe_unused]] const CpuFeatures& cpu = cpu_features();
     static const Candidate all[] = {
 #if defined(__aarch64__)
         {{"neon", neon::float_kernels, neon::double_kernels}, cpu.neon},

@@ -117,7 +117,8 @@ struct WeightGradient {
     bool update;
     T* scratch;            // of KernelTable::weight_scratch(m, ldw) elements
     std::size_t all_rows;  // of the W that these are some rows of: it may be far from the core
-    bool shared;           // some of X and dZ was written by other cores
+    bool shared;           // by a team: other cores have read these rows, and written some of X and dZ
+    bool distant;          // and they are far from this one
     ReadAhead* ahead = nullptr;
 };
 

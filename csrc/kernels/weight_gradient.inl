@@ -55,12 +55,12 @@ size_t weight_scratch(size_t m, size_t n) {
     return at_most(m, most_block_rows) * (x_tile_width<T> + whole_vectors<T>(n)) + tile_rows * n;
 }
 
-// Whether X and dZ are to be copied for the tiles: if they are large, or come from other cores, for whose lines a tile
+// Whether X and dZ are to be copied for the tiles: if they are large, or come from distant cores, for whose lines a tile
 // waits one after the other, and a copy a dozen at a time. A tile of AVX-512 computes several times as much as others
 // with each line that it reads: those do better by lines side by side long before the second-level cache is full.
 template <class T>
 bool copies(const WeightGradient<T>& g) {
-    return g.shared ||
+    return g.distant ||
            g.m * (g.ldx + g.lddz) * sizeof(T) > (FUSEDNET_VECTOR_BYTES == 64 ? size_t{3} << 19 : size_t{1} << 18);
 }
 

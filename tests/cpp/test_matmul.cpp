@@ -348,12 +348,12 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ, de
                 Matrix<T> out = output<T>(k, n, s.gap);
                 Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, n));
                 kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), start.data(), out.data(), out.ld(), m, k,
-                                         n, c.factor, c.decay, c.update, scratch.data(), k, false});
+                                         n, c.factor, c.decay, c.update, scratch.data(), k, false, false});
                 CHECK(scratch.untouched());
                 CHECK(expected.error(out) <= 1);
                 CHECK(out.untouched());
                 kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), in_place.data(), in_place.data(), w.ld(),
-                                         m, k, n, c.factor, c.decay, c.update, scratch.data(), k, false});
+                                         m, k, n, c.factor, c.decay, c.update, scratch.data(), k, false, false});
                 CHECK(in_place == out);
                 CHECK(in_place.untouched());
                 for_each_piece(k, kernels.lanes, [&](std::size_t row, std::size_t rows) {
@@ -361,7 +361,7 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ, de
                         const std::size_t offset = row * w.ld() + column;
                         kernels.weight_gradient({x.data() + row, x.ld(), dz.data() + column, dz.ld(),
                                                  start.data() + offset, pieces.data() + offset, w.ld(), m, rows,
-                                                 columns, c.factor, c.decay, c.update, scratch.data(), k, true});
+                                                 columns, c.factor, c.decay, c.update, scratch.data(), k, true, true});
                     });
                 });
                 CHECK(pieces == out);
@@ -420,30 +420,37 @@ TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole
                 };
                 Learned expected{output<T>(k, n, s.gap).fill(random), output<T>(k, n, s.gap).fill(random),
                                  output<T>(k, n, s.gap).fill(random, 0)};
-                Learned whole = expected, pieces = expected;
+                Learned whole = expected;
+                const Learned before = expected;
                 const auto step = [&](Learned& to, std::size_t row, std::size_t rows, std::size_t column,
-                                      std::size_t columns) {
+                                      std::size_t columns, bool shared, bool distant) {
                     T *w = &to.w(row, column), *first = &to.first(row, column), *second = &to.second(row, column);
-                    kernels.weight_step({x.data() + row, x.ld(), dz.data() + column, dz.ld(), w, &gradient(row, column),
-                                         to.w.ld(), m, rows, columns, T(0.5), T(0.25), false, scratch.data(), k, false},
-                                        {&arguments, w, has_first ? first : nullptr, has_second ? second : nullptr});
+                    kernels.weight_step(
+                        {x.data() + row, x.ld(), dz.data() + column, dz.ld(), w, &gradient(row, column), to.w.ld(), m,
+                         rows, columns, T(0.5), T(0.25), false, scratch.data(), k, shared, distant},
+                        {&arguments, w, has_first ? first : nullptr, has_second ? second : nullptr});
                 };
                 kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), expected.w.data(), gradient.data(),
-                                         gradient.ld(), m, k, n, T(0.5), T(0.25), false, scratch.data(), k, false});
+                                         gradient.ld(), m, k, n, T(0.5), T(0.25), false, scratch.data(), k, false,
+                                         false});
                 for (std::size_t i = 0; i < k; ++i) {
                     kernels.update(arguments, &expected.w(i, 0), &gradient(i, 0),
                                    has_first ? &expected.first(i, 0) : nullptr,
                                    has_second ? &expected.second(i, 0) : nullptr, n);
                 }
-                step(whole, 0, k, 0, n);
+                step(whole, 0, k, 0, n, false, false);
                 CHECK(whole == expected);
-                for_each_piece(k, 100, [&](std::size_t row, std::size_t rows) {
-                    for_each_piece(n, 4 * kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
-                        step(pieces, row, rows, column, columns);
+                CHECK((whole.untouched() && gradient.untouched()));
+                for (const bool distant : {false, true}) {
+                    Learned pieces = before;
+                    for_each_piece(k, 100, [&](std::size_t row, std::size_t rows) {
+                        for_each_piece(n, 4 * kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
+                            step(pieces, row, rows, column, columns, true, distant);
+                        });
                     });
-                });
-                CHECK(pieces == expected);
-                CHECK((whole.untouched() && pieces.untouched() && gradient.untouched() && scratch.untouched()));
+                    CHECK(pieces == expected);
+                    CHECK((pieces.untouched() && gradient.untouched() && scratch.untouched()));
+                }
             }
         });
     }
