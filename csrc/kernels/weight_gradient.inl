@@ -122,7 +122,7 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
             strip.out = panels + g.m * whole_vectors<T>(g.n);
         }
         const WeightGradient<T>& tile = stepping ? strip : g;
-        for (size_t j = 0; j < g.n;) {
+        for (size_t j = 0, before = 0; j < g.n;) {  // `before`: the panel that was fetched last
             const Panel<T> panel(g.n - j);
             if (!stepping && is_narrow(g, panel.columns)) return;
             T* packed = panels + j * g.m;
@@ -138,9 +138,8 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
             }
             Lines* ahead = far ? &lines : nullptr;
             read_ahead(g.ahead);
-            if constexpr (stepping) {  // what the tile before has fetched
-                const size_t before = j - panel_columns<T>;
-                if (claimed && j > 0) claim_rows(step->w + i * g.ldw + before, g.ldw, height.n, panel_columns<T>);
+            if constexpr (stepping) {
+                if (claimed) claim_rows(step->w + i * g.ldw + before, g.ldw, height.n, j - before);
             }
             const size_t offset = stepping ? j : i * g.ldw + j;
             with_columns<T>(panel.width, [&](auto columns) {
@@ -152,6 +151,7 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
                                                                               g.dz + j, g.lddz, packed, ahead);
                 }
             });
+            before = j;
             j = next;
         }
         if constexpr (stepping) take_step(g, *step, i, height.n, strip.out);

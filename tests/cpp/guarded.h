@@ -1,4 +1,5 @@
-// Memory that ends where nobody may read: an access beyond it ends the process, without a sanitizer too.
+// Memory that ends where nobody may read: an access beyond it ends the process, without a sanitizer too. Where it is
+// whole pages, so does one before it.
 #pragma once
 
 #include <cstddef>
@@ -26,11 +27,11 @@ class GuardedBytes {
 public:
     GuardedBytes(std::size_t size, unsigned char filler) : size_(size) {
         const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), pages = (size + page - 1) / page * page;
-        mapped_ = pages + page;
+        mapped_ = page + pages + page;
         map_ = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (map_ == MAP_FAILED) throw std::bad_alloc();
-        unsigned char* const end = static_cast<unsigned char*>(map_) + pages;
-        if (mprotect(end, page, PROT_NONE) != 0) throw std::bad_alloc();
+        unsigned char *const begin = static_cast<unsigned char*>(map_) + page, *const end = begin + pages;
+        if (mprotect(map_, page, PROT_NONE) != 0 || mprotect(end, page, PROT_NONE) != 0) throw std::bad_alloc();
         data_ = end - size;
         std::memset(data_, filler, size);
     }

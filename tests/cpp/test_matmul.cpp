@@ -455,3 +455,28 @@ TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole
         });
     }
 }
+
+TEST_CASE_TEMPLATE("weight_step leaves what is beside its block alone, by a team too", T, float, double) {
+    Random random(7);
+    // W of whole pages between two that nobody may touch: far, but not beyond a megabyte, and with AVX-512 of a panel
+    // that is not as wide as they come, and another one.
+    const std::size_t m = 33, k = 8960, n = sizeof(T) == 4 ? 20 : 10;
+    const std::vector<T> start = random.vector<T>(k * n, -1, 1);
+    for_each_table<T>([&](const KernelTable<T>& kernels) {
+        Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes).fill(random);
+        Matrix<T> dz = padded<T>(Role<T>::operand, m, n, kernels.lanes).fill(random);
+        Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, n)), gradient = output<T>(k, n);
+        const UpdateArguments arguments{UpdateRule::momentum, 0.01, 0.1, 0.9, 0.99, 1e-3, 0.1, 0.01};
+        const auto stepped = [&](bool shared) {
+            GuardedBytes bytes(k * n * sizeof(T), 0);
+            T* const w = reinterpret_cast<T*>(bytes.data());
+            std::vector<T> velocity(k * n);
+            std::copy(start.begin(), start.end(), w);
+            kernels.weight_step({x.data(), x.ld(), dz.data(), dz.ld(), w, gradient.data(), n, m, k, n, T(0.5), T(0),
+                                 false, scratch.data(), k, shared, false},
+                                {&arguments, w, velocity.data(), nullptr});
+            return std::vector<T>(w, w + k * n);
+        };
+        CHECK(stepped(true) == stepped(false));
+    });
+}
