@@ -82,8 +82,8 @@ bool is_read_by_others(const WeightGradient<T>& g) {
 }
 
 // Makes this core the only one to have the lines of such rows, before an update that writes other lines, too. Stores
-// leave a core in turn, and among others such a line takes three times as long as among its like. (Where it has been
-// read, a Zen 4 does nothing when it is to be fetched for writing.)
+// leave a core in turn, and among others such a line takes three times as long as among its like. (To fetch it for
+// writing is enough on a Granite Rapids, but not on a Zen 4 that has read it before.)
 template <class T>
 [[gnu::noinline]] void claim_rows(T* rows, size_t ld, size_t count, size_t columns) {
     for (size_t i = 0; i < count; ++i, rows += ld) {
@@ -98,9 +98,9 @@ template <class T>
 constexpr size_t stepping_tiles = 6;
 
 // Tiles of W by rows. Where X and dZ are large, a tile's columns of X are copied to scratch, and the first tiles leave
-// the panels of dZ there. Both `packing` and `far` are for more than one tile. `stepping`, which goes with `far`: the
-// gradient of a tile's rows goes to scratch, and before the next they take the step by it; what else that reads is
-// fetched meanwhile.
+// the panels of dZ there. `far`: what is written next is fetched meanwhile. Both are for more than one tile.
+// `stepping`, which goes with `far`: the gradient of a tile's rows goes to scratch, and before the next they take the
+// step by it.
 template <bool packing, bool far, bool stepping, class T>
 void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = nullptr) {
     constexpr size_t least = stepping ? least_height(stepping_tiles) : packing || far ? least_height(1) : 1;
@@ -122,7 +122,8 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
             strip.out = panels + g.m * whole_vectors<T>(g.n);
         }
         const WeightGradient<T>& tile = stepping ? strip : g;
-        for (size_t j = 0, before = 0; j < g.n;) {  // `before`: the panel that was fetched last
+        size_t before = 0;  // the panel that has been fetched
+        for (size_t j = 0; j < g.n;) {
             const Panel<T> panel(g.n - j);
             if (!stepping && is_narrow(g, panel.columns)) return;
             T* packed = panels + j * g.m;
@@ -154,7 +155,10 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
             before = j;
             j = next;
         }
-        if constexpr (stepping) take_step(g, *step, i, height.n, strip.out);
+        if constexpr (stepping) {
+            if (claimed) claim_rows(step->w + i * g.ldw + before, g.ldw, height.n, g.n - before);
+            take_step(g, *step, i, height.n, strip.out);
+        }
     });
 }
 
