@@ -55,8 +55,8 @@ size_t weight_scratch(size_t m, size_t n) {
     return at_most(m, most_block_rows) * (x_tile_width<T> + whole_vectors<T>(n)) + tile_rows * n;
 }
 
-// Whether X and dZ are to be copied for the tiles: if they are large, or come from distant cores, for whose lines a tile
-// waits one after the other, and a copy a dozen at a time. A tile of AVX-512 computes several times as much as others
+// Whether X and dZ are to be copied for the tiles: if they are large, or come from distant cores, for whose lines tiles
+// wait one after the other, and a copy a dozen at a time. A tile of AVX-512 computes several times as much as others
 // with each line that it reads: those do better by lines side by side long before the second-level cache is full.
 template <class T>
 bool copies(const WeightGradient<T>& g) {
