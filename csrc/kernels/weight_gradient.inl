@@ -122,7 +122,6 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
             strip.out = panels + g.m * whole_vectors<T>(g.n);
         }
         const WeightGradient<T>& tile = stepping ? strip : g;
-        size_t before = 0;  // the panel that has been fetched
         for (size_t j = 0; j < g.n;) {
             const Panel<T> panel(g.n - j);
             if (!stepping && is_narrow(g, panel.columns)) return;
@@ -139,9 +138,6 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
             }
             Lines* ahead = far ? &lines : nullptr;
             read_ahead(g.ahead);
-            if constexpr (stepping) {
-                if (claimed) claim_rows(step->w + i * g.ldw + before, g.ldw, height.n, j - before);
-            }
             const size_t offset = stepping ? j : i * g.ldw + j;
             with_columns<T>(panel.width, [&](auto columns) {
                 if (packing && i > 0) {
@@ -152,13 +148,12 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
                                                                               g.dz + j, g.lddz, packed, ahead);
                 }
             });
-            before = j;
+            if constexpr (stepping) {  // they have been fetched, and leave while the next tile computes
+                if (claimed) claim_rows(step->w + i * g.ldw + j, g.ldw, height.n, panel.columns);
+            }
             j = next;
         }
-        if constexpr (stepping) {
-            if (claimed) claim_rows(step->w + i * g.ldw + before, g.ldw, height.n, g.n - before);
-            take_step(g, *step, i, height.n, strip.out);
-        }
+        if constexpr (stepping) take_step(g, *step, i, height.n, strip.out);
     });
 }
 

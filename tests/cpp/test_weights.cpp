@@ -1,0 +1,168 @@
+// The gradient by a layer's parameters, and the step by it, against plain loops, below, at and above the tiles; what
+// they may touch; and that a result has the same bits whole and in blocks.
+#include "products.h"
+
+using namespace fusednet;
+using namespace fusednet::testing;
+
+TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ, decay and update", T, float, double) {
+    Random random(5);
+    for_each_shape([&](const Shape& s) {
+        const std::size_t m = s.depth, k = s.rows, n = s.columns;
+        struct Case {
+            T factor, decay;
+            bool update;
+        };
+        for (const Case c : {Case{T(1), T(0), false}, {T(0.5), T(0.25), false}, {T(-0.125), T(2), true}}) {
+            const T own = c.factor, old = c.factor * c.decay + T(c.update ? 1 : 0);
+            Matrix<T> w = output<T>(k, n, s.gap).fill(random), b = output<T>(1, n).fill(random);
+            for_each_table<T>([&](const KernelTable<T>& kernels) {
+                Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes).fill(random);
+                Matrix<T> dz = padded<T>(Role<T>::operand, m, n, kernels.lanes).fill(random);
+                // The old parameter is one more step of the depth. Where its factor is zero it may be anything.
+                const Product<T> weights(
+                    k, n, m + 1, [&](auto i, auto p) { return p < m ? x(p, i) * own : old; },
+                    [&](auto p, auto j) { return p < m ? dz(p, j) : T(0); });
+                Product<T> expected = weights;
+                for (std::size_t i = 0; i < k * n; ++i) {
+                    const Wide<T> kept = static_cast<Wide<T>>(old) * static_cast<Wide<T>>(w(i / n, i % n));
+                    expected.value[i] += kept;
+                    expected.size[i] += std::abs(kept);
+                }
+                Matrix<T> blank = output<T>(k, n, s.gap), in_place = w, pieces = blank;
+                const Matrix<T>& start = old == T(0) ? blank : w;
+                Matrix<T> out = output<T>(k, n, s.gap);
+                Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, n));
+                kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), start.data(), out.data(), out.ld(), m, k,
+                                         n, c.factor, c.decay, c.update, scratch.data(), k, false, false});
+                CHECK(scratch.untouched());
+                CHECK(expected.error(out) <= 1);
+                CHECK(out.untouched());
+                kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), in_place.data(), in_place.data(), w.ld(),
+                                         m, k, n, c.factor, c.decay, c.update, scratch.data(), k, false, false});
+                CHECK(in_place == out);
+                CHECK(in_place.untouched());
+                for_each_piece(k, kernels.lanes, [&](std::size_t row, std::size_t rows) {
+                    for_each_piece(n, kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
+                        const std::size_t offset = row * w.ld() + column;
+                        kernels.weight_gradient({x.data() + row, x.ld(), dz.data() + column, dz.ld(),
+                                                 start.data() + offset, pieces.data() + offset, w.ld(), m, rows,
+                                                 columns, c.factor, c.decay, c.update, scratch.data(), k, true, true});
+                    });
+                });
+                CHECK(pieces == out);
+
+                const Product<T> biases(
+                    1, n, m + 1, [&](auto, auto p) { return p < m ? own : old; },
+                    [&](auto p, auto j) { return p < m         ? dz(p, j)
+                                                 : old != T(0) ? b(0, j)
+                                                               : T(0); });
+                Matrix<T> bias = b, bias_pieces = b;
+                kernels.bias_gradient(
+                    {dz.data(), dz.ld(), bias.data(), bias.data(), m, n, c.factor, c.decay, c.update});
+                CHECK(biases.error(bias) <= 1);
+                CHECK(bias.untouched());
+                for_each_piece(n, kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
+                    kernels.bias_gradient({dz.data() + column, dz.ld(), bias_pieces.data() + column,
+                                           bias_pieces.data() + column, m, columns, c.factor, c.decay, c.update});
+                });
+                CHECK(bias_pieces == bias);
+            });
+        }
+    });
+}
+
+TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole and in blocks", T, float, double) {
+    Random random(6);
+    // W near and far, of few tiles and many, of a few columns; depths of one block and of several; X and dZ so large
+    // that they are copied.
+    for (const Shape& s : {Shape{40, 1, 20, 0},
+                           {30, 20, 9, 0},
+                           {80, 2000, 20, 0},
+                           {260, 515, 33, 0},
+                           {260, 521, 40, 3},
+                           {200, 700, 700, 0},
+                           {600, 1500, 200, 0},
+                           {14000, 10, 40, 0}}) {
+        CAPTURE(s.rows);
+        CAPTURE(s.columns);
+        CAPTURE(s.depth);
+        const std::size_t m = s.depth, k = s.rows, n = s.columns;
+        for_each_table<T>([&](const KernelTable<T>& kernels) {
+            Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes).fill(random);
+            Matrix<T> dz = padded<T>(Role<T>::operand, m, n, kernels.lanes).fill(random);
+            Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, n + s.gap));
+            Matrix<T> gradient = output<T>(k, n, s.gap);
+            for (const UpdateRule rule : {UpdateRule::momentum, UpdateRule::adamw, UpdateRule::rmsprop}) {
+                CAPTURE(static_cast<int>(rule));
+                const bool has_first = rule != UpdateRule::rmsprop, has_second = rule != UpdateRule::momentum;
+                const UpdateArguments arguments{rule, 0.01, 0.1, 0.9, 0.99, 1e-3, 0.1, 0.01};
+                struct Learned {
+                    Matrix<T> w, first, second;
+                    bool operator==(const Learned& o) const {
+                        return w == o.w && first == o.first && second == o.second;
+                    }
+                    bool untouched() const { return w.untouched() && first.untouched() && second.untouched(); }
+                };
+                Learned expected{output<T>(k, n, s.gap).fill(random), output<T>(k, n, s.gap).fill(random),
+                                 output<T>(k, n, s.gap).fill(random, 0)};
+                Learned whole = expected;
+                const Learned before = expected;
+                const auto step = [&](Learned& to, std::size_t row, std::size_t rows, std::size_t column,
+                                      std::size_t columns, bool shared, bool distant) {
+                    T *w = &to.w(row, column), *first = &to.first(row, column), *second = &to.second(row, column);
+                    kernels.weight_step(
+                        {x.data() + row, x.ld(), dz.data() + column, dz.ld(), w, &gradient(row, column), to.w.ld(), m,
+                         rows, columns, T(0.5), T(0.25), false, scratch.data(), k, shared, distant},
+                        {&arguments, w, has_first ? first : nullptr, has_second ? second : nullptr});
+                };
+                kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), expected.w.data(), gradient.data(),
+                                         gradient.ld(), m, k, n, T(0.5), T(0.25), false, scratch.data(), k, false,
+                                         false});
+                for (std::size_t i = 0; i < k; ++i) {
+                    kernels.update(arguments, &expected.w(i, 0), &gradient(i, 0),
+                                   has_first ? &expected.first(i, 0) : nullptr,
+                                   has_second ? &expected.second(i, 0) : nullptr, n);
+                }
+                step(whole, 0, k, 0, n, false, false);
+                CHECK(whole == expected);
+                CHECK((whole.untouched() && gradient.untouched()));
+                for (const bool distant : {false, true}) {
+                    Learned pieces = before;
+                    for_each_piece(k, 100, [&](std::size_t row, std::size_t rows) {
+                        for_each_piece(n, 4 * kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
+                            step(pieces, row, rows, column, columns, true, distant);
+                        });
+                    });
+                    CHECK(pieces == expected);
+                    CHECK((pieces.untouched() && gradient.untouched() && scratch.untouched()));
+                }
+            }
+        });
+    }
+}
+
+TEST_CASE_TEMPLATE("weight_step leaves what is beside its block alone, by a team too", T, float, double) {
+    Random random(7);
+    // W of whole pages between two that nobody may touch: far, but not beyond a megabyte, and with AVX-512 of a panel
+    // that is not as wide as they come, and another one.
+    const std::size_t m = 33, k = 8960, n = sizeof(T) == 4 ? 20 : 10;
+    const std::vector<T> start = random.vector<T>(k * n, -1, 1);
+    for_each_table<T>([&](const KernelTable<T>& kernels) {
+        Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes).fill(random);
+        Matrix<T> dz = padded<T>(Role<T>::operand, m, n, kernels.lanes).fill(random);
+        Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, n)), gradient = output<T>(k, n);
+        const UpdateArguments arguments{UpdateRule::momentum, 0.01, 0.1, 0.9, 0.99, 1e-3, 0.1, 0.01};
+        const auto stepped = [&](bool shared) {
+            GuardedBytes bytes(k * n * sizeof(T), 0);
+            T* const w = reinterpret_cast<T*>(bytes.data());
+            std::vector<T> velocity(k * n);
+            std::copy(start.begin(), start.end(), w);
+            kernels.weight_step({x.data(), x.ld(), dz.data(), dz.ld(), w, gradient.data(), n, m, k, n, T(0.5), T(0),
+                                 false, scratch.data(), k, shared, false},
+                                {&arguments, w, velocity.data(), nullptr});
+            return std::vector<T>(w, w + k * n);
+        };
+        CHECK(stepped(true) == stepped(false));
+    });
+}
