@@ -195,7 +195,7 @@ struct KernelTable {
     std::size_t lanes;          // elements of one vector
     std::size_t panel_columns;  // columns of one packed panel; work is split at multiples of it
     std::size_t (*panel_size)(std::size_t depth);
-    std::size_t (*weight_scratch)(std::size_t m, std::size_t n);
+    std::size_t (*weight_scratch)(std::size_t m, std::size_t ldw);
 
     void (*dense_forward)(const DenseForward<T>&);
     void (*input_gradient)(const InputGradient<T>&);

@@ -269,7 +269,8 @@ inline void read_ahead(ReadAhead* rows) {
 
 // The lines of so many rows of a panel's width, from `block` on, into the second-level cache; if they are to be
 // written, on x86 into the first, to have them alone: a line that another core has read costs a store as much time as
-// one that is far. (Of each line's length the last element: rows that start amid a line reach into one more.)
+// one that is far. (A Zen 4 that has read it, too, does not get it alone so: claim_rows. Of each line's length the last
+// element: rows that start amid a line reach into one more.)
 template <size_t width, bool written, class T>
 FUSEDNET_INLINE void fetch_rows(const T* block, size_t ld, size_t rows) {
     constexpr size_t line = cache_line / sizeof(T);

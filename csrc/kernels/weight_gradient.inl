@@ -51,8 +51,8 @@ template <class T>
 constexpr size_t x_tile_width = whole_vectors<T>(tile_rows);
 
 template <class T>
-size_t weight_scratch(size_t m, size_t n) {
-    return at_most(m, most_block_rows) * (x_tile_width<T> + whole_vectors<T>(n)) + tile_rows * n;
+size_t weight_scratch(size_t m, size_t ldw) {
+    return at_most(m, most_block_rows) * (x_tile_width<T> + whole_vectors<T>(ldw)) + tile_rows * ldw;
 }
 
 // Whether X and dZ are to be copied for the tiles: if they are large, or come from distant cores, for whose lines tiles
@@ -81,11 +81,15 @@ bool is_read_by_others(const WeightGradient<T>& g) {
     return g.shared && g.all_rows * g.ldw * sizeof(T) < size_t{1} << 20;
 }
 
-// Makes this core the only one to have the lines of such rows, before an update that writes other lines, too. Stores
-// leave a core in turn, and among others such a line takes three times as long as among its like. (To fetch it for
-// writing is enough on a Granite Rapids, but not on a Zen 4 that has read it before.)
+// Makes this core the only one to have the lines of such rows, before an update that writes other lines, too: stores
+// leave a core in turn, and one to a line that others have as well holds up those behind it. (To fetch a line for
+// writing, as fetch_rows does, is enough on a Granite Rapids, but not on a Zen 4 that has read it before.)
 template <class T>
 [[gnu::noinline]] void claim_rows(T* rows, size_t ld, size_t count, size_t columns) {
+    if (columns == ld) {  // one long row: several may share a line
+        columns *= count;
+        count = 1;
+    }
     for (size_t i = 0; i < count; ++i, rows += ld) {
         for (size_t j = 0; j < columns; j += cache_line / sizeof(T)) {
             volatile T* const element = rows + j;
@@ -97,13 +101,12 @@ template <class T>
 // More than so many tiles take it by rows, see update_rows. (Fewer heights to compile.)
 constexpr size_t stepping_tiles = 6;
 
-// Tiles of W by rows. Where X and dZ are large, a tile's columns of X are copied to scratch, and the first tiles leave
-// the panels of dZ there. `far`: what is written next is fetched meanwhile. Both are for more than one tile.
-// `stepping`, which goes with `far`: the gradient of a tile's rows goes to scratch, and before the next they take the
-// step by it.
-template <bool packing, bool far, bool stepping, class T>
+// Tiles of W by rows. `packing`: a tile's columns of X are copied to scratch, and the first tiles leave the panels of
+// dZ there. `fetching`: what is written next is fetched meanwhile. Both are for more than one tile. `stepping`, which
+// goes with `fetching`: the gradient of a tile's rows goes to scratch, and before the next they take the step by it.
+template <bool packing, bool fetching, bool stepping, class T>
 void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = nullptr) {
-    constexpr size_t least = stepping ? least_height(stepping_tiles) : packing || far ? least_height(1) : 1;
+    constexpr size_t least = stepping ? least_height(stepping_tiles) : packing || fetching ? least_height(1) : 1;
     const bool claimed = stepping && is_read_by_others(g);
     T* x_tile = g.scratch;
     T* panels = g.scratch + g.m * x_tile_width<T>;
@@ -133,19 +136,19 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
                 const OptimizerStep<T> s = step->from(i * g.ldw + j);
                 const T *first = s.first != nullptr ? s.first : s.w, *second = s.second != nullptr ? s.second : s.w;
                 lines = {{s.w, first, second}, g.ldw, height.n, panel.columns, 1, g.m};
-            } else if constexpr (far) {
+            } else if constexpr (fetching) {
                 lines = {{g.out + i * g.ldw + next}, g.ldw, next < g.n ? height.n : 0, panel_columns<T>, 1, g.m};
             }
-            Lines* ahead = far ? &lines : nullptr;
+            Lines* ahead = fetching ? &lines : nullptr;
             read_ahead(g.ahead);
             const size_t offset = stepping ? j : i * g.ldw + j;
             with_columns<T>(panel.width, [&](auto columns) {
                 if (packing && i > 0) {
-                    update_tile<false, far, height.n, decltype(columns), T>(tile, offset, panel.columns, x, ldx, packed,
-                                                                            panel.width, nullptr, ahead);
+                    update_tile<false, fetching, height.n, decltype(columns), T>(tile, offset, panel.columns, x, ldx,
+                                                                                 packed, panel.width, nullptr, ahead);
                 } else {
-                    update_tile<packing, far, height.n, decltype(columns), T>(tile, offset, panel.columns, x, ldx,
-                                                                              g.dz + j, g.lddz, packed, ahead);
+                    update_tile<packing, fetching, height.n, decltype(columns), T>(tile, offset, panel.columns, x, ldx,
+                                                                                   g.dz + j, g.lddz, packed, ahead);
                 }
             });
             if constexpr (stepping) {  // they have been fetched, and leave while the next tile computes
@@ -221,8 +224,9 @@ void weight_gradient(const WeightGradient<T>& g) {
     for_each_block(g, block_weight_gradient<T>);
 }
 
-// By rows where W is far or has to be claimed, the depth a single block, so that their gradient is whole, and not so
-// short that fetching what they need would interrupt it every few steps.
+// By rows where W is far, or has to be claimed and has tiles as wide as they come, which leave the time for it; the
+// depth a single block, so that their gradient is whole, and not so short that fetching what they need would interrupt
+// it every few steps.
 template <class T>
 void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
     constexpr size_t least_depth = 32;

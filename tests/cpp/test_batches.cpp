@@ -127,7 +127,7 @@ TEST_CASE_TEMPLATE("a batch that threads share by its rows trains to the same bi
 }
 
 // Of the second batch there are fewer chunks than threads.
-TEST_CASE("columns that lie in one piece are shared, too, and of smaller batches the layers") {
+TEST_CASE("columns that lie in one piece are shared, too, and small batches by fewer threads") {
     constexpr std::size_t batch = 600, last = 150;
     const Data<float> data(batch + last, 64, 1, Loss::mse);
     const NetworkConfig config = network_config({64, 2, 1}, Activation::tanh, Activation::sigmoid, Loss::mse);

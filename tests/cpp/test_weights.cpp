@@ -142,27 +142,47 @@ TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole
     }
 }
 
-TEST_CASE_TEMPLATE("weight_step leaves what is beside its block alone, by a team too", T, float, double) {
+// Where w points to, k rows of n elements are made and take a step; how they are then.
+template <class T>
+std::vector<T> stepped(const KernelTable<T>& kernels, std::size_t m, std::size_t k, std::size_t n, T* w,
+                       std::size_t ldw, bool shared) {
     Random random(7);
+    Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes).fill(random);
+    Matrix<T> dz = padded<T>(Role<T>::operand, m, n, kernels.lanes).fill(random);
+    Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, ldw)), gradient = output<T>(k, n, ldw - n);
+    Matrix<T> velocity = output<T>(k, n, ldw - n).fill(random), start = output<T>(k, n).fill(random);
+    for (std::size_t i = 0; i < k; ++i) std::copy_n(&start(i, 0), n, w + i * ldw);
+    const UpdateArguments arguments{UpdateRule::momentum, 0.01, 0.1, 0.9, 0.99, 1e-3, 0.1, 0.01};
+    kernels.weight_step({x.data(), x.ld(), dz.data(), dz.ld(), w, gradient.data(), ldw, m, k, n, T(0.5), T(0), false,
+                         scratch.data(), k, shared, false},
+                        {&arguments, w, velocity.data(), nullptr});
+    std::vector<T> left;
+    for (std::size_t i = 0; i < k; ++i) left.insert(left.end(), w + i * ldw, w + i * ldw + n);
+    return left;
+}
+
+TEST_CASE_TEMPLATE("weight_step leaves what is beside W alone, by a team too", T, float, double) {
     // W of whole pages between two that nobody may touch: far, but not beyond a megabyte, and with AVX-512 of a panel
     // that is not as wide as they come, and another one.
-    const std::size_t m = 33, k = 8960, n = sizeof(T) == 4 ? 20 : 10;
-    const std::vector<T> start = random.vector<T>(k * n, -1, 1);
+    const std::size_t n = sizeof(T) == 4 ? 20 : 10, k_of_pages = page_size() / 16, k = 9000 / k_of_pages * k_of_pages;
     for_each_table<T>([&](const KernelTable<T>& kernels) {
-        Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes).fill(random);
-        Matrix<T> dz = padded<T>(Role<T>::operand, m, n, kernels.lanes).fill(random);
-        Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, n)), gradient = output<T>(k, n);
-        const UpdateArguments arguments{UpdateRule::momentum, 0.01, 0.1, 0.9, 0.99, 1e-3, 0.1, 0.01};
-        const auto stepped = [&](bool shared) {
+        const auto between_pages = [&](bool shared) {
             GuardedBytes bytes(k * n * sizeof(T), 0);
-            T* const w = reinterpret_cast<T*>(bytes.data());
-            std::vector<T> velocity(k * n);
-            std::copy(start.begin(), start.end(), w);
-            kernels.weight_step({x.data(), x.ld(), dz.data(), dz.ld(), w, gradient.data(), n, m, k, n, T(0.5), T(0),
-                                 false, scratch.data(), k, shared, false},
-                                {&arguments, w, velocity.data(), nullptr});
-            return std::vector<T>(w, w + k * n);
+            return stepped(kernels, 33, k, n, reinterpret_cast<T*>(bytes.data()), n, shared);
         };
-        CHECK(stepped(true) == stepped(false));
+        CHECK(between_pages(true) == between_pages(false));
     });
+}
+
+TEST_CASE_TEMPLATE("weight_step leaves what is beside its columns of W alone, by a team too", T, float, double) {
+    const std::size_t n = page_size() / sizeof(T);
+    for (const std::size_t k : Sizes{12, 100}) {  // all at once, and tile by tile
+        for_each_table<T>([&](const KernelTable<T>& kernels) {
+            const auto between_pages = [&](bool shared) {
+                GuardedRows rows(k);
+                return stepped(kernels, 33, k, n, reinterpret_cast<T*>(rows.data()), 2 * n, shared);
+            };
+            CHECK(between_pages(true) == between_pages(false));
+        });
+    }
 }
