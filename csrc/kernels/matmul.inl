@@ -95,18 +95,29 @@ void product_narrow(const Product<T>& p, size_t columns, T* panel, ReadAhead* ro
 // Up to so many rows give a tile fewer chains than hide the latency.
 constexpr size_t few_rows = (row_vectors - 1) / tile_vectors;
 
-// Few rows by less than a vector of columns, B in place: a copy would take longer than the product.
-template <class T>
+// Few rows by less than a vector of columns, B in place: a copy would take longer than the product. By two chains where
+// product_narrow has as many.
+template <size_t chains, class T>
 void product_partial(const Product<T>& p, size_t columns) {
     with_count<1, few_rows>(p.m, [&](auto rows) {
-        Vec<T> acc[rows.n];
-        for (size_t i = 0; i < rows.n; ++i)
-            acc[i] = p.start != nullptr ? load_partial(p.start, columns) : load(p.c + i * p.ldc);
-        for (size_t d = 0; d < p.depth; ++d) {
+        Vec<T> acc[chains][rows.n] = {};
+        const auto begin = [&](size_t i) {
+            return p.start != nullptr ? load_partial(p.start, columns) : load(p.c + i * p.ldc);
+        };
+        for (size_t i = 0; chains == 1 && i < rows.n; ++i) acc[0][i] = begin(i);
+        const auto advance = [&](size_t d, Vec<T>(&sum)[rows.n]) FUSEDNET_ALWAYS_INLINE {
             const Vec<T> line = load_partial(p.b + d * p.ldb, columns);
-            for (size_t i = 0; i < rows.n; ++i) acc[i] = fma(broadcast(p.a[i * p.lda + d]), line, acc[i]);
+            for (size_t i = 0; i < rows.n; ++i) sum[i] = fma(broadcast(p.a[i * p.lda + d]), line, sum[i]);
+        };
+        size_t d = 0;
+        for (; d + chains <= p.depth; d += chains) {
+            for (size_t chain = 0; chain < chains; ++chain) advance(d + chain, acc[chain]);
         }
-        for (size_t i = 0; i < rows.n; ++i) store(p.c + i * p.ldc, clamp_below(acc[i], p.floor));
+        if (d < p.depth) advance(d, acc[0]);
+        for (size_t i = 0; i < rows.n; ++i) {
+            const Vec<T> sum = chains == 1 ? acc[0][i] : begin(i) + (acc[0][i] + acc[chains - 1][i]);
+            store(p.c + i * p.ldc, clamp_below(sum, p.floor));
+        }
     });
 }
 
@@ -119,29 +130,28 @@ constexpr size_t few_rows_vectors =
                                                                      : row_vectors / 2 - 1;
 
 // Few rows: C (rows, n) = start + A (rows, depth) · B (depth, n) over whole vectors, in place where start is null.
-// Returns the columns done; what remains is less than a vector.
-template <size_t rows, size_t vectors, class T>
-FUSEDNET_INLINE size_t product_columns(const T* a, size_t lda, const T* b, size_t ldb, size_t depth, const T* start,
-                                       T* c, size_t ldc, size_t j, size_t n, T floor) {
-    for (; j + vectors * lanes<T> <= n; j += vectors * lanes<T>) {
-        product_tile<false, false, rows, TileColumns<Vec<T>, vectors>, T, Prefetch<T>>(
-            a, lda, b + j, ldb, depth, start != nullptr ? start + j : nullptr, c + j, ldc, floor, nullptr, nullptr,
-            nullptr);
-    }
-    if constexpr (vectors > 1) {
-        return product_columns<rows, (vectors + 1) / 2, T>(a, lda, b, ldb, depth, start, c, ldc, j, n, floor);
-    } else {
-        return j;
+template <size_t rows, class T>
+FUSEDNET_INLINE void product_columns(const T* a, size_t lda, const T* b, size_t ldb, size_t depth, const T* start, T* c,
+                                     size_t ldc, size_t n, T floor) {
+    constexpr size_t most = few_rows_vectors<rows>;
+    for (size_t j = 0, left = n / lanes<T>; left > 0;) {
+        // The last two nearly equal: of few vectors W comes more slowly.
+        const size_t count = left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
+        with_count<1, most>(count, [&](auto vectors) {
+            product_tile<false, false, rows, TileColumns<Vec<T>, vectors.n>, T, Prefetch<T>>(
+                a, lda, b + j, ldb, depth, start != nullptr ? start + j : nullptr, c + j, ldc, floor, nullptr, nullptr,
+                nullptr);
+        });
+        j += count * lanes<T>;
+        left -= count;
     }
 }
 
 // Y = X·W + b for few rows. Where W is far away it comes fastest in the order in which it lies there: as many of its
-// rows as fit into half of the first-level cache, or eight, before the next. Returns the columns done, see
-// product_columns.
+// rows as fit into half of the first-level cache, or eight, before the next. Returns the columns done: whole vectors.
 template <class T>
 FUSEDNET_INLINE size_t forward_few_rows(const DenseForward<T>& f, bool far, T final_floor) {
     const size_t near = first_level_cache / 2 / (f.n * sizeof(T)), steps = !far ? f.k : near > 8 ? near : 8;
-    size_t j = 0;
     for (size_t p = 0; p < f.k; p += steps) {
         const size_t block = at_most(f.k - p, steps);
         const T floor = p + block == f.k ? final_floor : no_floor<T>;
@@ -149,11 +159,11 @@ FUSEDNET_INLINE size_t forward_few_rows(const DenseForward<T>& f, bool far, T fi
         for (size_t i = 0; first && f.bias == nullptr && i < f.m; ++i)
             __builtin_memset(f.y + i * f.ldy, 0, f.n * sizeof(T));
         with_count<1, few_rows>(f.m, [&](auto rows) {
-            j = product_columns<rows.n, few_rows_vectors<rows.n>, T>(
-                f.x + p, f.ldx, f.w + p * f.ldw, f.ldw, block, first ? f.bias : nullptr, f.y, f.ldy, 0, f.n, floor);
+            product_columns<rows.n, T>(f.x + p, f.ldx, f.w + p * f.ldw, f.ldw, block, first ? f.bias : nullptr, f.y,
+                                       f.ldy, f.n, floor);
         });
     }
-    return j;
+    return f.n / lanes<T> * lanes<T>;
 }
 
 // body(TileColumns, far) with both as constants.
@@ -213,10 +223,11 @@ void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final
             const T* w = f.w + p * f.ldw + j;
             Product<T> product{f.x + p, f.ldx, w, f.ldw, f.m, block, nullptr, f.y + j, f.ldy, floor};
             if (begin) product.start = f.bias != nullptr && whole ? f.bias + j : padded_bias(f, j, panel, edge);
-            if (halves && panel.columns <= piece<T>) {  // a piece would fill half of a half
+            const bool narrow = halves && panel.columns <= piece<T>;  // a piece would fill half of a half
+            if (masks && f.m <= few_rows && panel.columns < lanes<T>) {
+                narrow ? product_partial<2>(product, panel.columns) : product_partial<1>(product, panel.columns);
+            } else if (narrow) {
                 product_narrow(product, panel.columns, f.panel, f.ahead);
-            } else if (masks && f.m <= few_rows && panel.columns < lanes<T>) {
-                product_partial(product, panel.columns);
             } else {
                 Prefetch<T> lines;
                 if (far) {

@@ -46,6 +46,46 @@ void column_weight_gradient(const WeightGradient<T>& g) {
     });
 }
 
+// Up to so many rows of X give a tile less to do than it takes to begin and to end it.
+constexpr size_t shallow_depth = FUSEDNET_VECTOR_BYTES == 64 ? 8 : 6;
+
+// By so few rows, m: four rows of W at a time, as they lie in memory. The last vector of a row overlaps the one before
+// it, as a mask would hold up the next row: what it adds to is read first.
+template <size_t m, class T>
+__attribute__((noinline)) void update_shallow(const WeightGradient<T>& g) {
+    finish_weights(g, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
+        const size_t k = g.k, ldx = g.ldx, ldw = g.ldw, lddz = g.lddz, last = g.n - lanes<T>;
+        const bool overlapping = g.n % lanes<T> != 0;
+        const T* const dz = g.dz;
+        size_t i = 0;
+        const auto update = [&](auto rows) FUSEDNET_ALWAYS_INLINE {
+            for (; i + rows.n <= k; i += rows.n) {
+                const T* const w = g.w + i * ldw;
+                T* const out = g.out + i * ldw;
+                Vec<T> x[m][rows.n], end[rows.n];
+                for (size_t r = 0; r < rows.n; ++r) {
+                    for (size_t p = 0; p < m; ++p) x[p][r] = broadcast(g.x[p * ldx + i + r]);
+                    end[r] = load(w + r * ldw + last);
+                }
+                const auto finish = [&](size_t j, auto weight) FUSEDNET_ALWAYS_INLINE {
+                    Vec<T> sum[rows.n] = {};
+                    for (size_t p = 0; p < m; ++p) {
+                        const Vec<T> line = load(dz + p * lddz + j);
+                        for (size_t r = 0; r < rows.n; ++r) sum[r] = fma(x[p][r], line, sum[r]);
+                    }
+                    for (size_t r = 0; r < rows.n; ++r)
+                        store(out + r * ldw + j, with_weight(sum[r], [&] { return weight(r); }));
+                };
+                for (size_t j = 0; j <= last; j += lanes<T>)
+                    finish(j, [&](size_t r) FUSEDNET_ALWAYS_INLINE { return load(w + r * ldw + j); });
+                if (overlapping) finish(last, [&](size_t r) FUSEDNET_ALWAYS_INLINE { return end[r]; });
+            }
+        };
+        update(Count<4>{});
+        update(Count<1>{});
+    });
+}
+
 // A tile's columns of X, side by side: so many elements.
 template <class T>
 constexpr size_t x_tile_width = whole_vectors<T>(tile_rows);
@@ -181,6 +221,8 @@ void update_narrow(const WeightGradient<T>& g) {
 template <class T>
 void block_weight_gradient(const WeightGradient<T>& g) {
     if (g.n == 1 && g.ldw == 1) return column_weight_gradient(g);
+    if (g.m <= shallow_depth && g.n >= lanes<T>)
+        return with_count<1, shallow_depth>(g.m, [&](auto rows) { update_shallow<rows.n>(g); });
     const bool several = g.k > tile_rows, far = several && is_far<T>(g.all_rows, g.ldw), packing = several && copies(g);
     if (!is_narrow(g, g.n)) {
         if (far) {
