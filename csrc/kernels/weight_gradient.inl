@@ -60,6 +60,7 @@ __attribute__((noinline)) void update_shallow(const WeightGradient<T>& g) {
         size_t i = 0;
         const auto update = [&](auto rows) FUSEDNET_ALWAYS_INLINE {
             for (; i + rows.n <= k; i += rows.n) {
+                read_ahead(g.ahead);
                 const T* const w = g.w + i * ldw;
                 T* const out = g.out + i * ldw;
                 Vec<T> x[m][rows.n], end[rows.n];
