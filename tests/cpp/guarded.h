@@ -2,9 +2,10 @@
 #pragma once
 
 #include <cstddef>
-#include <vector>
 
 #if defined(_WIN32)
+
+#include <vector>
 
 namespace fusednet::testing {
 
