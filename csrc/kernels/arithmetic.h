@@ -118,65 +118,67 @@ FUSEDNET_INLINE V divide(V a, V b) {
 }
 #endif
 
-FUSEDNET_INLINE Vec<float> square_root(Vec<float> v) {
+// √v + ε for v that is not negative, or NaN.
+FUSEDNET_INLINE Vec<float> root_plus(Vec<float> v, float epsilon) {
 #if FUSEDNET_VECTOR_BYTES == 64
-    return (Vec<float>)_mm512_sqrt_ps((__m512)v);
+    return (Vec<float>)_mm512_sqrt_ps((__m512)v) + epsilon;
 #elif FUSEDNET_VECTOR_BYTES == 32
-    return (Vec<float>)_mm256_sqrt_ps((__m256)v);
+    return (Vec<float>)_mm256_sqrt_ps((__m256)v) + epsilon;
 #elif defined(__SSE2__)
-    return (Vec<float>)_mm_sqrt_ps((__m128)v);
+    return (Vec<float>)_mm_sqrt_ps((__m128)v) + epsilon;
 #elif defined(__aarch64__)
-    return (Vec<float>)vsqrtq_f32((float32x4_t)v);
+    return (Vec<float>)vsqrtq_f32((float32x4_t)v) + epsilon;
 #else
     for (size_t i = 0; i < lanes<float>; ++i) v[i] = __builtin_sqrtf(v[i]);
-    return v;
+    return v + epsilon;
 #endif
 }
 
 #if FUSEDNET_VECTOR_BYTES >= 32
-// 1/√x within 2⁻¹⁴, for normal x, with AVX-512 for subnormal ones too.
-FUSEDNET_INLINE Vec<double> estimate_inverse_root(Vec<double> x) {
+// 1/√v within 2⁻¹³; some positive number for zero and infinity.
+FUSEDNET_INLINE Vec<double> estimate_inverse_root(Vec<double> v) {
 #if FUSEDNET_VECTOR_BYTES == 64
-    return (Vec<double>)_mm512_rsqrt14_pd((__m512d)x);
+    const Vec<double> y = (Vec<double>)_mm512_rsqrt14_pd((__m512d)v);
+    return smaller(broadcast(1e162), larger(broadcast(1e-155), y));  // just beyond those of all other numbers
 #else
+    v = larger(broadcast(std::numeric_limits<double>::min()), v);
     // Half of the bits, subtracted, halves the exponent and negates it, and comes near with the mantissa, too.
     const Vec<double> y =
-        (Vec<double>)(broadcast_int<double>(0x5fe5fc0000000000) - (Ints<double>)((Words<double>)x >> 1));
-    const Vec<double> e = fma(-(x * y), y, broadcast(1.0));
-    const Vec<double> slope = fma(e, broadcast(0.44747550375316703), broadcast(0.49587936354266515));
-    return y * fma(slope, e, broadcast(1.0000501469565621));
+        (Vec<double>)(broadcast_int<double>(0x5fe5fc0000000000) - (Ints<double>)((Words<double>)v >> 1));
+    const Vec<double> e = fma(-(v * y), y, broadcast(1.0));
+    const Vec<double> slope = fma(e, broadcast(0.44748490073874586), broadcast(0.49588977700929954));
+    return y * fma(slope, e, broadcast(1.0000711480096482));  // never too small: see the factor of root_plus
 #endif
 }
-#endif
 
-// √v within 1 ulp, for v that is not negative, or NaN; with AVX2 at least that of the smallest normal number. For a
-// root and a quotient the divider would take twice as long as for one: from a 256-bit register on, multiply-adds work
-// out the root, which is g·(1 − e)^−½ with g = v·y and e = 1 − g·y for y near 1/√v.
-FUSEDNET_INLINE Vec<double> square_root(Vec<double> v) {
-#if FUSEDNET_VECTOR_BYTES >= 32
+// The same from that estimate y, by multiply-adds: for a root and a quotient the divider would take twice as long as
+// for one. √v is g·(1 − e)^−½ with g = v·y and e = 1 − g·y. (The factor is rounded half as coarsely where it is below
+// 1.) With AVX2 the root is at least that of the smallest normal number; that of infinity comes out as −∞.
+FUSEDNET_INLINE Vec<double> root_plus(Vec<double> v, Vec<double> y, double epsilon) {
 #if FUSEDNET_VECTOR_BYTES == 32
     v = larger(broadcast(std::numeric_limits<double>::min()), v);
 #endif
-    const Vec<double> y = estimate_inverse_root(v), g = v * y, e = fma(-g, y, broadcast(1.0));
+    const Vec<double> g = v * y, e = fma(-g, y, broadcast(1.0));
     const Vec<double> slope = fma(e, broadcast(0.31250000275031198), broadcast(0.37500000305590225));
-    const Vec<double> root = fma(g * e, fma(slope, e, broadcast(0.5)), g);
-#if FUSEDNET_VECTOR_BYTES == 64
-    // The table has four bits for each class of numbers: those for zero (from bit 8) and infinity (from bit 20) say v.
-    return (Vec<double>)_mm512_fixupimm_pd((__m512d)root, (__m512d)v, _mm512_set1_epi64(0x100100), 0);
-#else
-    return v < std::numeric_limits<double>::infinity() ? root : v;
+    const Vec<double> factor = fma(fma(slope, e, broadcast(0.5)), e, broadcast(1.0));
+    return fma(g, factor, broadcast(epsilon));
+}
 #endif
+
+FUSEDNET_INLINE Vec<double> root_plus(Vec<double> v, double epsilon) {
+#if FUSEDNET_VECTOR_BYTES >= 32
+    return root_plus(v, estimate_inverse_root(v), epsilon);
 #elif defined(__SSE2__)
-    return (Vec<double>)_mm_sqrt_pd((__m128d)v);
+    return (Vec<double>)_mm_sqrt_pd((__m128d)v) + epsilon;
 #elif defined(__aarch64__)
-    return (Vec<double>)vsqrtq_f64((float64x2_t)v);
+    return (Vec<double>)vsqrtq_f64((float64x2_t)v) + epsilon;
 #else
     for (size_t i = 0; i < lanes<double>; ++i) v[i] = __builtin_sqrt(v[i]);
-    return v;
+    return v + epsilon;
 #endif
 }
 
-// a / b for b that may be infinite. In float64 by the divider, which with AVX-512 and AVX2 square_root leaves free.
+// a / b for b that may be infinite. In float64 by the divider, which with AVX-512 and AVX2 root_plus leaves free.
 FUSEDNET_INLINE Vec<float> divide_any(Vec<float> a, Vec<float> b) {
 #if FUSEDNET_VECTOR_BYTES == 64
     const __m512 infinite = _mm512_set1_ps(__builtin_inff());

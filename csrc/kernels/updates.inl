@@ -39,33 +39,64 @@ T at_least_normal(double epsilon) {
     return e < least ? least : e;
 }
 
+// Whether root_plus is so long a chain of operations that a processor, which looks ahead only so far, has too few
+// vectors under way: quicker are two halves of it, each for a strip of vectors.
+template <class T>
+constexpr bool long_roots = FUSEDNET_VECTOR_BYTES == 32 && sizeof(T) == sizeof(double);
+
 enum class Decay { none, coupled, decoupled };
 
 // α/(1 − β₁ᵗ)·m/(√(s/c) + ε) with c = 1 − β₂ᵗ, as α·√c/(1 − β₁ᵗ)·m/(√s + ε·√c): the loop has a step less to do.
 template <Decay decay, class T>
 void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* __restrict first, T* __restrict second,
           size_t n) {
-    const double root = __builtin_sqrt(a.correction2);
-    const T rate = static_cast<T>(a.learning_rate * root / a.correction1);
-    const T epsilon = at_least_normal<T>(a.rule == UpdateRule::inner_adam ? a.epsilon : a.epsilon * root);
+    const double correction = __builtin_sqrt(a.correction2);
+    const T rate = static_cast<T>(a.learning_rate * correction / a.correction1);
+    const T epsilon = at_least_normal<T>(a.rule == UpdateRule::inner_adam ? a.epsilon : a.epsilon * correction);
     const T rest1 = static_cast<T>(1.0 - a.beta1);
     const T beta2 = static_cast<T>(a.beta2), rest2 = static_cast<T>(1.0 - a.beta2);
     const T factor = static_cast<T>(decay == Decay::decoupled ? a.learning_rate * a.weight_decay : a.weight_decay);
-    for_each_vector<T>(n, [=](size_t i, auto access) {
-        const Vec<T> x = access.load(w + i), old = access.load(first + i);
+    struct Moments {
+        Vec<T> first, second;
+    };
+    const auto renew_moments = [=](size_t i, auto access) FUSEDNET_ALWAYS_INLINE {
+        const Vec<T> old = access.load(first + i);
         Vec<T> gradient = access.load(g + i);
-        if (decay == Decay::coupled) gradient = fma(x, broadcast(factor), gradient);
+        if (decay == Decay::coupled) gradient = fma(access.load(w + i), broadcast(factor), gradient);
         const Vec<T> m = fma(gradient - old, broadcast(rest1), old);
         const Vec<T> v = fma(rest2 * gradient, gradient, beta2 * access.load(second + i));
         access.store(first + i, m);
         access.store(second + i, v);
-        const Vec<T> direction = divide_any(m, square_root(v) + epsilon);
+        return Moments{m, v};
+    };
+    const auto step = [=](size_t i, auto access, Vec<T> m, Vec<T> divisor) FUSEDNET_ALWAYS_INLINE {
+        const Vec<T> x = access.load(w + i), direction = divide_any(m, divisor);
         if (decay == Decay::decoupled) {  // a factor of x near 1 would be rounded
             access.store(w + i, x - fma(x, broadcast(factor), rate * direction));
         } else {
             access.store(w + i, fma(direction, broadcast(-rate), x));
         }
-    });
+    };
+    if constexpr (long_roots<T>) {
+        constexpr size_t vectors = 16, strip = vectors * lanes<T>;
+        Vec<T> inverse[vectors];
+        for (size_t begin = 0; begin < n; begin += strip) {
+            const size_t count = n - begin < strip ? n - begin : strip;
+            for_each_vector<T>(count, [&](size_t j, auto access) FUSEDNET_ALWAYS_INLINE {
+                inverse[j / lanes<T>] = estimate_inverse_root(renew_moments(begin + j, access).second);
+            });
+            for_each_vector<T>(count, [&](size_t j, auto access) FUSEDNET_ALWAYS_INLINE {
+                const size_t i = begin + j;
+                const Vec<T> divisor = root_plus(access.load(second + i), inverse[j / lanes<T>], epsilon);
+                step(i, access, access.load(first + i), divisor);
+            });
+        }
+    } else {
+        for_each_vector<T>(n, [=](size_t i, auto access) FUSEDNET_ALWAYS_INLINE {
+            const Moments moments = renew_moments(i, access);
+            step(i, access, moments.first, root_plus(moments.second, epsilon));
+        });
+    }
 }
 
 template <class T>
@@ -77,7 +108,7 @@ void rmsprop(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T
         const Vec<T> x = access.load(w + i), gradient = fma(x, broadcast(decay), access.load(g + i));
         const Vec<T> v = fma(access.load(second + i), broadcast(rho), rest * gradient * gradient);
         access.store(second + i, v);
-        access.store(w + i, x - divide_any(rate * gradient, square_root(v) + epsilon));
+        access.store(w + i, x - divide_any(rate * gradient, root_plus(v, epsilon)));
     });
 }
 
