@@ -118,7 +118,7 @@ FUSEDNET_INLINE V divide(V a, V b) {
 }
 #endif
 
-// √v + ε for v that is not negative, or NaN.
+// √v + ε, to divide by, for v that is not negative, or NaN: that of infinity may come out as −∞.
 FUSEDNET_INLINE Vec<float> root_plus(Vec<float> v, float epsilon) {
 #if FUSEDNET_VECTOR_BYTES == 64
     return (Vec<float>)_mm512_sqrt_ps((__m512)v) + epsilon;
@@ -135,7 +135,8 @@ FUSEDNET_INLINE Vec<float> root_plus(Vec<float> v, float epsilon) {
 }
 
 #if FUSEDNET_VECTOR_BYTES >= 32
-// 1/√v within 2⁻¹³; some positive number for zero and infinity.
+// 1/√v within 2⁻¹³, a positive number for zero, neither zero nor NaN for infinity. With AVX2 that of the smallest
+// normal number is the largest.
 FUSEDNET_INLINE Vec<double> estimate_inverse_root(Vec<double> v) {
 #if FUSEDNET_VECTOR_BYTES == 64
     const Vec<double> y = (Vec<double>)_mm512_rsqrt14_pd((__m512d)v);
@@ -153,7 +154,7 @@ FUSEDNET_INLINE Vec<double> estimate_inverse_root(Vec<double> v) {
 
 // The same from that estimate y, by multiply-adds: for a root and a quotient the divider would take twice as long as
 // for one. √v is g·(1 − e)^−½ with g = v·y and e = 1 − g·y. (The factor is rounded half as coarsely where it is below
-// 1.) With AVX2 the root is at least that of the smallest normal number; that of infinity comes out as −∞.
+// 1.) With AVX2 the root is at least that of the smallest normal number.
 FUSEDNET_INLINE Vec<double> root_plus(Vec<double> v, Vec<double> y, double epsilon) {
 #if FUSEDNET_VECTOR_BYTES == 32
     v = larger(broadcast(std::numeric_limits<double>::min()), v);

@@ -88,6 +88,22 @@ struct Dropout {
     }
 };
 
+// check(w, v) for w = 1/(√v + ε) by a rule that takes it at one go and by one that may take it in two: with a gradient
+// of −1 from zero.
+template <class T, class Check>
+void for_each_quotient(const std::vector<T>& moments, const Check& check) {
+    for (const UpdateRule rule : {UpdateRule::rmsprop, UpdateRule::inner_adam}) {
+        CAPTURE(static_cast<int>(rule));
+        for_each_table<T>([&](const KernelTable<T>& kernels) {
+            const std::size_t n = moments.size();
+            std::vector<T> w(n), g(n, T(-1)), first(n), second = moments;
+            T* const velocity = rule == UpdateRule::rmsprop ? nullptr : first.data();
+            kernels.update({rule, 1, 0, 0, 1, 0, 1, 1}, w.data(), g.data(), velocity, second.data(), n);
+            check(w, second);
+        });
+    }
+}
+
 }  // namespace
 
 TEST_CASE_TEMPLATE("five steps of every update rule", T, float, double) {
@@ -146,11 +162,8 @@ TEST_CASE_TEMPLATE("roots and quotients of the update rules are within 2.5 ulp",
         const int exponent = lowest + static_cast<int>(i) % (highest - lowest);
         moments.push_back(std::ldexp(static_cast<T>(random.uniform(1, 2)), exponent));
     }
-    for_each_table<T>([&](const KernelTable<T>& kernels) {
-        std::vector<T> w(n), g(n, T(-1)), second = moments;
-        // 1/√v is what remains: v is kept, ε is below an ulp of √v, and w starts at zero.
-        kernels.update({UpdateRule::rmsprop, 1, 0, 0, 1, 0, 1, 1}, w.data(), g.data(), nullptr, second.data(), n);
-        CHECK(second == moments);
+    for_each_quotient(moments, [&](const std::vector<T>& w, const std::vector<T>& kept) {  // ε is below an ulp of √v
+        CHECK(kept == moments);
         double worst = 0;
         for (std::size_t i = 0; i < n; ++i)
             worst = std::max(worst, ulps(w[i], 1 / std::sqrt(static_cast<Wide<T>>(moments[i]))));
@@ -161,18 +174,28 @@ TEST_CASE_TEMPLATE("roots and quotients of the update rules are within 2.5 ulp",
 
 TEST_CASE_TEMPLATE("second moments that are no numbers make w none, infinite ones leave it as it is", T, float,
                    double) {
-    constexpr std::size_t n = 19;
     const T nan = std::numeric_limits<T>::quiet_NaN(), infinite = std::numeric_limits<T>::infinity();
-    for_each_table<T>([&](const KernelTable<T>& kernels) {
-        std::vector<T> w(n), g(n, T(-1)), second;
-        for (std::size_t i = 0; i < n; ++i) second.push_back(i % 3 == 0 ? nan : i % 3 == 1 ? infinite : T(4));
-        kernels.update({UpdateRule::rmsprop, 1, 0, 0, 1, 0, 1, 1}, w.data(), g.data(), nullptr, second.data(), n);
-        for (std::size_t i = 0; i < n; ++i) {
+    std::vector<T> moments;
+    for (std::size_t i = 0; i < 151; ++i) moments.push_back(i % 3 == 0 ? nan : i % 3 == 1 ? infinite : T(4));
+    for_each_quotient(moments, [&](const std::vector<T>& w, const std::vector<T>&) {
+        for (std::size_t i = 0; i < moments.size(); ++i) {
             if (i % 3 == 0) {
                 CHECK(std::isnan(w[i]));
             } else {
                 CHECK(w[i] == (i % 3 == 1 ? T(0) : T(0.5)));
             }
+        }
+    });
+}
+
+TEST_CASE_TEMPLATE("subnormal second moments give steps of the right sign, and not too large", T, float, double) {
+    std::vector<T> moments;
+    for (std::size_t i = 0; i < 151; ++i)
+        moments.push_back(std::numeric_limits<T>::denorm_min() * static_cast<T>(1 + 1000 * i * i));
+    for_each_quotient(moments, [&](const std::vector<T>& w, const std::vector<T>&) {
+        for (std::size_t i = 0; i < moments.size(); ++i) {
+            CHECK(w[i] > T(0));
+            CHECK(w[i] <= T(1.0001) / std::sqrt(moments[i]));
         }
     });
 }
