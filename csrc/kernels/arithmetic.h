@@ -152,8 +152,8 @@ FUSEDNET_INLINE Vec<double> estimate_inverse_root(Vec<double> v) {
 #endif
 }
 
-// The same from that estimate y, by multiply-adds: for a root and a quotient the divider would take twice as long as
-// for one. √v is g·(1 − e)^−½ with g = v·y and e = 1 − g·y. (The factor is rounded half as coarsely where it is below
+// √v + ε from that estimate y, by multiply-adds: for a root and a quotient the divider would take twice as long as for
+// one. √v is g·(1 − e)^−½ with g = v·y and e = 1 − g·y. (The factor is rounded half as coarsely where it is below
 // 1.) With AVX2 the root is at least that of the smallest normal number.
 FUSEDNET_INLINE Vec<double> root_plus(Vec<double> v, Vec<double> y, double epsilon) {
 #if FUSEDNET_VECTOR_BYTES == 32
