@@ -118,21 +118,23 @@ FUSEDNET_INLINE V divide(V a, V b) {
 }
 #endif
 
-// √v + ε, to divide by, for v that is not negative, or NaN: that of infinity may come out as −∞.
-FUSEDNET_INLINE Vec<float> root_plus(Vec<float> v, float epsilon) {
+FUSEDNET_INLINE Vec<float> square_root(Vec<float> v) {
 #if FUSEDNET_VECTOR_BYTES == 64
-    return (Vec<float>)_mm512_sqrt_ps((__m512)v) + epsilon;
+    return (Vec<float>)_mm512_sqrt_ps((__m512)v);
 #elif FUSEDNET_VECTOR_BYTES == 32
-    return (Vec<float>)_mm256_sqrt_ps((__m256)v) + epsilon;
+    return (Vec<float>)_mm256_sqrt_ps((__m256)v);
 #elif defined(__SSE2__)
-    return (Vec<float>)_mm_sqrt_ps((__m128)v) + epsilon;
+    return (Vec<float>)_mm_sqrt_ps((__m128)v);
 #elif defined(__aarch64__)
-    return (Vec<float>)vsqrtq_f32((float32x4_t)v) + epsilon;
+    return (Vec<float>)vsqrtq_f32((float32x4_t)v);
 #else
     for (size_t i = 0; i < lanes<float>; ++i) v[i] = __builtin_sqrtf(v[i]);
-    return v + epsilon;
+    return v;
 #endif
 }
+
+// √v + ε, to divide by, for v that is not negative, or NaN: that of infinity may come out as −∞.
+FUSEDNET_INLINE Vec<float> root_plus(Vec<float> v, float epsilon) { return square_root(v) + epsilon; }
 
 #if FUSEDNET_VECTOR_BYTES >= 32
 // 1/√v within 2⁻¹³, a positive number for zero, neither zero nor NaN for infinity. With AVX2 that of the smallest
@@ -164,20 +166,24 @@ FUSEDNET_INLINE Vec<double> root_plus(Vec<double> v, Vec<double> y, double epsil
     const Vec<double> factor = fma(fma(slope, e, broadcast(0.5)), e, broadcast(1.0));
     return fma(g, factor, broadcast(epsilon));
 }
-#endif
 
 FUSEDNET_INLINE Vec<double> root_plus(Vec<double> v, double epsilon) {
-#if FUSEDNET_VECTOR_BYTES >= 32
     return root_plus(v, estimate_inverse_root(v), epsilon);
-#elif defined(__SSE2__)
-    return (Vec<double>)_mm_sqrt_pd((__m128d)v) + epsilon;
+}
+#else
+FUSEDNET_INLINE Vec<double> square_root(Vec<double> v) {
+#if defined(__SSE2__)
+    return (Vec<double>)_mm_sqrt_pd((__m128d)v);
 #elif defined(__aarch64__)
-    return (Vec<double>)vsqrtq_f64((float64x2_t)v) + epsilon;
+    return (Vec<double>)vsqrtq_f64((float64x2_t)v);
 #else
     for (size_t i = 0; i < lanes<double>; ++i) v[i] = __builtin_sqrt(v[i]);
-    return v + epsilon;
+    return v;
 #endif
 }
+
+FUSEDNET_INLINE Vec<double> root_plus(Vec<double> v, double epsilon) { return square_root(v) + epsilon; }
+#endif
 
 // a / b for b that may be infinite. In float64 by the divider, which with AVX-512 and AVX2 root_plus leaves free.
 FUSEDNET_INLINE Vec<float> divide_any(Vec<float> a, Vec<float> b) {
