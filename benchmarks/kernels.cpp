@@ -44,7 +44,8 @@ void measure(const char* set, const KernelTable<T>& kernels, std::size_t m, std:
     const std::size_t ldx = fusednet::leading_dimension<T>(k), ldy = fusednet::leading_dimension<T>(n);
     const auto x = filled<T>(m * ldx + 64), w = filled<T>(k * n), b = filled<T>(n), y = filled<T>(m * ldy + 64),
                g = filled<T>(k * n);
-    const auto panel = filled<T>(std::max(kernels.panel_size(std::max(k, n)), kernels.weight_scratch(m, n)) + 64);
+    const auto panel =
+        filled<T>(std::max({kernels.panel_size(k), kernels.input_scratch(m, n), kernels.weight_scratch(m, n)}) + 64);
     const double flops = 2e-9 * static_cast<double>(m * k * n);
     const double forward = flops / seconds([&] {
                                kernels.dense_forward({x.data(), ldx, w.data(), n, b.data(), y.data(), ldy, nullptr, m,

@@ -93,7 +93,8 @@ struct Workspace {
         constexpr std::size_t line = alignment / sizeof(T);
         std::size_t wanted = 0;
         for (const DenseLayer<T>& l : net) {
-            wanted = std::max({wanted, k.panel_size(l.in), k.panel_size(l.out), k.weight_scratch(rows, l.out)});
+            wanted =
+                std::max({wanted, k.panel_size(l.in), k.input_scratch(rows, l.out), k.weight_scratch(rows, l.out)});
         }
         if (ahead_.size() < workers) ahead_.resize(workers);
         wanted = (wanted + line - 1) / line * line;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dropout.inl"
+#include "input_gradient.inl"
 #include "kernel_table.h"
 #include "losses.inl"
 #include "weight_gradient.inl"
@@ -14,6 +15,7 @@ constexpr KernelTable<T> table_of_kernels = {
     lanes<T>,
     panel_columns<T>,
     panel_size<T>,
+    input_scratch<T>,
     weight_scratch<T>,
     dense_forward<T>,
     input_gradient<T>,

@@ -85,7 +85,7 @@ struct InputGradient {
     std::size_t lds;  // leading dimension of saved and mask
     std::size_t m, k, n;
     Activation activation;
-    T* panel;  // scratch of KernelTable::panel_size(n) elements
+    T* scratch;  // of KernelTable::input_scratch(m, n) elements
     ReadAhead* ahead = nullptr;
 };
 
@@ -195,6 +195,7 @@ struct KernelTable {
     std::size_t lanes;          // elements of one vector
     std::size_t panel_columns;  // columns of one packed panel; work is split at multiples of it
     std::size_t (*panel_size)(std::size_t depth);
+    std::size_t (*input_scratch)(std::size_t m, std::size_t n);
     std::size_t (*weight_scratch)(std::size_t m, std::size_t ldw);
 
     void (*dense_forward)(const DenseForward<T>&);

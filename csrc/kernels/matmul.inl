@@ -1,4 +1,4 @@
-// The products of a dense layer that involve W, Y = X·W and dX = dZ·Wᵀ, cut into register tiles.
+// A dense layer's output, Y = f(X·W + b), cut into register tiles; and how its other products are cut.
 #pragma once
 
 #include "activations.inl"
@@ -19,14 +19,14 @@ FUSEDNET_INLINE void with_columns(size_t width, const Body& body) {
 // needs no code for tiles that are lower: all heights together are most of what there is to compile.
 constexpr size_t least_height(size_t tiles) { return (tiles * tile_rows + 1) / (tiles + 1); }
 
-// Cuts m rows into ⌈m / tile_rows⌉ tiles of nearly equal height: 16 rows are 8 + 8, not 12 + 4.
-template <size_t least, class Body>
+// Cuts m rows into ⌈m / most⌉ tiles of nearly equal height: 16 rows are 8 + 8, not 12 + 4.
+template <size_t least, size_t most = tile_rows, class Body>
 FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
-    const size_t tiles = (m + tile_rows - 1) / tile_rows;
+    const size_t tiles = (m + most - 1) / most;
     const size_t low = tiles <= 1 ? m : m / tiles, higher = m - low * tiles;  // a division takes as long as some steps
     for (size_t t = 0, i = 0; t < tiles; ++t) {
         const size_t rows = low + (t < higher ? 1 : 0);
-        with_count<least, tile_rows>(rows, [&](auto height) { body(i, height); });
+        with_count<least, most>(rows, [&](auto height) { body(i, height); });
         i += rows;
     }
 }
@@ -265,101 +265,6 @@ void dense_forward(const DenseForward<T>& f) {
         activate_products(f, 0, done);
     }
     if (done < f.n) forward_by_panels(f, done, far, floor);
-}
-
-// Some columns of dX, as many as the panel has, and some of the depth: dX + dZ · panel, or from zero at its beginning,
-// and at its end through the gate, if there is one.
-template <class T, class Ahead>
-void multiply_block(const InputGradient<T>& g, const Panel<T>& columns, size_t column, const T* panel, size_t first,
-                    size_t depth, const T* gate, Ahead* ahead) {
-    const T zeros[panel_columns<T>] = {};
-    const T* start = first == 0 ? zeros : nullptr;
-    if (first + depth < g.n) gate = nullptr;
-    with_columns<T>(columns.width, [&](auto tile_columns) {
-        for_each_row_tile<1>(g.m, [&](size_t i, auto height) {
-            const size_t offset = i * g.lddx + column;
-            read_ahead(g.ahead);
-            product_tile<false, true, height.n, decltype(tile_columns), T>(
-                g.dz + i * g.lddz + first, g.lddz, panel, columns.width, depth, start, g.dx + offset, g.lddx,
-                no_floor<T>, gate != nullptr ? gate + offset : nullptr, nullptr, ahead);
-        });
-    });
-}
-
-template <class T>
-void differentiate_columns(const InputGradient<T>& g, size_t column, size_t columns) {
-    if (g.saved == nullptr) return;
-    T* dx = g.dx + column;
-    const T* mask = g.mask != nullptr ? g.mask + column : nullptr;
-    differentiate_block(g.activation, g.saved + column, mask, g.lds, dx, g.lddx, g.m, columns,
-                        [=](size_t i, size_t j, auto access) { return access.load(dx + i * g.lddx + j); });
-}
-
-// By blocks of W: a panel's rows by some of the depth. While one is multiplied, the next is transposed; or after that,
-// where so few tiles would be interrupted every step or two, or three if that has to wait for W.
-template <class T>
-__attribute__((noinline)) void input_gradient_by_panels(const InputGradient<T>& g) {
-    struct Block {
-        size_t row, column;
-    };
-    const size_t longest = block_rows(g.n, transposed_block<T>), tiles = (g.m + tile_rows - 1) / tile_rows;
-    const bool far = is_far<T>(g.k, g.ldw), overlap = tiles * block_columns<T> >= (far ? 5 : 4) * tile_vectors;
-    const auto after = [&](const Block& b) {
-        if (b.column + longest < g.n) return Block{b.row, b.column + longest};
-        return Block{b.row + Panel<T>(g.k - b.row).columns, 0};
-    };
-    const auto depth_of = [&](const Block& b) { return at_most(g.n - b.column, longest); };
-    const auto first_weight = [&](const Block& b) { return g.w + b.row * g.ldw + b.column; };
-    const auto transposition = [&](const Block& b, T* panel) {
-        const Panel<T> p(g.k - b.row);
-        return Transposition<T>(first_weight(b), g.ldw, depth_of(b), p.columns, panel, p.width,
-                                far ? first_weight(after(b)) : nullptr);
-    };
-    const bool gated = g.saved != nullptr && g.activation == Activation::relu && g.mask == nullptr && g.lds == g.lddx;
-    const T* gate = gated ? g.saved : nullptr;
-    T* const panels[] = {g.panel, overlap ? g.panel + at_most(g.n, longest) * panel_columns<T> : g.panel};
-    Block b{0, 0};
-    transposition(b, panels[0]).finish();
-    for (size_t turn = 0; b.row < g.k; ++turn) {
-        const T* panel = panels[turn % 2];
-        const Panel<T> p(g.k - b.row);
-        const Block next = after(b);
-        const bool more = next.row < g.k;
-        const size_t depth = depth_of(b);
-        Transposition<T> ahead = transposition(next, panels[(turn + 1) % 2]);
-        if (more && overlap) {
-            ahead.spread(tiles, depth);
-            multiply_block(g, p, b.row, panel, b.column, depth, gate, &ahead);
-        } else {
-            Prefetch<T> lines;
-            if (more && far) {
-                const Block later = after(next);
-                const size_t rows = Panel<T>(g.k - later.row).columns;
-                lines = Prefetch<T>({first_weight(later)}, g.ldw, rows, depth_of(later), tiles, depth);
-            }
-            multiply_block(g, p, b.row, panel, b.column, depth, gate, &lines);
-        }
-        if (more) ahead.finish();
-        if (next.row > b.row && !gated) differentiate_columns(g, b.row, p.width);
-        b = next;
-    }
-}
-
-template <class T>
-void input_gradient(const InputGradient<T>& g) {
-    if (g.k == 1 && g.lddx == 1) {  // W is one row: each row of dX is a dot product
-        dot_rows(g.dz, g.lddz, g.w, g.m, g.n, T(0), g.dx, g.lddx);
-        differentiate_columns(g, 0, 1);
-    } else if (g.n == 1 && g.ldw == 1 && g.saved != nullptr) {  // W is one column: nothing to add up
-        differentiate_block(
-            g.activation, g.saved, g.mask, g.lds, g.dx, g.lddx, g.m, g.k,
-            [=](size_t i, size_t j, auto access) { return broadcast(g.dz[i * g.lddz]) * access.load(g.w + j); });
-    } else if (g.m == 1) {  // a dot product with each row of W, whose transposition would take longer
-        dot_rows(g.w, g.ldw, g.dz, g.k, g.n, T(0), g.dx, 1);
-        differentiate_columns(g, 0, g.k);
-    } else {
-        input_gradient_by_panels(g);
-    }
 }
 
 }  // namespace fusednet::FUSEDNET_SET

@@ -37,12 +37,10 @@ constexpr size_t panel_columns = tile_vectors * lanes<T>;
 template <class T>
 constexpr size_t transposed_block = at_most(depth_block, first_level_cache / (2 * panel_columns<T> * sizeof(T)));
 
-// Elements of scratch for a panel that is a copy, or for two that are transposed.
+// Elements of scratch for a panel that is a copy.
 template <class T>
 size_t panel_size(size_t depth) {
-    const size_t copied = at_most(depth, longest_block(depth_block));
-    const size_t transposed = at_most(depth, longest_block(transposed_block<T>));
-    return (copied > 2 * transposed ? copied : 2 * transposed) * panel_columns<T>;
+    return at_most(depth, longest_block(depth_block)) * panel_columns<T>;
 }
 
 // The next panel of what remains: its columns, and those rounded up to whole vectors, or half a one. A vector and a

@@ -54,13 +54,13 @@ struct Input {
     }
     void block(Matrix<T>& dx, Activation f, std::size_t row, std::size_t rows, std::size_t column,
                std::size_t columns) const {
-        Matrix<T> panel = output<T>(1, kernels.panel_size(w.columns()));
+        Matrix<T> scratch = output<T>(1, kernels.input_scratch(rows, w.columns()));
         const std::size_t offset = row * dx.ld() + column;
         kernels.input_gradient({dz.data() + row * dz.ld(), dz.ld(), w.data() + column * w.ld(), w.ld(),
                                 dx.data() + offset, dx.ld(), saved != nullptr ? saved->data() + offset : nullptr,
                                 mask != nullptr ? mask->data() + offset : nullptr, dx.ld(), rows, columns, w.columns(),
-                                f, panel.data()});
-        CHECK(panel.untouched());
+                                f, scratch.data()});
+        CHECK(scratch.untouched());
     }
 };
 
@@ -200,8 +200,13 @@ TEST_CASE_TEMPLATE("input_gradient is dZ·Wᵀ", T, float, double) {
 
 TEST_CASE_TEMPLATE("input_gradient applies the derivative and the mask", T, float, double) {
     Random random(4);
-    for (const Shape& s :
-         {Shape{1, 1, 5, 0}, {9, 1, 4, 0}, {1, 33, 3, 0}, {17, 50, 6, 0}, {5, 50, 321, 0}, {130, 100, 321, 0}}) {
+    for (const Shape& s : {Shape{1, 1, 5, 0},
+                           {9, 1, 4, 0},
+                           {1, 33, 3, 0},
+                           {17, 50, 6, 0},
+                           {5, 50, 321, 0},
+                           {15, 100, 321, 0},
+                           {130, 100, 321, 0}}) {
         Matrix<T> dz = operand<T>(s.rows, s.depth).fill(random), w = operand<T>(s.columns, s.depth).fill(random);
         for_each_table<T>([&](const KernelTable<T>& kernels) {
             Matrix<T> saved = padded<T>(Role<T>::operand, s.rows, s.columns, kernels.lanes).fill(random);
