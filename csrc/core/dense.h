@@ -34,8 +34,8 @@ std::size_t leading_dimension(std::size_t columns) {
     return crowds_cache_sets(padded * sizeof(T)) ? padded + lanes : padded;
 }
 
-// Scratch of the team: panel(worker) has room for kernels<T>().panel_size(depth) elements. The rows to read ahead are
-// the caller's: it is worker 0.
+// Scratch of the team: panel(worker) has room for what the kernels that are called want (KernelTable::panel_size,
+// input_scratch, weight_scratch). The rows to read ahead are the caller's: it is worker 0.
 template <class T>
 struct Scratch {
     T* panels;

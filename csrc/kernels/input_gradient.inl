@@ -87,8 +87,10 @@ __attribute__((noinline)) void input_gradient_by_columns(const InputGradient<T>&
 // Rows of W that are multiplied before their columns of dX are written: whole tiles, and vectors.
 constexpr size_t strip_rows = 48;
 
-// Rows of a tile of W. Eight that lie a multiple of 4096 bytes apart fill a set of the first-level cache.
-constexpr size_t strip_tile_rows = at_most(tile_rows, 8);
+// Rows of a tile of W. Eight that lie a multiple of 4096 bytes apart fill a set of the first-level cache, where it has
+// eight ways; and a single vector of columns needs eight for as many chains as hide the latency.
+template <class Columns>
+constexpr size_t strip_tile_rows = Columns::vectors == 1 ? 8 : at_most(tile_rows, 8);
 
 // The columns of the narrowest panel.
 template <class T>
@@ -105,6 +107,7 @@ template <class T>
 size_t input_scratch(size_t m, size_t n) {
     const size_t by_columns = 2 * at_most(n, longest_block(transposed_block<T>)) * panel_columns<T>;
     const size_t by_rows = panels_width<T>(at_most(m, most_block_rows)) * n + strip_rows * panel_columns<T>;
+    static_assert(strip_rows % lanes<T> == 0);
     return by_columns > by_rows ? by_columns : by_rows;
 }
 
@@ -113,16 +116,16 @@ size_t input_scratch(size_t m, size_t n) {
 // are nobody's; in the narrowest panel, which gives a tile too few chains, each takes a quarter more.
 template <class T>
 bool goes_by_rows(const InputGradient<T>& g) {
-    const size_t width = panels_width<T>(g.m), narrow = width % (2 * narrowest<T>) != 0 ? narrowest<T> / 4 : 0;
-    const size_t weights = g.k * g.n;
+    const size_t width = panels_width<T>(g.m), weights = g.k * g.n;
+    const size_t narrow = last_panel<T>(width) == narrowest<T> ? narrowest<T> / 4 : 0;
     return g.m <= most_block_rows && 2 * (width - g.m + narrow) * weights + 9 * width * (g.k + g.n) < 6 * weights;
 }
 
 // dx (m, rows) = sums (rows, m)ᵀ, the rows up to whole vectors.
 template <class T>
 void transpose_sums(const T* sums, size_t width, size_t rows, size_t m, T* dx, size_t lddx) {
+    const size_t whole = m - m % block_columns<T>;
     for (size_t r = 0; r < rows; r += lanes<T>, sums += lanes<T> * width, dx += lanes<T>) {
-        const size_t whole = m - m % block_columns<T>;
         for (size_t i = 0; i < whole; i += block_columns<T>) transpose_block(sums + i, width, dx + i * lddx, lddx);
         if (whole == m) continue;
         T last[block_columns<T> * lanes<T>];
@@ -131,11 +134,13 @@ void transpose_sums(const T* sums, size_t width, size_t rows, size_t m, T* dx, s
     }
 }
 
-// By rows of W, which are columns of dX: dXᵀ = W · dZᵀ. W is read once, as it lies in memory. (The bits are the same.)
+// By rows of W, which are columns of dX: dXᵀ = W · dZᵀ. W comes from memory once, as it lies there. (The bits are the
+// same.)
 template <class T>
 __attribute__((noinline)) void input_gradient_by_rows(const InputGradient<T>& g) {
     const T zeros[panel_columns<T>] = {};
-    T* const sums = g.scratch + panels_width<T>(g.m) * g.n;
+    T* const sums =
+        g.scratch + panels_width<T>(g.m) * g.n;  // where half a panel's transposition ends, a vector too far
     const auto for_each_panel = [&](const auto& body) {
         for (size_t j = 0; j < g.m;) {
             const Panel<T> panel(g.m - j);
@@ -150,7 +155,7 @@ __attribute__((noinline)) void input_gradient_by_rows(const InputGradient<T>& g)
         const size_t rows = at_most(g.k - k, strip_rows), padded = whole_vectors<T>(rows);
         for_each_panel([&](size_t j, const Panel<T>& panel, const T* transposed) {
             with_columns<T>(panel.width, [&](auto columns) {
-                for_each_row_tile<1, strip_tile_rows>(rows, [&](size_t i, auto height) {
+                for_each_row_tile<1, strip_tile_rows<decltype(columns)>>(rows, [&](size_t i, auto height) {
                     read_ahead(g.ahead);
                     product_tile<false, false, height.n, decltype(columns), T, Prefetch<T>>(
                         g.w + (k + i) * g.ldw, g.ldw, transposed, columns.width, g.n, zeros, sums + i * columns.width,

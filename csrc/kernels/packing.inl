@@ -1,5 +1,5 @@
-// Panels: a few whole vectors of columns of a weight matrix, copied or transposed into scratch where the products
-// cannot use it in place, and the next one's way into the cache.
+// Panels: a few whole vectors of columns of a matrix, mostly of weights, copied or transposed into scratch where the
+// products cannot use it in place, and the next one's way into the cache.
 #pragma once
 
 #include "kernel_table.h"

@@ -196,6 +196,7 @@ TEST_CASE_TEMPLATE("input_gradient is dZ·Wᵀ", T, float, double) {
     // and of the others.
     check_shape({56, 64, 3043, 0});
     if (effort > 1) check_shape({56, 64, 12483, 0});
+    if (effort > 1) check_shape({340, 1100, 1100, 0});  // more rows than go by rows of W, however large that is
 }
 
 TEST_CASE_TEMPLATE("input_gradient applies the derivative and the mask", T, float, double) {

@@ -78,6 +78,14 @@ TEST_CASE_TEMPLATE("the same bits at 1, 2, 3 and 4 threads, and in every run", T
     }
 }
 
+// Here the input gradient wants more scratch than the other products; a sanitizer sees if there is less.
+TEST_CASE_TEMPLATE("the scratch of a step is as large as its products want", T, float, double) {
+    Network<T> net(network_config({64, 64, 64, 1}, Activation::tanh, Activation::identity, Loss::mse));
+    initialize(net, 2);
+    const Data<T> data(16, 64, 1, Loss::mse);
+    CHECK(std::isfinite(net.train_step(data.samples(false, false), optimizer(UpdateRule::sgd, 0.01))));
+}
+
 TEST_CASE("backward has what forward kept, whatever the number of threads between them") {
     Network<float> net(network_config(large, Activation::tanh, Activation::identity, Loss::mse));
     initialize(net, 2);
