@@ -134,13 +134,12 @@ void transpose_sums(const T* sums, size_t width, size_t rows, size_t m, T* dx, s
     }
 }
 
-// By rows of W, which are columns of dX: dXᵀ = W · dZᵀ. W comes from memory once, as it lies there. (The bits are the
-// same.)
+// By rows of W, which are columns of dX: dXᵀ = W · dZᵀ, the same sums. W comes from memory once, as it lies there.
 template <class T>
 __attribute__((noinline)) void input_gradient_by_rows(const InputGradient<T>& g) {
     const T zeros[panel_columns<T>] = {};
-    T* const sums =
-        g.scratch + panels_width<T>(g.m) * g.n;  // where half a panel's transposition ends, a vector too far
+    // The transposition of half a panel reaches half a vector beyond its end: into these, which are not yet computed.
+    T* const sums = g.scratch + panels_width<T>(g.m) * g.n;
     const auto for_each_panel = [&](const auto& body) {
         for (size_t j = 0; j < g.m;) {
             const Panel<T> panel(g.m - j);
