@@ -92,16 +92,6 @@ constexpr size_t strip_rows = 48;
 template <class Columns>
 constexpr size_t strip_tile_rows = Columns::vectors == 1 ? 8 : at_most(tile_rows, 8);
 
-// The columns of the narrowest panel.
-template <class T>
-constexpr size_t narrowest = halves ? lanes<T> / 2 : lanes<T>;
-
-// The columns of the panels of m rows of dZ.
-template <class T>
-constexpr size_t panels_width(size_t m) {
-    return (m + narrowest<T> - 1) / narrowest<T> * narrowest<T>;
-}
-
 // Elements of scratch for the gradient by m rows of dZ (m, n), or fewer.
 template <class T>
 size_t input_scratch(size_t m, size_t n) {
@@ -117,7 +107,7 @@ size_t input_scratch(size_t m, size_t n) {
 template <class T>
 bool goes_by_rows(const InputGradient<T>& g) {
     const size_t width = panels_width<T>(g.m), weights = g.k * g.n;
-    const size_t narrow = last_panel<T>(width) == narrowest<T> ? narrowest<T> / 4 : 0;
+    const size_t narrow = last_panel<T>(width) == narrowest_panel<T> ? narrowest_panel<T> / 4 : 0;
     return g.m <= most_block_rows && 2 * (width - g.m + narrow) * weights + 9 * width * (g.k + g.n) < 6 * weights;
 }
 

@@ -66,6 +66,16 @@ FUSEDNET_INLINE size_t last_panel(size_t columns) {
     return rest > first ? rest - first : rest;
 }
 
+// The columns of the narrowest panel.
+template <class T>
+constexpr size_t narrowest_panel = halves ? lanes<T> / 2 : lanes<T>;
+
+// The width of all panels of so many columns.
+template <class T>
+constexpr size_t panels_width(size_t columns) {
+    return (columns + narrowest_panel<T> - 1) / narrowest_panel<T> * narrowest_panel<T>;
+}
+
 // So many elements are 16 bytes: four of float, two of double.
 template <class T>
 constexpr size_t piece = 16 / sizeof(T);
