@@ -133,6 +133,27 @@ FUSEDNET_INLINE Vec<float> square_root(Vec<float> v) {
 #endif
 }
 
+#if FUSEDNET_VECTOR_BYTES == 32
+// √v from an estimate y of 1/√v within 1.5·2⁻¹², as manuals promise it, rounded as IEEE 754 wants it: for every
+// mantissa with every such y (tools/try_roots.cpp). The constant just below ½ is for 4 − 2⁻²², whose root is nearly a
+// tie.
+FUSEDNET_INLINE Vec<float> refine_root(Vec<float> v, Vec<float> y) {
+    const Vec<float> g = v * y, h = (Vec<float>)(bits<float>(y) - broadcast_int<float>(1 << 23));  // h = y/2
+    const Vec<float> e = fma(-g, h, broadcast(0x1.fffffep-2f)), slope = fma(e, broadcast(1.5f), broadcast(1.0f));
+    const Vec<float> root = fma(g, e * slope, g);
+    return fma(fma(-root, root, v), fma(h, e * slope, h), root);
+}
+
+// √v to the same bits as square_root, by multiply-adds unless a lane is no number from 2⁻¹⁰⁰ to 2¹⁰⁰.
+FUSEDNET_INLINE Vec<float> square_root_without_divider(Vec<float> v) {
+    constexpr std::uint32_t least = (127 - 100) << 23, most = (127 + 100) << 23;
+    const Words<float> above = (Words<float>)v - least;
+    const Ints<float> other = above > most - least;  // below, too: without a sign that is far above
+    if (__builtin_expect(_mm256_movemask_ps((__m256)other) != 0, 0)) return square_root(v);
+    return refine_root(v, (Vec<float>)_mm256_rsqrt_ps((__m256)v));
+}
+#endif
+
 // √v + ε, to divide by, for v that is not negative, or NaN: that of infinity may come out as −∞.
 FUSEDNET_INLINE Vec<float> root_plus(Vec<float> v, float epsilon) { return square_root(v) + epsilon; }
 

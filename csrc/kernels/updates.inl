@@ -44,6 +44,37 @@ T at_least_normal(double epsilon) {
 template <class T>
 constexpr bool long_roots = FUSEDNET_VECTOR_BYTES == 32 && sizeof(T) == sizeof(double);
 
+// What divides, √v + ε, for each vector of n elements: renew(offset, access) returns v and what is divided by its root,
+// step(offset, access, …) gets that and the divisor. With AVX2 every third root of float32 comes from multiply-adds:
+// the divider has enough to do with two and three quotients. (Stage by stage: their chain would hold up the others.)
+template <class T>
+struct Ratio {
+    Vec<T> numerator, square;
+};
+template <class T, class Renew, class Step>
+FUSEDNET_INLINE void for_each_root(size_t n, T epsilon, const Renew& renew, const Step& step) {
+    size_t i = 0;
+#if FUSEDNET_VECTOR_BYTES == 32
+    if constexpr (sizeof(T) == sizeof(float)) {
+        constexpr size_t vectors = 3;
+        const WholeAccess<T> access;
+        for (; i + vectors * lanes<T> <= n; i += vectors * lanes<T>) {
+            Ratio<T> ratios[vectors];
+            for (size_t v = 0; v < vectors; ++v) ratios[v] = renew(i + v * lanes<T>, access);
+            Vec<T> roots[vectors];
+            for (size_t v = 0; v + 1 < vectors; ++v) roots[v] = square_root(ratios[v].square);
+            roots[vectors - 1] = square_root_without_divider(ratios[vectors - 1].square);
+            for (size_t v = 0; v < vectors; ++v)
+                step(i + v * lanes<T>, access, ratios[v].numerator, roots[v] + epsilon);
+        }
+    }
+#endif
+    for_each_vector<T>(n - i, [=](size_t j, auto access) FUSEDNET_ALWAYS_INLINE {
+        const Ratio<T> ratio = renew(i + j, access);
+        step(i + j, access, ratio.numerator, root_plus(ratio.square, epsilon));
+    });
+}
+
 enum class Decay { none, coupled, decoupled };
 
 // α/(1 − β₁ᵗ)·m/(√(s/c) + ε) with c = 1 − β₂ᵗ, as α·√c/(1 − β₁ᵗ)·m/(√s + ε·√c): the loop has a step less to do.
@@ -56,10 +87,7 @@ void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* _
     const T rest1 = static_cast<T>(1.0 - a.beta1);
     const T beta2 = static_cast<T>(a.beta2), rest2 = static_cast<T>(1.0 - a.beta2);
     const T factor = static_cast<T>(decay == Decay::decoupled ? a.learning_rate * a.weight_decay : a.weight_decay);
-    struct Moments {
-        Vec<T> first, second;
-    };
-    const auto renew_moments = [=](size_t i, auto access) FUSEDNET_ALWAYS_INLINE {
+    const auto renew = [=](size_t i, auto access) FUSEDNET_ALWAYS_INLINE {
         const Vec<T> old = access.load(first + i);
         Vec<T> gradient = access.load(g + i);
         if (decay == Decay::coupled) gradient = fma(access.load(w + i), broadcast(factor), gradient);
@@ -67,7 +95,7 @@ void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* _
         const Vec<T> v = fma(rest2 * gradient, gradient, beta2 * access.load(second + i));
         access.store(first + i, m);
         access.store(second + i, v);
-        return Moments{m, v};
+        return Ratio<T>{m, v};
     };
     const auto step = [=](size_t i, auto access, Vec<T> m, Vec<T> divisor) FUSEDNET_ALWAYS_INLINE {
         const Vec<T> x = access.load(w + i), direction = divide_any(m, divisor);
@@ -83,7 +111,7 @@ void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* _
         for (size_t begin = 0; begin < n; begin += strip) {
             const size_t count = n - begin < strip ? n - begin : strip;
             for_each_vector<T>(count, [&](size_t j, auto access) FUSEDNET_ALWAYS_INLINE {
-                inverse[j / lanes<T>] = estimate_inverse_root(renew_moments(begin + j, access).second);
+                inverse[j / lanes<T>] = estimate_inverse_root(renew(begin + j, access).square);
             });
             for_each_vector<T>(count, [&](size_t j, auto access) FUSEDNET_ALWAYS_INLINE {
                 const size_t i = begin + j;
@@ -92,10 +120,7 @@ void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* _
             });
         }
     } else {
-        for_each_vector<T>(n, [=](size_t i, auto access) FUSEDNET_ALWAYS_INLINE {
-            const Moments moments = renew_moments(i, access);
-            step(i, access, moments.first, root_plus(moments.second, epsilon));
-        });
+        for_each_root(n, epsilon, renew, step);
     }
 }
 
@@ -104,11 +129,14 @@ void rmsprop(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T
     const T rate = static_cast<T>(a.learning_rate), decay = static_cast<T>(a.weight_decay);
     const T rho = static_cast<T>(a.beta2), rest = static_cast<T>(1.0 - a.beta2),
             epsilon = at_least_normal<T>(a.epsilon);
-    for_each_vector<T>(n, [=](size_t i, auto access) {
-        const Vec<T> x = access.load(w + i), gradient = fma(x, broadcast(decay), access.load(g + i));
+    const auto renew = [=](size_t i, auto access) FUSEDNET_ALWAYS_INLINE {
+        const Vec<T> gradient = fma(access.load(w + i), broadcast(decay), access.load(g + i));
         const Vec<T> v = fma(access.load(second + i), broadcast(rho), rest * gradient * gradient);
         access.store(second + i, v);
-        access.store(w + i, x - divide_any(rate * gradient, root_plus(v, epsilon)));
+        return Ratio<T>{rate * gradient, v};
+    };
+    for_each_root(n, epsilon, renew, [=](size_t i, auto access, Vec<T> step, Vec<T> divisor) FUSEDNET_ALWAYS_INLINE {
+        access.store(w + i, access.load(w + i) - divide_any(step, divisor));
     });
 }
 

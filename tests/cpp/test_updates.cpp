@@ -138,7 +138,7 @@ TEST_CASE_TEMPLATE("five steps of every update rule", T, float, double) {
 
 TEST_CASE_TEMPLATE("second moments that overflow, or are zero beside a subnormal epsilon, leave w as it is", T, float,
                    double) {
-    constexpr std::size_t n = 19;  // whole vectors and a part of one
+    constexpr std::size_t n = 67;  // whole vectors and a part of one
     for (const UpdateRule rule : {UpdateRule::adam, UpdateRule::adamw, UpdateRule::rmsprop, UpdateRule::inner_adam}) {
         CAPTURE(static_cast<int>(rule));
         for (const T gradient : {std::numeric_limits<T>::max() / T(4), T(0)}) {
@@ -169,6 +169,39 @@ TEST_CASE_TEMPLATE("roots and quotients of the update rules are within 2.5 ulp",
             worst = std::max(worst, ulps(w[i], 1 / std::sqrt(static_cast<Wide<T>>(moments[i]))));
         MESSAGE("at most ", worst, " ulp");
         CHECK(worst <= 2.5);
+    });
+}
+
+// Or the bits of a step would depend on how many threads share it, as each counts the vectors from where it begins.
+TEST_CASE_TEMPLATE("a root is the same in every vector", T, float, double) {
+    constexpr std::size_t vector = 32 / sizeof(T), copies = 3, chunk = std::size_t{1} << 11;
+    const auto check = [](std::size_t count, const auto& value) {
+        for (std::size_t first = 0; first < count; first += chunk) {
+            std::vector<T> moments;
+            for (std::size_t i = first; i < first + chunk; i += vector) {
+                for (std::size_t j = 0; j < vector; ++j) moments.push_back(value(i + j));
+                for (std::size_t j = vector; j < copies * vector; ++j) moments.push_back(*(moments.end() - vector));
+            }
+            for_each_quotient(moments, [&](const std::vector<T>& w, const std::vector<T>&) {
+                std::size_t different = 0;
+                for (std::size_t i = 0; i < w.size(); ++i) {
+                    const std::size_t group = i - i % (copies * vector);
+                    different += w[i] != w[group + i % vector];
+                }
+                CHECK(different == 0);
+            });
+        }
+    };
+    constexpr std::size_t binade = effort << 19;  // of float32 that is every number, unless in a hurry
+    check(2 * binade, [](std::size_t i) {
+        const T mantissa = T(1) + static_cast<T>(i % binade) / static_cast<T>(binade);
+        return i < binade ? mantissa : 2 * mantissa;
+    });
+    Random random(5);
+    check(effort << 16, [&](std::size_t i) {
+        constexpr int least = std::numeric_limits<T>::min_exponent, most = std::numeric_limits<T>::max_exponent;
+        const int exponent = least + static_cast<int>(i / vector % (most - least));
+        return std::ldexp(static_cast<T>(random.uniform(0.5, 1)), exponent);
     });
 }
 
