@@ -31,7 +31,9 @@ FUSEDNET_INLINE void with_count(size_t count, const Body& body) {
 constexpr size_t tile_rows = FUSEDNET_TILE_ROWS;
 constexpr size_t row_vectors = FUSEDNET_ROW_VECTORS;  // of a single row: enough chains to hide the latency
 
-constexpr size_t packing_lead = 8;  // rows of B that come from the L2 cache while those before them are packed
+// So many rows ahead of those that are packed B comes from the second-level cache: no more, as rows that are 4096 bytes
+// apart share one set of the first, of eight or twelve lines.
+constexpr size_t packing_lead = 4;
 
 template <class T>
 constexpr T no_floor = -static_cast<T>(__builtin_inf());
