@@ -63,6 +63,16 @@ FUSEDNET_INLINE V load(const T* p) {
     return v;
 }
 
+// Else GCC may read what was loaded again wherever it is used.
+template <class V>
+FUSEDNET_INLINE void keep_in_register([[maybe_unused]] V& v) {
+#if defined(__x86_64__)
+    __asm__("" : "+v"(v));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(v));
+#endif
+}
+
 template <class T, class V>
 FUSEDNET_INLINE void store(T* p, V v) {
     __builtin_memcpy(p, &v, sizeof v);
