@@ -121,7 +121,7 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
                          layer.has_bias ? layer.b + b.column : nullptr, y + offset, ldy,
                          derivative != nullptr ? derivative + offset : nullptr, b.rows, end - first, b.columns,
                          end == layer.in ? f : Activation::identity, scratch.panel(worker), scratch.rows_ahead(worker),
-                         first > 0});
+                         first > 0, cpu_features().halved_registers});
     };
     if (team.size() == 1 && m <= task_rows) {  // a small network would feel the cutting
         compute({0, m, 0, layer.out}, 0, layer.in, 0);

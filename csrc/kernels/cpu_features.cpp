@@ -31,6 +31,11 @@ bool has(unsigned value, unsigned long long mask) { return (value & mask) == mas
 
 constexpr unsigned long long bit(int i) { return 1ULL << i; }
 
+unsigned family(const Registers& one) {
+    const unsigned base = one.eax >> 8 & 0xf;
+    return base == 0xf ? base + (one.eax >> 20 & 0xff) : base;
+}
+
 // Bit positions: Intel SDM volume 2, CPUID; the levels: the x86-64 psABI.
 CpuFeatures detect() {
     CpuFeatures features{};
@@ -45,14 +50,16 @@ CpuFeatures detect() {
     const unsigned long long f = bit(16), dq = bit(17), cd = bit(28), bw = bit(30), vl = bit(31);
     const unsigned long long zmm_state = ymm_state | bit(5) | bit(6) | bit(7);
     features.avx512 = features.avx2 && has(seven.ebx, f | dq | cd | bw | vl) && (saved & zmm_state) == zmm_state;
-    constexpr unsigned genu = 0x756e6547;  // the begin of "GenuineIntel"
-    features.distant_cores = features.avx512 && cpuid(0).ebx == genu;
+    constexpr unsigned genu = 0x756e6547, auth = 0x68747541;  // the begins of "GenuineIntel" and "AuthenticAMD"
+    const unsigned maker = cpuid(0).ebx;
+    features.distant_cores = features.avx512 && maker == genu;
+    features.halved_registers = features.avx512 && maker == auth && family(one) == 0x19;  // Zen 3, too, had it AVX-512
     return features;
 }
 
 #elif defined(__aarch64__)
 
-CpuFeatures detect() { return {false, false, true, false}; }
+CpuFeatures detect() { return {false, false, true, false, false}; }
 
 #else
 

@@ -10,6 +10,8 @@ struct CpuFeatures {
     // Whether what another core has written is taken to be slow to come: on Intel's processors with AVX-512, since the
     // servers among them have each core at its own place in a mesh. AMD's share a third-level cache by fours or eights.
     bool distant_cores;
+    // Whether what is computed with a register of AVX-512 takes the time of its two halves: on AMD's Zen 4.
+    bool halved_registers;
 };
 
 const CpuFeatures& cpu_features();

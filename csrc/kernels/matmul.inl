@@ -31,15 +31,17 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
     }
 }
 
-// More than so many tiles must read a copy of B for it to pay; or just one where its rows are awkward.
-constexpr size_t packing_tiles = 8, awkward_tiles = 1;
-
-// Rows so far apart that a block of them crowds into a few sets of the first-level cache, and lies on more pages than
-// the processor has addresses of at hand; or that start amid a line where vectors are as long as lines, so that each
-// reaches over two.
+// As many tiles of rows read W where it lies as would not repay a copy: fewer where its rows are so far apart that a
+// block of them crowds into a few sets of the first-level cache, and lies on more pages than the processor has
+// addresses of at hand; or where they start amid a line and vectors are as long as lines, so that each reaches over
+// two.
+constexpr size_t awkward_tiles = 1;
 template <class T>
-FUSEDNET_INLINE bool is_awkward(size_t ld) {
-    return ld * sizeof(T) >= 2048 || (FUSEDNET_VECTOR_BYTES == cache_line && ld % lanes<T> != 0);
+size_t unpacked_tiles(const DenseForward<T>& f) {
+    constexpr size_t several = 8, all = ~size_t{0} / tile_rows;
+    const bool misaligned = FUSEDNET_VECTOR_BYTES == cache_line && f.ldw % lanes<T> != 0;
+    if (halves && f.in_place) return misaligned ? several : all;
+    return misaligned || f.ldw * sizeof(T) >= 2048 ? awkward_tiles : several;
 }
 
 // C (m, columns) = max(start + A (m, depth) · B (depth, columns), floor), where start is null for C itself.
@@ -205,8 +207,7 @@ FUSEDNET_INLINE const T* padded_bias(const DenseForward<T>& f, size_t column, co
 // only one block need stay in the caches.
 template <class T>
 void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final_floor) {
-    const size_t unpacked = is_awkward<T>(f.ldw) ? awkward_tiles : packing_tiles;
-    const bool packing = f.m > unpacked * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
+    const bool packing = f.m > unpacked_tiles(f) * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
     const size_t rows = block_rows(f.k, depth_block), tiles = (f.m + tile_rows - 1) / tile_rows;
     const auto fetch = [&](size_t p, size_t j, size_t steps) {
         const size_t columns = Panel<T>(f.n - j).columns;
