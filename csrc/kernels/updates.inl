@@ -44,13 +44,16 @@ T at_least_normal(double epsilon) {
 template <class T>
 constexpr bool long_roots = FUSEDNET_VECTOR_BYTES == 32 && sizeof(T) == sizeof(double);
 
-// What divides, √v + ε, for each vector of n elements: renew(offset, access) returns v and what is divided by its root,
-// step(offset, access, …) gets that and the divisor. With AVX2 every third root of float32 comes from multiply-adds:
-// the divider has enough to do with two and three quotients. (Stage by stage: their chain would hold up the others.)
+// numerator / (√square + ε), for one vector.
 template <class T>
 struct Ratio {
     Vec<T> numerator, square;
 };
+
+// For each vector of n elements: `renew(offset, access)` gives its ratio, `step(offset, access, numerator, divisor)`
+// takes what that is divided by. With AVX2 every third root of float32 comes from multiply-adds: the divider has enough
+// to do with the other two and three quotients. (All three take each stage together, or the chain of multiply-adds
+// would hold up the divider.)
 template <class T, class Renew, class Step>
 FUSEDNET_INLINE void for_each_root(size_t n, T epsilon, const Renew& renew, const Step& step) {
     size_t i = 0;
