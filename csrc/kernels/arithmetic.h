@@ -1,5 +1,5 @@
 // What the operators of Vec<T> lack in arithmetic: fused multiply-add, minimum and maximum, quick division, square
-// root, look-up. Coefficients: tools/fit_polynomials.py.
+// root, look-up. Coefficients of float64's root: tools/fit_polynomials.py.
 #pragma once
 
 #include <limits>
@@ -135,8 +135,8 @@ FUSEDNET_INLINE Vec<float> square_root(Vec<float> v) {
 
 #if FUSEDNET_VECTOR_BYTES == 32
 // √v from an estimate y of 1/√v within 1.5·2⁻¹², as manuals promise it, rounded as IEEE 754 wants it: for every
-// mantissa with every such y (tools/try_roots.cpp). The constant just below ½ is for 4 − 2⁻²², whose root is nearly a
-// tie.
+// mantissa with every such y, see test_roots.cpp. The constant just below ½ is for 4 − 2⁻²², whose root, 2 − 2⁻²³, is
+// barely below a tie.
 FUSEDNET_INLINE Vec<float> refine_root(Vec<float> v, Vec<float> y) {
     const Vec<float> g = v * y, h = (Vec<float>)(bits<float>(y) - broadcast_int<float>(1 << 23));  // h = y/2
     const Vec<float> e = fma(-g, h, broadcast(0x1.fffffep-2f)), slope = fma(e, broadcast(1.5f), broadcast(1.0f));
@@ -144,11 +144,12 @@ FUSEDNET_INLINE Vec<float> refine_root(Vec<float> v, Vec<float> y) {
     return fma(fma(-root, root, v), fma(h, e * slope, h), root);
 }
 
-// √v to the same bits as square_root, by multiply-adds unless a lane is no number from 2⁻¹⁰⁰ to 2¹⁰⁰.
+// √v to the same bits as square_root, by multiply-adds unless a lane is no number from 2⁻¹⁰⁰ to 2¹⁰⁰. (From about 2⁻¹⁰⁵
+// down v − root² would not be exact.)
 FUSEDNET_INLINE Vec<float> square_root_without_divider(Vec<float> v) {
     constexpr std::uint32_t least = (127 - 100) << 23, most = (127 + 100) << 23;
     const Words<float> above = (Words<float>)v - least;
-    const Ints<float> other = above > most - least;  // below, too: without a sign that is far above
+    const Ints<float> other = above > most - least;  // smaller ones wrap around to far above
     if (__builtin_expect(_mm256_movemask_ps((__m256)other) != 0, 0)) return square_root(v);
     return refine_root(v, (Vec<float>)_mm256_rsqrt_ps((__m256)v));
 }

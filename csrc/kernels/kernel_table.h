@@ -69,7 +69,7 @@ struct DenseForward {
     T* panel;               // scratch of KernelTable::panel_size(k) elements
     ReadAhead* ahead = nullptr;
     bool continued = false;  // add to Y, not to b, for n > 1: the same bits as in one go where n is whole vectors
-    bool in_place = false;   // read W where it lies: for AVX-512 on cpu_features().halved_registers
+    bool in_place = false;   // prefer W where it lies to a copy: for AVX-512 on cpu_features().halved_registers
 };
 
 // dX (m, k) = (dZ (m, n) · W (k, n)ᵀ) ∘ f'(saved) ∘ mask. Rows of dX have room for whole vectors.

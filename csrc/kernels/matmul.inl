@@ -31,10 +31,10 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
     }
 }
 
-// As many tiles of rows read W where it lies as would not repay a copy: fewer where its rows are so far apart that a
-// block of them crowds into a few sets of the first-level cache, and lies on more pages than the processor has
+// Up to how many tiles of rows read W where it lies, as a copy would not pay. Fewer where its rows are so far apart
+// that a block of them crowds into a few sets of the first-level cache, and lies on more pages than the processor has
 // addresses of at hand; or where they start amid a line and vectors are as long as lines, so that each reaches over
-// two.
+// two. With `in_place` there is time for the loads: however many, or several if each reaches over two lines.
 constexpr size_t awkward_tiles = 1;
 template <class T>
 size_t unpacked_tiles(const DenseForward<T>& f) {

@@ -65,7 +65,7 @@ FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb
 #pragma GCC unroll 8
             for (size_t v = 0; v < vectors; ++v) {
                 line[v] = load<T, V>(b + v * Columns::lanes);
-                if constexpr (rows == 2 || rows == 3) keep_in_register(line[v]);
+                if constexpr (rows == 2 || rows == 3) keep_in_register(line[v]);  // of more GCC does so itself
                 if constexpr (packing) store(panel + v * Columns::lanes, line[v]);
             }
             if constexpr (packing) {

@@ -63,7 +63,7 @@ FUSEDNET_INLINE V load(const T* p) {
     return v;
 }
 
-// Else GCC may read what was loaded again wherever it is used.
+// For what several instructions use: GCC may fold its load into each of them, and read it as often.
 template <class V>
 FUSEDNET_INLINE void keep_in_register([[maybe_unused]] V& v) {
 #if defined(__x86_64__)

@@ -34,7 +34,7 @@ struct Forward {
               std::size_t columns, std::size_t first, std::size_t end) const {
         Matrix<T> panel = output<T>(1, kernels.panel_size(end - first));
         const std::size_t offset = row * y.ld() + column;
-        const bool in_place = rows < x.rows() || end - first < w.rows();  // the whole product may copy W
+        const bool in_place = rows < x.rows() || end - first < w.rows();  // of the whole, large ones copy W
         kernels.dense_forward({x.data() + row * x.ld() + first, x.ld(), w.data() + first * w.ld() + column, w.ld(),
                                bias != nullptr ? bias + column : nullptr, y.data() + offset, y.ld(),
                                derivative != nullptr ? derivative + offset : nullptr, rows, end - first, columns, f,
