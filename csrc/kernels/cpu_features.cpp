@@ -60,7 +60,11 @@ CpuFeatures detect() {
 
 #elif defined(__aarch64__)
 
-CpuFeatures detect() { return {false, false, true, false, false}; }
+CpuFeatures detect() {
+    CpuFeatures features{};
+    features.neon = true;
+    return features;
+}
 
 #else
 

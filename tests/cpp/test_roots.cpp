@@ -1,6 +1,6 @@
 // The float32 root by multiply-adds of AVX2's Adam, with every estimate of its inverse within 1.5·2⁻¹²: what other
 // processors may begin with. Tried are the mantissas whose root is so near to a tie that an error of 2⁻⁴⁰ could round
-// it the wrong way; refine_root comes within 2⁻⁴⁶ before it rounds. A program of its own, for its compiler flags.
+// it the wrong way; refine_root comes within 2⁻⁴⁶ before it rounds.
 #define FUSEDNET_SET test
 #define FUSEDNET_VECTOR_BYTES 32
 #include <cmath>
