@@ -107,9 +107,7 @@ for dtype, exp_terms, tanh_terms, log_terms, tail_terms, center, largest in CASE
 assert log1p(mpf(1)) - (2 * mpf(1) / 3 + log1p_tail(mpf(1) / 9) / 27) < mpf(10) ** -40
 tanh_segments()
 print("// arithmetic.h")
-# For the e that an estimate by the bits leaves, by a little too large, as arithmetic.h has it; and for those
-# that an estimate within 2⁻¹³ leaves.
-above = 1 + mpf("2.1e-5")
-fit("inverse root", lambda e: above / sqrt(1 - e), [mpf("0.00889141"), mpf("0.12597610")], 3, np.float64)
-small = mpf(2) ** -13
-fit("root", root_slope, [-small, small], 3, np.float64, lambda e: 1 / (fabs(e) + mpf(10) ** -30))
+# For the e = 1 − v·y² that an estimate y of 1/√v within 1.5 · 2⁻¹² leaves, and one within 2⁻¹⁴.
+for name, widest, terms in (("coarse", 3 * mpf(2) ** -12, 4), ("fine", mpf(2) ** -13, 3)):
+    interval = [-widest, widest]
+    fit(f"root, {name}", root_slope, interval, terms, np.float64, lambda e: 1 / (fabs(e) + mpf(10) ** -30))

@@ -133,6 +133,21 @@ FUSEDNET_INLINE Vec<float> square_root(Vec<float> v) {
 #endif
 }
 
+FUSEDNET_INLINE Vec<double> square_root(Vec<double> v) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    return (Vec<double>)_mm512_sqrt_pd((__m512d)v);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    return (Vec<double>)_mm256_sqrt_pd((__m256d)v);
+#elif defined(__SSE2__)
+    return (Vec<double>)_mm_sqrt_pd((__m128d)v);
+#elif defined(__aarch64__)
+    return (Vec<double>)vsqrtq_f64((float64x2_t)v);
+#else
+    for (size_t i = 0; i < lanes<double>; ++i) v[i] = __builtin_sqrt(v[i]);
+    return v;
+#endif
+}
+
 #if FUSEDNET_VECTOR_BYTES == 32
 // √v from an estimate y of 1/√v within 1.5·2⁻¹², as manuals promise it, rounded as IEEE 754 wants it: for every
 // mantissa with every such y, see test_roots.cpp. The constant just below ½ is for 4 − 2⁻²², whose root, 2 − 2⁻²³, is
@@ -144,70 +159,59 @@ FUSEDNET_INLINE Vec<float> refine_root(Vec<float> v, Vec<float> y) {
     return fma(fma(-root, root, v), fma(h, e * slope, h), root);
 }
 
-// √v to the same bits as square_root, by multiply-adds unless a lane is no number from 2⁻¹⁰⁰ to 2¹⁰⁰. (From about 2⁻¹⁰⁵
-// down v − root² would not be exact.)
-FUSEDNET_INLINE Vec<float> square_root_without_divider(Vec<float> v) {
-    constexpr std::uint32_t least = (127 - 100) << 23, most = (127 + 100) << 23;
-    const Words<float> above = (Words<float>)v - least;
-    const Ints<float> other = above > most - least;  // smaller ones wrap around to far above
-    if (__builtin_expect(_mm256_movemask_ps((__m256)other) != 0, 0)) return square_root(v);
-    return refine_root(v, (Vec<float>)_mm256_rsqrt_ps((__m256)v));
+FUSEDNET_INLINE Vec<float> estimate_inverse_root(Vec<float> v) { return (Vec<float>)_mm256_rsqrt_ps((__m256)v); }
+FUSEDNET_INLINE Vec<double> estimate_inverse_root(Vec<double> v) {
+    return (Vec<double>)_mm256_cvtps_pd(_mm_rsqrt_ps(_mm256_cvtpd_ps((__m256d)v)));
+}
+FUSEDNET_INLINE bool is_any_above(Words<float> v, Words<float> most) {
+    return _mm256_movemask_ps((__m256)(v > most)) != 0;
+}
+FUSEDNET_INLINE bool is_any_above(Words<double> v, Words<double> most) {
+    return _mm256_movemask_pd((__m256d)(v > most)) != 0;
+}
+#elif FUSEDNET_VECTOR_BYTES == 64
+FUSEDNET_INLINE Vec<double> estimate_inverse_root(Vec<double> v) {
+    return (Vec<double>)((Ints<double>)_mm512_rsqrt14_pd((__m512d)v) & ~((Int<double>{1} << 29) - 1));
+}
+FUSEDNET_INLINE bool is_any_above(Words<double> v, Words<double> most) {
+    return _mm512_cmpgt_epu64_mask((__m512i)v, (__m512i)most) != 0;
 }
 #endif
-
-// √v + ε, to divide by, for v that is not negative, or NaN: that of infinity may come out as −∞.
-FUSEDNET_INLINE Vec<float> root_plus(Vec<float> v, float epsilon) { return square_root(v) + epsilon; }
 
 #if FUSEDNET_VECTOR_BYTES >= 32
-// 1/√v within 2⁻¹³, a positive number for zero, neither zero nor NaN for infinity. With AVX2 that of the smallest
-// normal number is the largest.
-FUSEDNET_INLINE Vec<double> estimate_inverse_root(Vec<double> v) {
-#if FUSEDNET_VECTOR_BYTES == 64
-    const Vec<double> y = (Vec<double>)_mm512_rsqrt14_pd((__m512d)v);
-    return smaller(broadcast(1e162), larger(broadcast(1e-155), y));  // just beyond those of all other numbers
-#else
-    v = larger(broadcast(std::numeric_limits<double>::min()), v);
-    // Half of the bits, subtracted, halves the exponent and negates it, and comes near with the mantissa, too.
-    const Vec<double> y =
-        (Vec<double>)(broadcast_int<double>(0x5fe5fc0000000000) - (Ints<double>)((Words<double>)v >> 1));
-    const Vec<double> e = fma(-(v * y), y, broadcast(1.0));
-    const Vec<double> slope = fma(e, broadcast(0.44748490073874586), broadcast(0.49588977700929954));
-    return y * fma(slope, e, broadcast(1.0000711480096482));  // never too small: see the factor of root_plus
-#endif
+// The same of float64, from an estimate within 1.5·2⁻¹² (`coarse`) or 2⁻¹⁴ that is a float32: (1 − e)^−½ as 1 + rest,
+// by tools/fit_polynomials.py. The root is within 2⁻⁵¹ before the last line, and so is h of 1/(2√v): that line comes
+// within 2⁻¹⁰⁰ before it rounds. For the few mantissas that this is too coarse for, test_roots.cpp tries every
+// estimate; with the constant just below 1, none is wrong.
+template <bool coarse>
+FUSEDNET_INLINE Vec<double> refine_root(Vec<double> v, Vec<double> y) {
+    const Vec<double> g = v * y, e = fma(-g, y, broadcast(0x1.fffffffffffffp-1));
+    Vec<double> rest = broadcast(coarse ? 0.31250013201502769 : 0.31250000275031198);
+    if (coarse) rest = fma(e, broadcast(0.2734376210137765), rest);
+    rest = fma(rest, e, broadcast(coarse ? 0.3749999999999919 : 0.37500000305590225));
+    rest = e * fma(rest, e, broadcast(coarse ? 0.49999999999999117 : 0.5));
+    const Vec<double> root = fma(g, rest, g);
+    const Vec<double> h = (Vec<double>)(bits<double>(y) - broadcast_int<double>(Int<double>{1} << 52));  // y/2
+    return fma(fma(-root, root, v), fma(h, rest, h), root);
 }
 
-// √v + ε from that estimate y, by multiply-adds: for a root and a quotient the divider would take twice as long as for
-// one. √v is g·(1 − e)^−½ with g = v·y and e = 1 − g·y. (The factor is rounded half as coarsely where it is below
-// 1.) With AVX2 the root is at least that of the smallest normal number.
-FUSEDNET_INLINE Vec<double> root_plus(Vec<double> v, Vec<double> y, double epsilon) {
-#if FUSEDNET_VECTOR_BYTES == 32
-    v = larger(broadcast(std::numeric_limits<double>::min()), v);
-#endif
-    const Vec<double> g = v * y, e = fma(-g, y, broadcast(1.0));
-    const Vec<double> slope = fma(e, broadcast(0.31250000275031198), broadcast(0.37500000305590225));
-    const Vec<double> factor = fma(fma(slope, e, broadcast(0.5)), e, broadcast(1.0));
-    return fma(g, factor, broadcast(epsilon));
+FUSEDNET_INLINE Vec<double> refine_root(Vec<double> v, Vec<double> y) {
+    return refine_root<FUSEDNET_VECTOR_BYTES == 32>(v, y);
 }
 
-FUSEDNET_INLINE Vec<double> root_plus(Vec<double> v, double epsilon) {
-    return root_plus(v, estimate_inverse_root(v), epsilon);
+// √v to the same bits as square_root, by multiply-adds unless a lane is no number from 2⁻¹⁰⁰ to 2¹⁰⁰. (In float32 v −
+// root² would not be exact from about 2⁻¹⁰⁵ down, and the estimate of float64 may be that of a float32.)
+template <class T>
+FUSEDNET_INLINE Vec<T> square_root_without_divider(Vec<T> v) {
+    constexpr int mantissa_bits = sizeof(T) == sizeof(float) ? 23 : 52, bias = sizeof(T) == sizeof(float) ? 127 : 1023;
+    constexpr Int<T> least = Int<T>{bias - 100} << mantissa_bits, most = Int<T>{bias + 100} << mantissa_bits;
+    const auto above = (Words<T>)(bits<T>(v) - broadcast_int<T>(least));  // of smaller ones far above: they wrap around
+    if (__builtin_expect(is_any_above(above, (Words<T>)broadcast_int<T>(most - least)), 0)) return square_root(v);
+    return refine_root(v, estimate_inverse_root(v));
 }
-#else
-FUSEDNET_INLINE Vec<double> square_root(Vec<double> v) {
-#if defined(__SSE2__)
-    return (Vec<double>)_mm_sqrt_pd((__m128d)v);
-#elif defined(__aarch64__)
-    return (Vec<double>)vsqrtq_f64((float64x2_t)v);
-#else
-    for (size_t i = 0; i < lanes<double>; ++i) v[i] = __builtin_sqrt(v[i]);
-    return v;
-#endif
-}
-
-FUSEDNET_INLINE Vec<double> root_plus(Vec<double> v, double epsilon) { return square_root(v) + epsilon; }
 #endif
 
-// a / b for b that may be infinite. In float64 by the divider, which with AVX-512 and AVX2 root_plus leaves free.
+// a / b for b that may be infinite. In float64 by the divider.
 FUSEDNET_INLINE Vec<float> divide_any(Vec<float> a, Vec<float> b) {
 #if FUSEDNET_VECTOR_BYTES == 64
     const __m512 infinite = _mm512_set1_ps(__builtin_inff());

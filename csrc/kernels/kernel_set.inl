@@ -6,7 +6,7 @@
 #include "input_gradient.inl"
 #include "kernel_table.h"
 #include "losses.inl"
-#include "weight_gradient.inl"
+#include "weight_step.inl"
 
 namespace fusednet::FUSEDNET_SET {
 

@@ -1,9 +1,8 @@
-// The gradient of a dense layer's parameters, dW = Xᵀ·dZ and the sums of dZ, cut into register tiles; and what becomes
-// of it: stored, added to W, or the optimizer's step.
+// The gradient of a dense layer's parameters, dW = Xᵀ·dZ and the sums of dZ, cut into register tiles: stored, or added
+// to W.
 #pragma once
 
 #include "matmul.inl"
-#include "updates.inl"
 
 namespace fusednet::FUSEDNET_SET {
 
@@ -91,11 +90,6 @@ __attribute__((noinline)) void update_shallow(const WeightGradient<T>& g) {
 template <class T>
 constexpr size_t x_tile_width = whole_vectors<T>(tile_rows);
 
-template <class T>
-size_t weight_scratch(size_t m, size_t ldw) {
-    return at_most(m, most_block_rows) * (x_tile_width<T> + whole_vectors<T>(ldw)) + tile_rows * ldw;
-}
-
 // Whether X and dZ are to be copied for the tiles: if they are large, or come from distant cores, for whose lines tiles
 // wait one after the other, and a copy a dozen at a time. A tile of AVX-512 computes several times as much as others
 // with each line that it reads: those do better by lines side by side long before the second-level cache is full.
@@ -105,50 +99,51 @@ bool copies(const WeightGradient<T>& g) {
            g.m * (g.ldx + g.lddz) * sizeof(T) > (FUSEDNET_VECTOR_BYTES == 64 ? size_t{3} << 19 : size_t{1} << 18);
 }
 
-// The step of some rows of W by their gradient.
-template <class T>
-void take_step(const WeightGradient<T>& g, const OptimizerStep<T>& step, size_t row, size_t rows, const T* gradient) {
-    const auto update_from = [&](size_t i, size_t count) {
-        const OptimizerStep<T> s = step.from((row + i) * g.ldw);
-        update(*s.arguments, s.w, gradient + i * g.ldw, s.first, s.second, count);
-    };
-    if (g.n == g.ldw) return update_from(0, rows * g.n);
-    for (size_t i = 0; i < rows; ++i) update_from(i, g.n);
-}
+// The tiles' results as they are, and what the next tile writes fetched meanwhile where `fetching`.
+template <class T, bool fetching>
+class StoredRows {
+public:
+    using Ahead = Prefetch<T, 1, true>;
+    static constexpr bool leaves_narrow = true;
+    static constexpr bool interrupts(bool, size_t) { return fetching; }
+    static constexpr size_t least_tiles(bool packing) { return packing || fetching ? 1 : 0; }
 
-// Whether this core may still have W as it read it, and others too, when its rows are to be updated.
-template <class T>
-bool is_read_by_others(const WeightGradient<T>& g) {
-    return g.shared && g.all_rows * g.ldw * sizeof(T) < size_t{1} << 20;
-}
+    explicit StoredRows(const WeightGradient<T>& g) : g_(g) {}
 
-// Makes this core the only one to have the lines of such rows, before an update that writes other lines, too: stores
-// leave a core in turn, and one to a line that others have as well holds up those behind it. (To fetch a line for
-// writing, as fetch_rows does, is enough on a Granite Rapids, but not on a Zen 4 that has read it before.)
-template <class T>
-[[gnu::noinline]] void claim_rows(T* rows, size_t ld, size_t count, size_t columns) {
-    if (columns == ld) {  // one long row: several may share a line
-        columns *= count;
-        count = 1;
+    void begin_rows(size_t i, size_t) { offset_ = i * g_.ldw; }
+    const WeightGradient<T>& results() const { return g_; }
+    size_t offset(size_t j) const { return offset_ + j; }
+    Ahead* begin_tile(size_t j, size_t rows, size_t columns) {
+        if constexpr (!fetching) return nullptr;
+        const size_t next = j + columns;
+        ahead_ = {{g_.out + offset_ + next}, g_.ldw, next < g_.n ? rows : 0, panel_columns<T>, 1, g_.m};
+        return &ahead_;
     }
-    for (size_t i = 0; i < count; ++i, rows += ld) {
-        for (size_t j = 0; j < columns; j += cache_line / sizeof(T)) {
-            volatile T* const element = rows + j;
-            *element = *element;
-        }
+    void end_tile(size_t, size_t, size_t) {}
+    void end_rows() {}
+    void end() {}
+
+private:
+    const WeightGradient<T>& g_;
+    size_t offset_ = 0;
+    Ahead ahead_;
+};
+
+// `ahead` for tiles that are interrupted; the others share their code.
+template <bool interrupted, class T, class Ahead>
+auto* ahead_of(Ahead* ahead) {
+    if constexpr (interrupted) {
+        return ahead;
+    } else {
+        return static_cast<Prefetch<T, 1, true>*>(nullptr);
     }
 }
-
-// More than so many tiles take it by rows, see update_rows. (Fewer heights to compile.)
-constexpr size_t stepping_tiles = 6;
 
 // Tiles of W by rows. `packing`: a tile's columns of X are copied to scratch, and the first tiles leave the panels of
-// dZ there. `fetching`: what is written next is fetched meanwhile. Both are for more than one tile. `stepping`, which
-// goes with `fetching`: the gradient of a tile's rows goes to scratch, and before the next they take the step by it.
-template <bool packing, bool fetching, bool stepping, class T>
-void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = nullptr) {
-    constexpr size_t least = stepping ? least_height(stepping_tiles) : packing || fetching ? least_height(1) : 1;
-    const bool claimed = stepping && is_read_by_others(g);
+// dZ there. `rows` says what becomes of the results, and what is done meanwhile. Both are for more than one tile.
+template <bool packing, class Rows, class T>
+void update_rows(const WeightGradient<T>& g, Rows rows) {
+    constexpr size_t tiles = Rows::least_tiles(packing), least = tiles > 0 ? least_height(tiles) : 1;
     T* x_tile = g.scratch;
     T* panels = g.scratch + g.m * x_tile_width<T>;
     for_each_row_tile<least>(g.k, [&](size_t i, auto height) {
@@ -159,46 +154,33 @@ void update_rows(const WeightGradient<T>& g, const OptimizerStep<T>* step = null
             x = x_tile;
             ldx = x_tile_width<T>;
         }
-        WeightGradient<T> strip;
-        if constexpr (stepping) {
-            strip = g;
-            strip.w += i * g.ldw;
-            strip.out = panels + g.m * whole_vectors<T>(g.n);
-        }
-        const WeightGradient<T>& tile = stepping ? strip : g;
+        rows.begin_rows(i, height.n);
         for (size_t j = 0; j < g.n;) {
             const Panel<T> panel(g.n - j);
-            if (!stepping && is_narrow(g, panel.columns)) return;
+            if (Rows::leaves_narrow && is_narrow(g, panel.columns)) return;
             T* packed = panels + j * g.m;
-            const size_t next = j + panel.columns;
-            using Lines = Prefetch<T, stepping ? 3 : 1, true>;
-            Lines lines;
-            if constexpr (stepping) {
-                const OptimizerStep<T> s = step->from(i * g.ldw + j);
-                const T *first = s.first != nullptr ? s.first : s.w, *second = s.second != nullptr ? s.second : s.w;
-                lines = {{s.w, first, second}, g.ldw, height.n, panel.columns, 1, g.m};
-            } else if constexpr (fetching) {
-                lines = {{g.out + i * g.ldw + next}, g.ldw, next < g.n ? height.n : 0, panel_columns<T>, 1, g.m};
-            }
-            Lines* ahead = fetching ? &lines : nullptr;
+            typename Rows::Ahead* ahead = rows.begin_tile(j, height.n, panel.columns);
             read_ahead(g.ahead);
-            const size_t offset = stepping ? j : i * g.ldw + j;
             with_columns<T>(panel.width, [&](auto columns) {
+                using Columns = decltype(columns);
+                constexpr bool first = Rows::interrupts(packing, Columns::vectors);
+                constexpr bool later = Rows::interrupts(false, Columns::vectors);
                 if (packing && i > 0) {
-                    update_tile<false, fetching, height.n, decltype(columns), T>(tile, offset, panel.columns, x, ldx,
-                                                                                 packed, panel.width, nullptr, ahead);
+                    update_tile<false, later, height.n, Columns, T>(rows.results(), rows.offset(j), panel.columns, x,
+                                                                    ldx, packed, panel.width, nullptr,
+                                                                    ahead_of<later, T>(ahead));
                 } else {
-                    update_tile<packing, fetching, height.n, decltype(columns), T>(tile, offset, panel.columns, x, ldx,
-                                                                                   g.dz + j, g.lddz, packed, ahead);
+                    update_tile<packing, first, height.n, Columns, T>(rows.results(), rows.offset(j), panel.columns, x,
+                                                                      ldx, g.dz + j, g.lddz, packed,
+                                                                      ahead_of<first, T>(ahead));
                 }
             });
-            if constexpr (stepping) {  // they have been fetched, and leave while the next tile computes
-                if (claimed) claim_rows(step->w + i * g.ldw + j, g.ldw, height.n, panel.columns);
-            }
-            j = next;
+            rows.end_tile(j, height.n, panel.columns);
+            j += panel.columns;
         }
-        if constexpr (stepping) take_step(g, *step, i, height.n, strip.out);
+        rows.end_rows();
     });
+    rows.end();
 }
 
 // The last columns where they are narrow: update_rows leaves those out.
@@ -227,9 +209,11 @@ void block_weight_gradient(const WeightGradient<T>& g) {
     const bool several = g.k > tile_rows, far = several && is_far<T>(g.all_rows, g.ldw), packing = several && copies(g);
     if (!is_narrow(g, g.n)) {
         if (far) {
-            packing ? update_rows<true, true, false>(g) : update_rows<false, true, false>(g);
+            const StoredRows<T, true> rows(g);
+            packing ? update_rows<true>(g, rows) : update_rows<false>(g, rows);
         } else {
-            packing ? update_rows<true, false, false>(g) : update_rows<false, false, false>(g);
+            const StoredRows<T, false> rows(g);
+            packing ? update_rows<true>(g, rows) : update_rows<false>(g, rows);
         }
     }
     update_narrow(g);
@@ -265,22 +249,6 @@ FUSEDNET_INLINE void for_each_block(const Gradient& g, const Compute& compute) {
 template <class T>
 void weight_gradient(const WeightGradient<T>& g) {
     for_each_block(g, block_weight_gradient<T>);
-}
-
-// By rows where W is far, or has to be claimed and has tiles as wide as they come, which leave the time for it; the
-// depth a single block, so that their gradient is whole, and not so short that fetching what they need would interrupt
-// it every few steps.
-template <class T>
-void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
-    constexpr size_t least_depth = 32;
-    const bool whole = g.m >= least_depth && g.m <= most_block_rows, claimed = is_read_by_others(g);
-    const bool by_rows = is_far<T>(g.all_rows, g.ldw) || (claimed && g.n >= panel_columns<T>);
-    if (whole && g.k > stepping_tiles * tile_rows && by_rows) {
-        return copies(g) ? update_rows<true, true, true>(g, &step) : update_rows<false, true, true>(g, &step);
-    }
-    weight_gradient(g);
-    if (claimed) claim_rows(step.w, g.ldw, g.k, g.n);
-    take_step(g, step, 0, g.k, g.out);
 }
 
 template <class T>

@@ -79,6 +79,7 @@ TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole
     for (const Shape& s : {Shape{40, 1, 20, 0},
                            {30, 20, 9, 0},
                            {80, 2000, 20, 0},
+                           {120, 41, 64, 0},
                            {260, 515, 33, 0},
                            {260, 521, 40, 3},
                            {200, 700, 700, 0},
@@ -93,10 +94,20 @@ TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole
             Matrix<T> dz = padded<T>(Role<T>::operand, m, n, kernels.lanes).fill(random);
             Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, n + s.gap));
             Matrix<T> gradient = output<T>(k, n, s.gap);
-            for (const UpdateRule rule : {UpdateRule::momentum, UpdateRule::adamw, UpdateRule::rmsprop}) {
+            struct Update {
+                UpdateRule rule;
+                double decay;
+            };
+            for (const Update& u : {Update{UpdateRule::momentum, 0.1},
+                                    {UpdateRule::adam, 0.0},
+                                    {UpdateRule::adam, 0.1},
+                                    {UpdateRule::adamw, 0.1},
+                                    {UpdateRule::rmsprop, 0.1}}) {
+                const UpdateRule rule = u.rule;
                 CAPTURE(static_cast<int>(rule));
+                CAPTURE(u.decay);
                 const bool has_first = rule != UpdateRule::rmsprop, has_second = rule != UpdateRule::momentum;
-                const UpdateArguments arguments{rule, 0.01, 0.1, 0.9, 0.99, 1e-3, 0.1, 0.01};
+                const UpdateArguments arguments{rule, 0.01, u.decay, 0.9, 0.99, 1e-3, 0.1, 0.01};
                 struct Learned {
                     Matrix<T> w, first, second;
                     bool operator==(const Learned& o) const {
