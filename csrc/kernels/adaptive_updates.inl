@@ -78,18 +78,19 @@ inline bool is_adam(const UpdateArguments& a) {
     return a.rule == UpdateRule::adam || a.rule == UpdateRule::adamw || a.rule == UpdateRule::inner_adam;
 }
 
-// Adam's arithmetic; `rate` and a decoupled decay's factor are negative. α/(1 − β₁ᵗ)·m/(√(s/c) + ε) with c = 1 − β₂ᵗ is
+// Adam's arithmetic; `rate` is negative but for a decoupled decay. α/(1 − β₁ᵗ)·m/(√(s/c) + ε) with c = 1 − β₂ᵗ is
 // taken as α·√c/(1 − β₁ᵗ)·m/(√s + ε·√c): there is a step less to do for each element.
 template <Decay decay, class T>
 struct AdamStep {
     explicit AdamStep(const UpdateArguments& a) {
         const double correction = __builtin_sqrt(a.correction2);
-        rate = -static_cast<T>(a.learning_rate * correction / a.correction1);
+        rate = static_cast<T>(a.learning_rate * correction / a.correction1);
+        if (decay != Decay::decoupled) rate = -rate;
         epsilon = at_least_normal<T>(a.rule == UpdateRule::inner_adam ? a.epsilon : a.epsilon * correction);
         rest1 = static_cast<T>(1.0 - a.beta1);
         beta2 = static_cast<T>(a.beta2);
         rest2 = static_cast<T>(1.0 - a.beta2);
-        factor = static_cast<T>(decay == Decay::decoupled ? -a.learning_rate * a.weight_decay : a.weight_decay);
+        factor = static_cast<T>(decay == Decay::decoupled ? a.learning_rate * a.weight_decay : a.weight_decay);
     }
 
     // The moments, renewed by the gradient.
@@ -109,7 +110,7 @@ struct AdamStep {
     FUSEDNET_INLINE void take(T* w, Vec<T> m, Vec<T> divisor, Access access) const {
         const Vec<T> x = access.load(w), direction = divide_any(m, divisor);
         if (decay == Decay::decoupled) {  // a factor of x near 1 would be rounded
-            access.store(w, x + fma(x, broadcast(factor), rate * direction));
+            access.store(w, x - fma(x, broadcast(factor), rate * direction));
         } else {
             access.store(w, fma(direction, broadcast(rate), x));
         }
@@ -119,9 +120,9 @@ struct AdamStep {
 };
 
 template <Decay decay, class T>
-void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* __restrict first, T* __restrict second,
-          size_t n) {
-    const AdamStep<decay, T> adam(a);
+void adam(const AdamStep<decay, T>& rule, T* __restrict w, const T* __restrict g, T* __restrict first,
+          T* __restrict second, size_t n) {
+    const AdamStep<decay, T> adam = rule;  // which no store may change
     const auto renew = [=](size_t i, auto access)
                            FUSEDNET_ALWAYS_INLINE { return adam.renew(w + i, g + i, first + i, second + i, access); };
     for_each_root(n, adam.epsilon, renew, [=](size_t i, auto access, Vec<T> m, Vec<T> divisor) FUSEDNET_ALWAYS_INLINE {
@@ -136,16 +137,16 @@ void adam(const UpdateArguments& a, T* __restrict w, const T* __restrict g, T* _
 template <Decay decay, class T>
 class AdamBesideTiles {
 public:
-    explicit AdamBesideTiles(const UpdateArguments& a) : arguments_(&a), adam_(a) {}
+    explicit AdamBesideTiles(const UpdateArguments& a) : adam_(a) {}
 
-    // n elements, while so many tiles take so many steps each.
+    // n elements, at least three vectors or none, while so many tiles take so many steps each.
     void begin(const OptimizerStep<T>& step, const T* gradient, size_t n, size_t tiles, size_t steps) {
         step_ = step;
         gradient_ = gradient;
         ended_ = 0;
         count_ = n;
         interval_ = never;
-        if (!is_staged()) return;
+        if (n == 0) return;
         renew(0);
         take_root(0);
         renew(lanes<T>);
@@ -159,10 +160,10 @@ public:
         __asm__("" ::: "memory");  // else what is read here may take a register from the tile
         const size_t i = ended_;
         if constexpr (FUSEDNET_VECTOR_BYTES == cache_line) {  // else the processor sees in time what comes next
-            constexpr size_t lead = 16 * lanes<T>;
-            __builtin_prefetch(step_.w + i + lead, 1);
-            __builtin_prefetch(step_.first + i + lead, 1);
-            __builtin_prefetch(step_.second + i + lead, 1);
+            const size_t later = at_most(i + 16 * lanes<T>, count_ - 1);
+            __builtin_prefetch(step_.w + later, 1);
+            __builtin_prefetch(step_.first + later, 1);
+            __builtin_prefetch(step_.second + later, 1);
         }
         end(i);
         take_root(i + lanes<T>);
@@ -174,22 +175,17 @@ public:
 
     // What is left.
     void finish() {
-        if (is_staged()) {
-            end(ended_);
-            take_root(ended_ + lanes<T>);
-            end(ended_ + lanes<T>);
-            ended_ += 2 * lanes<T>;
-        }
-        const OptimizerStep<T> rest = step_.from(ended_);
-        adam<decay>(*arguments_, rest.w, gradient_ + ended_, rest.first, rest.second, count_ - ended_);
+        if (count_ == 0) return;
+        end(ended_);
+        take_root(ended_ + lanes<T>);
+        end(ended_ + lanes<T>);
+        const size_t rest = ended_ + 2 * lanes<T>;
+        adam(adam_, step_.w + rest, gradient_ + rest, step_.first + rest, step_.second + rest, count_ - rest);
     }
 
 private:
     // More steps between two turns are slower on a Zen 4, rather than quicker.
     static constexpr size_t most_steps = FUSEDNET_VECTOR_BYTES == 64 ? 4 : 6;
-
-    // Whether there is a vector for each part of a turn.
-    bool is_staged() const { return count_ >= 3 * lanes<T>; }
 
     FUSEDNET_INLINE void renew(size_t i) {
         adam_.renew(step_.w + i, gradient_ + i, step_.first + i, step_.second + i, WholeAccess<T>{});
@@ -200,7 +196,6 @@ private:
     }
 
     Vec<T> root_{};  // of the vector that is the next to end
-    const UpdateArguments* arguments_;
     AdamStep<decay, T> adam_;
     OptimizerStep<T> step_{};
     const T* gradient_ = nullptr;

@@ -2,8 +2,6 @@
 // root, look-up. Coefficients of float64's root: tools/fit_polynomials.py.
 #pragma once
 
-#include <limits>
-
 #include "vec.h"
 
 namespace fusednet::FUSEDNET_SET {

@@ -55,7 +55,7 @@ void update(const UpdateArguments& a, T* w, const T* g, T* first, T* second, siz
         case UpdateRule::adam:
         case UpdateRule::adamw:
         case UpdateRule::inner_adam:
-            with_decay(a, [&](auto decay) { adam<decay.value>(a, w, g, first, second, n); });
+            with_decay(a, [&](auto decay) { adam(AdamStep<decay.value, T>(a), w, g, first, second, n); });
             break;
     }
     if (a.drop_subnormal) drop_subnormal(g, first, second, n);

@@ -163,16 +163,16 @@ void update_rows(const WeightGradient<T>& g, Rows rows) {
             read_ahead(g.ahead);
             with_columns<T>(panel.width, [&](auto columns) {
                 using Columns = decltype(columns);
-                constexpr bool first = Rows::interrupts(packing, Columns::vectors);
+                constexpr bool packing_one = Rows::interrupts(packing, Columns::vectors);
                 constexpr bool later = Rows::interrupts(false, Columns::vectors);
                 if (packing && i > 0) {
                     update_tile<false, later, height.n, Columns, T>(rows.results(), rows.offset(j), panel.columns, x,
                                                                     ldx, packed, panel.width, nullptr,
                                                                     ahead_of<later, T>(ahead));
                 } else {
-                    update_tile<packing, first, height.n, Columns, T>(rows.results(), rows.offset(j), panel.columns, x,
-                                                                      ldx, g.dz + j, g.lddz, packed,
-                                                                      ahead_of<first, T>(ahead));
+                    update_tile<packing, packing_one, height.n, Columns, T>(rows.results(), rows.offset(j),
+                                                                            panel.columns, x, ldx, g.dz + j, g.lddz,
+                                                                            packed, ahead_of<packing_one, T>(ahead));
                 }
             });
             rows.end_tile(j, height.n, panel.columns);

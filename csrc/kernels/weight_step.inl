@@ -62,7 +62,7 @@ public:
     const WeightGradient<T>& results() const { return strip_; }
     size_t offset(size_t j) const { return j; }
     void end_tile(size_t j, size_t rows, size_t columns) {
-        // They have been fetched, and leave while the next tile computes.
+        // The lines leave while the next tile computes.
         if (claimed_) claim_rows(step_.w + row_ * g_.ldw + j, g_.ldw, rows, columns);
     }
 
@@ -112,15 +112,15 @@ template <Decay decay, class T>
 class AdamBesideRows : public RowsInScratch<T> {
 public:
     using Ahead = AdamBesideTiles<decay, T>;
-    // The first rows have none before them, and tiles of fewer vectors are few: they are not worth code of their own.
-    static constexpr bool interrupts(bool first, size_t vectors) { return !first && vectors == tile_vectors; }
+    // Tiles that pack are those of the first rows, which have none before them, and tiles of fewer vectors are few:
+    // they are not worth code of their own.
+    static constexpr bool interrupts(bool packing, size_t vectors) { return !packing && vectors == tile_vectors; }
 
     AdamBesideRows(const WeightGradient<T>& g, const OptimizerStep<T>& step)
         : RowsInScratch<T>(g, step), ahead_(*step.arguments) {}
 
     void begin_rows(size_t row, size_t rows) {
-        const size_t n = this->g_.n, tiles = n / panel_columns<T>;
-        ahead_.begin(this->step_.from(this->row_ * n), this->strip_.out, rows_ * n, tiles, this->g_.m);
+        hand_over();
         half_ = 1 - half_;
         this->move_to(row, half_);
         rows_ = rows;
@@ -128,11 +128,16 @@ public:
     Ahead* begin_tile(size_t, size_t, size_t) { return &ahead_; }
     void end_rows() { ahead_.finish(); }
     void end() {
-        begin_rows(this->row_, 0);
+        hand_over();
         ahead_.finish();
     }
 
 private:
+    void hand_over() {
+        const size_t n = this->g_.n, tiles = n / panel_columns<T>;
+        ahead_.begin(this->step_.from(this->row_ * n), this->strip_.out, rows_ * n, tiles, this->g_.m);
+    }
+
     size_t half_ = 0, rows_ = 0;
     Ahead ahead_;
 };

@@ -88,8 +88,7 @@ struct Dropout {
     }
 };
 
-// check(w, v) for w = 1/(√v + ε) by a rule that takes it at one go and by one that may take it in two: with a gradient
-// of −1 from zero.
+// check(w, v) for w = 1/(√v + ε) by each rule that divides: with a gradient of −1 from zero.
 template <class T, class Check>
 void for_each_quotient(const std::vector<T>& moments, const Check& check) {
     for (const UpdateRule rule : {UpdateRule::rmsprop, UpdateRule::inner_adam}) {
@@ -181,7 +180,7 @@ TEST_CASE_TEMPLATE("roots and quotients are within 2.5 ulp in float32, those of 
 
 // Or the bits of a step would depend on how many threads share it, as each counts the vectors from where it begins.
 TEST_CASE_TEMPLATE("a root is the same in every vector", T, float, double) {
-    constexpr std::size_t vector = 32 / sizeof(T), copies = 3, chunk = std::size_t{1} << 11;
+    constexpr std::size_t vector = 64 / sizeof(T), copies = 3, chunk = std::size_t{1} << 11;
     const auto check = [](std::size_t count, const auto& value) {
         for (std::size_t first = 0; first < count; first += chunk) {
             std::vector<T> moments;

@@ -141,7 +141,7 @@ TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole
                 for (const bool distant : {false, true}) {
                     Learned pieces = before;
                     for_each_piece(k, 100, [&](std::size_t row, std::size_t rows) {
-                        for_each_piece(n, 4 * kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
+                        for_each_piece(n, 8 * kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
                             step(pieces, row, rows, column, columns, true, distant);
                         });
                     });
@@ -155,18 +155,19 @@ TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole
 
 // Where w points to, k rows of n elements are made and take a step; how they are then.
 template <class T>
-std::vector<T> stepped(const KernelTable<T>& kernels, std::size_t m, std::size_t k, std::size_t n, T* w,
-                       std::size_t ldw, bool shared) {
+std::vector<T> stepped(const KernelTable<T>& kernels, UpdateRule rule, std::size_t m, std::size_t k, std::size_t n,
+                       T* w, std::size_t ldw, bool shared) {
     Random random(7);
     Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes).fill(random);
     Matrix<T> dz = padded<T>(Role<T>::operand, m, n, kernels.lanes).fill(random);
     Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, ldw)), gradient = output<T>(k, n, ldw - n);
-    Matrix<T> velocity = output<T>(k, n, ldw - n).fill(random), start = output<T>(k, n).fill(random);
+    Matrix<T> first = output<T>(k, n, ldw - n).fill(random), second = output<T>(k, n, ldw - n).fill(random, 0);
+    Matrix<T> start = output<T>(k, n).fill(random);
     for (std::size_t i = 0; i < k; ++i) std::copy_n(&start(i, 0), n, w + i * ldw);
-    const UpdateArguments arguments{UpdateRule::momentum, 0.01, 0.1, 0.9, 0.99, 1e-3, 0.1, 0.01};
+    const UpdateArguments arguments{rule, 0.01, 0.1, 0.9, 0.99, 1e-3, 0.1, 0.01};
     kernels.weight_step({x.data(), x.ld(), dz.data(), dz.ld(), w, gradient.data(), ldw, m, k, n, T(0.5), T(0), false,
                          scratch.data(), k, shared, false},
-                        {&arguments, w, velocity.data(), nullptr});
+                        {&arguments, w, first.data(), rule == UpdateRule::adam ? second.data() : nullptr});
     std::vector<T> left;
     for (std::size_t i = 0; i < k; ++i) left.insert(left.end(), w + i * ldw, w + i * ldw + n);
     return left;
@@ -177,11 +178,13 @@ TEST_CASE_TEMPLATE("weight_step leaves what is beside W alone, by a team too", T
     // that is not as wide as they come, and another one.
     const std::size_t n = sizeof(T) == 4 ? 20 : 10, k_of_pages = page_size() / 16, k = 9000 / k_of_pages * k_of_pages;
     for_each_table<T>([&](const KernelTable<T>& kernels) {
-        const auto between_pages = [&](bool shared) {
-            GuardedBytes bytes(k * n * sizeof(T), 0);
-            return stepped(kernels, 33, k, n, reinterpret_cast<T*>(bytes.data()), n, shared);
-        };
-        CHECK(between_pages(true) == between_pages(false));
+        for (const UpdateRule rule : {UpdateRule::momentum, UpdateRule::adam}) {
+            const auto between_pages = [&](bool shared) {
+                GuardedBytes bytes(k * n * sizeof(T), 0);
+                return stepped(kernels, rule, 33, k, n, reinterpret_cast<T*>(bytes.data()), n, shared);
+            };
+            CHECK(between_pages(true) == between_pages(false));
+        }
     });
 }
 
@@ -191,7 +194,8 @@ TEST_CASE_TEMPLATE("weight_step leaves what is beside its columns of W alone, by
         for_each_table<T>([&](const KernelTable<T>& kernels) {
             const auto between_pages = [&](bool shared) {
                 GuardedRows rows(k);
-                return stepped(kernels, 33, k, n, reinterpret_cast<T*>(rows.data()), 2 * n, shared);
+                return stepped(kernels, UpdateRule::momentum, 33, k, n, reinterpret_cast<T*>(rows.data()), 2 * n,
+                               shared);
             };
             CHECK(between_pages(true) == between_pages(false));
         });
