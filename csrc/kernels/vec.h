@@ -138,11 +138,7 @@ FUSEDNET_INLINE Vec<double> load_partial(const double* p, size_t count) {
 #elif FUSEDNET_VECTOR_BYTES == 32
     return (Vec<double>)_mm256_maskload_pd(p, (__m256i)first_lanes<double>(count));
 #else
-    Vec<double> v{};
-    for (size_t i = 0; i < lanes<double>; ++i) {
-        if (i < count) v[i] = p[i];
-    }
-    return v;
+    return Vec<double>{count > 0 ? p[0] : 0.0, count > 1 ? p[1] : 0.0};
 #endif
 }
 
