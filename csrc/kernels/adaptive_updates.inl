@@ -120,13 +120,12 @@ struct AdamStep {
 };
 
 template <Decay decay, class T>
-void adam(const AdamStep<decay, T>& rule, T* __restrict w, const T* __restrict g, T* __restrict first,
-          T* __restrict second, size_t n) {
-    const AdamStep<decay, T> adam = rule;  // which no store may change
+void adam(AdamStep<decay, T> rule, T* __restrict w, const T* __restrict g, T* __restrict first, T* __restrict second,
+          size_t n) {
     const auto renew = [=](size_t i, auto access)
-                           FUSEDNET_ALWAYS_INLINE { return adam.renew(w + i, g + i, first + i, second + i, access); };
-    for_each_root(n, adam.epsilon, renew, [=](size_t i, auto access, Vec<T> m, Vec<T> divisor) FUSEDNET_ALWAYS_INLINE {
-        adam.take(w + i, m, divisor, access);
+                           FUSEDNET_ALWAYS_INLINE { return rule.renew(w + i, g + i, first + i, second + i, access); };
+    for_each_root(n, rule.epsilon, renew, [=](size_t i, auto access, Vec<T> m, Vec<T> divisor) FUSEDNET_ALWAYS_INLINE {
+        rule.take(w + i, m, divisor, access);
     });
 }
 
