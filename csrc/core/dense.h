@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/buffer.h"
 #include "core/matrix_view.h"
 #include "core/relaxed.h"
 #include "core/thread_pool.h"
@@ -24,14 +25,15 @@ struct DenseLayer {
     double flops(std::size_t rows) const { return 2.0 * static_cast<double>(rows) * static_cast<double>(in * out); }
 };
 
-// A single column is contiguous. Wider rows are whole vectors long, and not of a length that maps the elements of a
-// column to few cache sets.
+// A single column is contiguous. Wider rows are whole vectors long, and a line longer if they would map the elements of
+// a column to few cache sets.
 template <class T>
 std::size_t leading_dimension(std::size_t columns) {
     if (columns <= 1) return columns;
     const std::size_t lanes = kernels<T>().lanes;
     const std::size_t padded = (columns + lanes - 1) & ~(lanes - 1);  // a power of two
-    return crowds_cache_sets(padded * sizeof(T)) ? padded + lanes : padded;
+    constexpr std::size_t few = 8;
+    return column_sets(padded * sizeof(T)) <= few ? padded + alignment / sizeof(T) : padded;
 }
 
 // Scratch of the team: panel(worker) has room for what the kernels that are called want (KernelTable::panel_size,

@@ -199,8 +199,9 @@ template <class T>
 MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection& rows) {
     const std::size_t n = source.columns, row_bytes = n * sizeof(T);
     const auto stride = static_cast<std::size_t>(std::max<std::ptrdiff_t>(source.row_stride, 0));
-    // Crowded cache sets cost more than a copy; so does what all this takes to find out, where there is little to copy.
-    const bool useful = rows.count * row_bytes >= 4096 && stride >= row_bytes && !crowds_cache_sets(stride);
+    // So few cache sets cost more than a copy; so does what all this takes to find out, where there is little to copy.
+    constexpr std::size_t few = 4;
+    const bool useful = rows.count * row_bytes >= 4096 && stride >= row_bytes && column_sets(stride) > few;
     if (!useful || rows.index != nullptr || !has_rows_of<T>(source)) return {};
     const std::size_t ld = stride / sizeof(T);
     return {static_cast<const T*>(source.data) + rows.first * ld, rows.count, n, ld};
@@ -222,12 +223,22 @@ ReadAhead plan_read_ahead(const InputMatrix& source, const RowSelection& rows, d
     constexpr std::size_t near = std::size_t{1} << 18;  // bytes: these the second-level cache has
     if (source.rows * row_bytes <= near) return {};
     // All lines, spread over the register tiles, of so many flops or fewer. The processor has room for a dozen on their
-    // way; with twice as many it waits, but for less than it would for those left behind.
-    constexpr double tile = 1 << 17, line = 64;
+    // way; with twice as many it waits, but for less than it would for those left behind. Of inputs that are large
+    // beside the products tiles are interrupted for them.
+    constexpr double tile = 1 << 17, line = 64, most = 24;
     const double wanted = static_cast<double>(rows.count * row_bytes) / line * tile / flops;
-    const auto burst = static_cast<std::size_t>(std::clamp(wanted, 8.0, 24.0));
-    return {
-        static_cast<const char*>(source.data), source.row_stride, rows.index, rows.first, rows.count, row_bytes, burst};
+    const auto burst = static_cast<std::size_t>(std::clamp(wanted, 8.0, most));
+    const auto between = wanted > most ? static_cast<std::size_t>(tile * most / wanted) : 0;
+    const bool uncached = source.rows * row_bytes > std::size_t{1} << 24;
+    return {static_cast<const char*>(source.data),
+            source.row_stride,
+            rows.index,
+            rows.first,
+            rows.count,
+            row_bytes,
+            burst,
+            between,
+            uncached};
 }
 
 void gather_labels(const InputMatrix& source, const RowSelection& rows, std::int32_t* out, std::size_t classes) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 namespace fusednet {
@@ -37,8 +38,12 @@ struct Samples {
     std::shared_ptr<const Standardization> standardization = nullptr;  // that x refers to
 };
 
-// Whether rows so many bytes apart map the elements of a column to few cache sets.
-constexpr bool crowds_cache_sets(std::size_t stride) { return stride % 1024 == 0; }
+// The sets of a first-level cache, of 64 with lines of 64 bytes, to which rows so many bytes apart map a column's
+// lines.
+constexpr std::size_t column_sets(std::size_t stride) {
+    constexpr std::size_t way = 4096;
+    return way / std::gcd(stride, way);
+}
 
 template <class T>
 struct MatrixView {

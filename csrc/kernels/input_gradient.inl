@@ -162,14 +162,14 @@ __attribute__((noinline)) void input_gradient_by_rows(const InputGradient<T>& g)
 template <class T>
 void input_gradient(const InputGradient<T>& g) {
     if (g.k == 1 && g.lddx == 1) {  // W is one row: each row of dX is a dot product
-        dot_rows(g.dz, g.lddz, g.w, g.m, g.n, T(0), g.dx, g.lddx);
+        dot_rows(g.dz, g.lddz, g.w, g.m, g.n, T(0), g.dx, g.lddx, nullptr);
         differentiate_columns(g, 0, 1);
     } else if (g.n == 1 && g.ldw == 1 && g.saved != nullptr) {  // W is one column: nothing to add up
         differentiate_block(
             g.activation, g.saved, g.mask, g.lds, g.dx, g.lddx, g.m, g.k,
             [=](size_t i, size_t j, auto access) { return broadcast(g.dz[i * g.lddz]) * access.load(g.w + j); });
     } else if (g.m == 1) {  // a dot product with each row of W, whose transposition would take longer
-        dot_rows(g.w, g.ldw, g.dz, g.k, g.n, T(0), g.dx, 1);
+        dot_rows(g.w, g.ldw, g.dz, g.k, g.n, T(0), g.dx, 1, nullptr);
         differentiate_columns(g, 0, g.k);
     } else if (goes_by_rows(g)) {
         input_gradient_by_rows(g);

@@ -59,25 +59,25 @@ struct Product {
 };
 
 // By the columns of a panel. Without one, B is used where it lies. Else, of more than awkward_tiles tiles, the first
-// leaves a copy of B there for the others. `far`: before a tile the results of the one below are fetched, which have
-// been out of use for a block of the depth.
-template <bool far, class Columns, class T>
+// leaves a copy of B there for the others. `fetching`: what `ahead` has, and before a tile the results of the one
+// below, which have been out of use for a block of the depth.
+template <bool fetching, class Columns, class T>
 void product_panel(const Product<T>& p, T* panel, Prefetch<T>* ahead, ReadAhead* rows_ahead) {
     for_each_row_tile<1>(p.m, [=](size_t i, auto height) {
         T* c = p.c + i * p.ldc;
         read_ahead(rows_ahead);
-        if (far && p.start == nullptr && i + height.n < p.m)
+        if (fetching && p.start == nullptr && i + height.n < p.m)
             fetch_rows<Columns::width, true>(c + height.n * p.ldc, p.ldc, height.n);
         if constexpr (height.n >= least_height(awkward_tiles)) {
             if (i == 0 && panel != nullptr) {
-                return product_tile<true, far, height.n, Columns, T>(p.a, p.lda, p.b, p.ldb, p.depth, p.start, c, p.ldc,
-                                                                     p.floor, nullptr, panel, ahead);
+                return product_tile<true, fetching, height.n, Columns, T>(p.a, p.lda, p.b, p.ldb, p.depth, p.start, c,
+                                                                          p.ldc, p.floor, nullptr, panel, ahead);
             }
         }
         const bool packed = panel != nullptr;
-        product_tile<false, far, height.n, Columns, T>(p.a + i * p.lda, p.lda, packed ? panel : p.b,
-                                                       packed ? Columns::width : p.ldb, p.depth, p.start, c, p.ldc,
-                                                       p.floor, nullptr, nullptr, ahead);
+        product_tile<false, fetching, height.n, Columns, T>(p.a + i * p.lda, p.lda, packed ? panel : p.b,
+                                                            packed ? Columns::width : p.ldb, p.depth, p.start, c, p.ldc,
+                                                            p.floor, nullptr, nullptr, ahead);
     });
 }
 
@@ -89,7 +89,7 @@ void product_narrow(const Product<T>& p, size_t columns, T* panel, ReadAhead* ro
         for_each_row_tile<1>(p.m, [=](size_t i, auto height) {
             read_ahead(rows_ahead);
             product_narrow_tile<height.n>(p.a + i * p.lda, p.lda, panel, p.depth, p.start, p.c + i * p.ldc, p.ldc,
-                                          p.floor);
+                                          p.floor, rows_ahead);
         });
     }
 }
@@ -168,11 +168,11 @@ FUSEDNET_INLINE size_t forward_few_rows(const DenseForward<T>& f, bool far, T fi
     return f.n / lanes<T> * lanes<T>;
 }
 
-// body(TileColumns, far) with both as constants.
+// body(TileColumns, fetching) with both as constants.
 template <class T, class Body>
-FUSEDNET_INLINE void with_panel(const Panel<T>& panel, bool far, const Body& body) {
+FUSEDNET_INLINE void with_panel(const Panel<T>& panel, bool fetching, const Body& body) {
     with_columns<T>(panel.width, [&](auto columns) {
-        if (far) {
+        if (fetching) {
             body(columns, Count<1>{});
         } else {
             body(columns, Count<0>{});
@@ -234,15 +234,17 @@ void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final
                 if (far) {
                     const size_t next = j + panel.columns;
                     lines = next < f.n ? fetch(p, next, block) : fetch(p + block, first, block);
+                } else if (are_many(f.ahead)) {
+                    lines = {f.ahead, panel.width};
                 }
                 if (!whole) {
                     pack_columns(w, f.ldw, block, panel.columns, f.panel, panel.width);
                     product.b = f.panel;
                     product.ldb = panel.width;
                 }
-                with_panel<T>(panel, far, [&](auto columns, auto from_far) {
+                with_panel<T>(panel, far || are_many(f.ahead), [&](auto columns, auto fetching) {
                     T* copy = whole && packing ? f.panel : nullptr;
-                    product_panel<from_far.n, decltype(columns), T>(product, copy, &lines, f.ahead);
+                    product_panel<fetching.n, decltype(columns), T>(product, copy, &lines, f.ahead);
                 });
             }
             if (last) activate_products(f, j, panel.width);
@@ -254,7 +256,7 @@ void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final
 template <class T>
 void dense_forward(const DenseForward<T>& f) {
     if (f.n == 1 && f.ldw == 1) {
-        dot_rows(f.x, f.ldx, f.w, f.m, f.k, f.bias != nullptr ? f.bias[0] : T(0), f.y, f.ldy);
+        dot_rows(f.x, f.ldx, f.w, f.m, f.k, f.bias != nullptr ? f.bias[0] : T(0), f.y, f.ldy, f.ahead);
         return f.ldy == 1 ? activate_columns(f, 0, 1, f.m) : activate_columns(f, 0, f.m, 1);
     }
     const T floor = f.activation == Activation::relu ? T(0) : no_floor<T>;

@@ -7,6 +7,7 @@
 
 namespace fusednet::FUSEDNET_SET {
 
+constexpr size_t tile_rows = FUSEDNET_TILE_ROWS;
 constexpr size_t tile_vectors = FUSEDNET_TILE_VECTORS;  // columns of a register tile, and of a panel
 constexpr size_t depth_block = 256;                     // rows of a panel: it and rows of A stay in the L1 cache
 constexpr size_t first_level_cache = size_t{1} << 15;   // bytes, or more
@@ -275,6 +276,14 @@ inline void read_ahead(ReadAhead* rows) {
     }
 }
 
+// Whether tiles are to be interrupted for them.
+inline bool are_many(const ReadAhead* rows) { return rows != nullptr && rows->flops > 0; }
+
+// The steps of a tile, of so many flops each, between two bursts.
+inline size_t burst_interval(const ReadAhead* rows, size_t flops) {
+    return are_many(rows) ? rows->flops / flops + 1 : never;
+}
+
 // The lines of so many rows of a panel's width, from `block` on, into the second-level cache; if they are to be
 // written, on x86 into the first, to have them alone: a line that another core has read costs a store as much time as
 // one that is far. (A Zen 4 that has read it, too, does not get it alone so: claim_rows. Of each line's length the last
@@ -291,7 +300,8 @@ FUSEDNET_INLINE void fetch_rows(const T* block, size_t ld, size_t rows) {
 }
 
 // The lines of a block of memory, or of such a block in each of several matrices, fetched while something else is
-// computed: by strips of a panel's width, rounded up, and of each up to a burst of rows too many.
+// computed: by strips of a panel's width, rounded up, and of each up to a burst of rows too many. Or, in their place,
+// rows to be read.
 template <class T, size_t matrices = 1, bool written = false>
 class Prefetch {
 public:
@@ -304,12 +314,15 @@ public:
         strip_ = left_ = (rows + rows_each - 1) / rows_each;
         interval_ = interval_between(strips_left_ * strip_, tiles, steps);
     }
+    // For tiles of so many columns.
+    Prefetch(ReadAhead* rows, size_t columns) : rows_(rows), interval_(burst_interval(rows, 2 * tile_rows * columns)) {}
 
     // So many steps go by between two bursts.
     size_t interval() const { return interval_; }
 
     FUSEDNET_INLINE void next() {
         __asm__("" ::: "memory");  // else what is read here may take a register from the tile
+        if (rows_ != nullptr) return read_ahead(rows_);
         for (size_t k = 0; k < matrices; ++k) {
             fetch_rows<panel_columns<T>, written>(row_[k], ld_, rows_each);
             row_[k] += rows_each * ld_;
@@ -327,6 +340,7 @@ private:
     static constexpr size_t lines = matrices * ((panel_columns<T> * sizeof(T) + cache_line - 1) / cache_line);
     static constexpr size_t rows_each = lines < burst ? burst / lines : 1;
 
+    ReadAhead* rows_ = nullptr;
     const T* row_[matrices] = {};
     size_t ld_ = 0, strips_left_ = 0;
     size_t strip_ = 0, left_ = 0;  // bursts of a strip, and those left of this one

@@ -28,7 +28,6 @@ FUSEDNET_INLINE void with_count(size_t count, const Body& body) {
     }
 }
 
-constexpr size_t tile_rows = FUSEDNET_TILE_ROWS;
 constexpr size_t row_vectors = FUSEDNET_ROW_VECTORS;  // of a single row: enough chains to hide the latency
 
 // So many rows ahead of those that are packed B comes from the second-level cache: no more, as rows that are 4096 bytes
@@ -137,7 +136,7 @@ __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, 
 // product_tile for a piece of columns or fewer: half a vector takes two rows of B at a time (see pack_pairs).
 template <size_t rows, class T>
 __attribute__((noinline)) void product_narrow_tile(const T* a, size_t lda, const T* pairs, size_t depth, const T* start,
-                                                   T* c, size_t ldc, T floor) {
+                                                   T* c, size_t ldc, T floor, ReadAhead* rows_ahead) {
     Half<T> acc[rows] = {};
     const auto advance = [&](const auto& pair) FUSEDNET_ALWAYS_INLINE {
         const Half<T> line = load<T, Half<T>>(pairs);
@@ -145,7 +144,12 @@ __attribute__((noinline)) void product_narrow_tile(const T* a, size_t lda, const
         for (size_t i = 0; i < rows; ++i) acc[i] = fma(pair(a + i * lda), line, acc[i]);
         pairs += 2 * piece<T>;
     };
-    for (size_t p = 0; p < depth / 2; ++p, a += 2) advance([](const T* x) { return broadcast_pair(x); });
+    const size_t interval = burst_interval(rows_ahead, 4 * rows * piece<T>);
+    for (size_t left = depth / 2; left > 0; read_ahead(rows_ahead)) {
+        const size_t steps = at_most(left, interval);
+        for (size_t p = 0; p < steps; ++p, a += 2) advance([](const T* x) { return broadcast_pair(x); });
+        left -= steps;
+    }
     if (depth % 2 != 0) {
         advance([](const T* x) {
             const T last[2] = {*x, T(0)};
@@ -266,19 +270,24 @@ __attribute__((noinline)) void update_narrow_tile(const WeightGradient<T>& g, si
     constexpr size_t width = pieces * piece<T>;
     Vec<T> acc[vectors][pieces][piece<T>] = {};
     const size_t rest = rows - (vectors - 1) * lanes<T>;
-    for (size_t p = 0; p < g.m; ++p, x += g.ldx, dz += g.lddz) {
-        Vec<T> line[vectors];
-        for (size_t v = 0; v < vectors; ++v)
-            line[v] = v + 1 < vectors ? load(x + v * lanes<T>) : load_partial(x + v * lanes<T>, rest);
+    const size_t interval = burst_interval(g.ahead, 2 * vectors * lanes<T> * width);
+    for (size_t left = g.m; left > 0; read_ahead(g.ahead)) {
+        const size_t steps = at_most(left, interval);
+        for (size_t p = 0; p < steps; ++p, x += g.ldx, dz += g.lddz) {
+            Vec<T> line[vectors];
+            for (size_t v = 0; v < vectors; ++v)
+                line[v] = v + 1 < vectors ? load(x + v * lanes<T>) : load_partial(x + v * lanes<T>, rest);
 #pragma GCC unroll 3
-        for (size_t q = 0; q < pieces; ++q) {
+            for (size_t q = 0; q < pieces; ++q) {
 #pragma GCC unroll 4
-            for (size_t j = 0; j < piece<T>; ++j) {
-                const Vec<T> factor = broadcast(dz[q * piece<T> + j]);
+                for (size_t j = 0; j < piece<T>; ++j) {
+                    const Vec<T> factor = broadcast(dz[q * piece<T> + j]);
 #pragma GCC unroll 2
-                for (size_t v = 0; v < vectors; ++v) acc[v][q][j] = fma(line[v], factor, acc[v][q][j]);
+                    for (size_t v = 0; v < vectors; ++v) acc[v][q][j] = fma(line[v], factor, acc[v][q][j]);
+                }
             }
         }
+        left -= steps;
     }
     T transposed[pieces][piece<T>][lanes<T>];  // row i is piece i / piece<T> of the vectors i % piece<T>
     T sums[vectors * lanes<T> * width];
@@ -350,10 +359,16 @@ FUSEDNET_INLINE void dot_tile(const T* x, size_t ldx, const T* w, size_t k, T st
 }
 
 template <class T>
-void dot_rows(const T* x, size_t ldx, const T* w, size_t m, size_t k, T start, T* y, size_t ldy) {
+void dot_rows(const T* x, size_t ldx, const T* w, size_t m, size_t k, T start, T* y, size_t ldy, ReadAhead* ahead) {
+    // From memory a processor reads ahead by itself where long rows go on, and short ones as a whole.
+    const size_t row = k * sizeof(T);
+    const bool fetching = are_many(ahead) && ahead->uncached && row >= 4 * cache_line && row < 32 * cache_line;
     size_t i = 0;
     const auto tiles = [&](auto rows) FUSEDNET_ALWAYS_INLINE {
-        for (; i + rows.n <= m; i += rows.n) dot_tile<rows.n, T>(x + i * ldx, ldx, w, k, start, y + i * ldy, ldy);
+        for (; i + rows.n <= m; i += rows.n) {
+            for (size_t read = 0; fetching && read < rows.n * row; read += ahead->burst * cache_line) read_ahead(ahead);
+            dot_tile<rows.n, T>(x + i * ldx, ldx, w, k, start, y + i * ldy, ldy);
+        }
     };
     if constexpr (lanes<T> > 4) tiles(Count<lanes<T>>{});
     tiles(Count<4>{});

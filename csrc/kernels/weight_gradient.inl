@@ -99,7 +99,7 @@ bool copies(const WeightGradient<T>& g) {
            g.m * (g.ldx + g.lddz) * sizeof(T) > (FUSEDNET_VECTOR_BYTES == 64 ? size_t{3} << 19 : size_t{1} << 18);
 }
 
-// The tiles' results as they are, and what the next tile writes fetched meanwhile where `fetching`.
+// The tiles' results as they are. `fetching`: rows to be read, if they are many, or else what the next tile writes.
 template <class T, bool fetching>
 class StoredRows {
 public:
@@ -116,6 +116,10 @@ public:
     Ahead* begin_tile(size_t j, size_t rows, size_t columns) {
         if constexpr (!fetching) return nullptr;
         const size_t next = j + columns;
+        if (are_many(g_.ahead)) {
+            ahead_ = {g_.ahead, columns};
+            return &ahead_;
+        }
         ahead_ = {{g_.out + offset_ + next}, g_.ldw, next < g_.n ? rows : 0, panel_columns<T>, 1, g_.m};
         return &ahead_;
     }
@@ -206,9 +210,10 @@ void block_weight_gradient(const WeightGradient<T>& g) {
     if (g.n == 1 && g.ldw == 1) return column_weight_gradient(g);
     if (g.m <= shallow_depth && g.n >= lanes<T>)
         return with_count<1, shallow_depth>(g.m, [&](auto rows) { update_shallow<rows.n>(g); });
-    const bool several = g.k > tile_rows, far = several && is_far<T>(g.all_rows, g.ldw), packing = several && copies(g);
+    const bool several = g.k > tile_rows, packing = several && copies(g);
+    const bool fetching = several && (are_many(g.ahead) || is_far<T>(g.all_rows, g.ldw));
     if (!is_narrow(g, g.n)) {
-        if (far) {
+        if (fetching) {
             const StoredRows<T, true> rows(g);
             packing ? update_rows<true>(g, rows) : update_rows<false>(g, rows);
         } else {

@@ -17,6 +17,7 @@ struct Forward {
     const KernelTable<T>& kernels;
     const Matrix<T>&x, &w;
     const T* bias;
+    bool reading = false;
 
     void operator()(Matrix<T>& y, Activation f = Activation::identity, T* derivative = nullptr) const {
         block(y, f, derivative, 0, x.rows(), 0, w.columns());
@@ -34,11 +35,12 @@ struct Forward {
               std::size_t columns, std::size_t first, std::size_t end) const {
         Matrix<T> panel = output<T>(1, kernels.panel_size(end - first));
         const std::size_t offset = row * y.ld() + column;
+        ReadAhead ahead = rows_to_read(1000);
         const bool in_place = rows < x.rows() || end - first < w.rows();  // of the whole, large ones copy W
         kernels.dense_forward({x.data() + row * x.ld() + first, x.ld(), w.data() + first * w.ld() + column, w.ld(),
                                bias != nullptr ? bias + column : nullptr, y.data() + offset, y.ld(),
                                derivative != nullptr ? derivative + offset : nullptr, rows, end - first, columns, f,
-                               panel.data(), nullptr, first > 0, in_place});
+                               panel.data(), reading ? &ahead : nullptr, first > 0, in_place});
         CHECK(panel.untouched());
     }
 };
@@ -82,10 +84,13 @@ TEST_CASE_TEMPLATE("dense_forward is X·W + b", T, float, double) {
                                                                : T(0); });
             for_each_table<T>([&](const KernelTable<T>& kernels) {
                 const Forward<T> forward{kernels, x, w, bias};
-                Matrix<T> y = padded<T>(Role<T>::output, s.rows, s.columns, kernels.lanes, s.gap), pieces = y;
+                Matrix<T> y = padded<T>(Role<T>::output, s.rows, s.columns, kernels.lanes, s.gap), pieces = y,
+                          interrupted = y;
                 forward(y);
                 CHECK(reference.error(y) <= 1);
                 CHECK(y.untouched());
+                Forward<T>{kernels, x, w, bias, true}(interrupted);
+                CHECK(interrupted == y);
                 for_each_piece(s.rows, 1, [&](std::size_t row, std::size_t rows) {
                     for_each_piece(s.columns, kernels.panel_columns, [&](std::size_t column, std::size_t columns) {
                         forward.block(pieces, Activation::identity, nullptr, row, rows, column, columns);
@@ -230,6 +235,22 @@ TEST_CASE_TEMPLATE("input_gradient applies the derivative and the mask", T, floa
                 CHECK(dx == expected);
                 CHECK(dx.untouched());
             }
+        });
+    }
+}
+
+// What is fetched leaves no trace but in the list: a tile that is not interrupted takes off one line.
+TEST_CASE_TEMPLATE("dense_forward takes off rows to be read amid tiles", T, float, double) {
+    constexpr std::size_t rows = 15, depth = 100, many = 10000;
+    for (const std::size_t columns : {std::size_t{2}, std::size_t{10}}) {
+        const Matrix<T> x = operand<T>(rows, depth, 0), w = operand<T>(depth, columns, 0);
+        for_each_table<T>([&](const KernelTable<T>& kernels) {
+            Matrix<T> y = padded<T>(Role<T>::output, rows, columns, kernels.lanes, 0);
+            Matrix<T> panel = output<T>(1, kernels.panel_size(depth));
+            ReadAhead ahead = rows_to_read(many);
+            kernels.dense_forward({x.data(), x.ld(), w.data(), w.ld(), nullptr, y.data(), y.ld(), nullptr, rows, depth,
+                                   columns, Activation::identity, panel.data(), &ahead});
+            CHECK(many - ahead.rows > 2 * rows);
         });
     }
 }

@@ -38,8 +38,10 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ, de
                 CHECK(scratch.untouched());
                 CHECK(expected.error(out) <= 1);
                 CHECK(out.untouched());
+                ReadAhead ahead = rows_to_read(1000);
                 kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), in_place.data(), in_place.data(), w.ld(),
-                                         m, k, n, c.factor, c.decay, c.update, scratch.data(), k, false, false});
+                                         m, k, n, c.factor, c.decay, c.update, scratch.data(), k, false, false,
+                                         &ahead});
                 CHECK(in_place == out);
                 CHECK(in_place.untouched());
                 for_each_piece(k, kernels.lanes, [&](std::size_t row, std::size_t rows) {
@@ -70,6 +72,22 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ, de
             });
         }
     });
+}
+
+// What is fetched leaves no trace but in the list: a tile that is not interrupted takes off one line.
+TEST_CASE_TEMPLATE("weight_gradient takes off rows to be read amid tiles", T, float, double) {
+    constexpr std::size_t m = 100, k = 40, many = 10000;
+    for (const std::size_t columns : {std::size_t{2}, std::size_t{10}}) {
+        for_each_table<T>([&](const KernelTable<T>& kernels) {
+            const Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes);
+            const Matrix<T> dz = padded<T>(Role<T>::operand, m, columns, kernels.lanes);
+            Matrix<T> out = output<T>(k, columns, 0), scratch = output<T>(1, kernels.weight_scratch(m, columns));
+            ReadAhead ahead = rows_to_read(many);
+            kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), out.data(), out.data(), out.ld(), m, k,
+                                     columns, T(1), T(0), false, scratch.data(), k, false, false, &ahead});
+            CHECK(many - ahead.rows > 2 * k);
+        });
+    }
 }
 
 TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole and in blocks", T, float, double) {
