@@ -216,29 +216,35 @@ bool are_finite(const MatrixView<const T>& x) {
     return true;
 }
 
-ReadAhead plan_read_ahead(const InputMatrix& source, const RowSelection& rows, double flops) {
+namespace {
+
+// None where a row is not in one piece, or where the matrix is so small that it is near anyway.
+RowList rows_to_fetch(const InputMatrix& source, const RowSelection& rows) {
     const auto size = with_type(source.dtype, [](auto tag) { return static_cast<std::ptrdiff_t>(sizeof tag); });
-    if (source.column_stride != size) return {};
-    const std::size_t row_bytes = source.columns * static_cast<std::size_t>(size);
+    const std::size_t bytes = source.columns * static_cast<std::size_t>(size);
     constexpr std::size_t near = std::size_t{1} << 18;  // bytes: these the second-level cache has
-    if (source.rows * row_bytes <= near) return {};
+    if (source.column_stride != size || source.rows * bytes <= near) return {};
+    return {static_cast<const char*>(source.data), source.row_stride, rows.index, rows.first, rows.count, bytes};
+}
+
+}  // namespace
+
+ReadAhead plan_read_ahead(const InputMatrix& x, const InputMatrix& y, const RowSelection& rows, double flops) {
+    constexpr std::size_t line = 64, room = std::size_t{3} << 17;  // bytes, the latter of a second-level cache
+    ReadAhead ahead{rows_to_fetch(x, rows), {}};
+    // Of few targets many rows are on one line: the processor sees in time where they go on.
+    const RowList targets = rows_to_fetch(y, rows);
+    if (targets.bytes >= 2 * line && rows.count * (ahead.rows.bytes + targets.bytes) <= room) ahead.others = targets;
     // All lines, spread over the register tiles, of so many flops or fewer. The processor has room for a dozen on their
     // way; with twice as many it waits, but for less than it would for those left behind. Of inputs that are large
     // beside the products tiles are interrupted for them.
-    constexpr double tile = 1 << 17, line = 64, most = 24;
-    const double wanted = static_cast<double>(rows.count * row_bytes) / line * tile / flops;
-    const auto burst = static_cast<std::size_t>(std::clamp(wanted, 8.0, most));
-    const auto between = wanted > most ? static_cast<std::size_t>(tile * most / wanted) : 0;
-    const bool uncached = source.rows * row_bytes > std::size_t{1} << 24;
-    return {static_cast<const char*>(source.data),
-            source.row_stride,
-            rows.index,
-            rows.first,
-            rows.count,
-            row_bytes,
-            burst,
-            between,
-            uncached};
+    constexpr double tile = 1 << 17, most = 24;
+    const std::size_t bytes = ahead.rows.count * ahead.rows.bytes + ahead.others.count * ahead.others.bytes;
+    const double wanted = static_cast<double>(bytes) / line * tile / flops;
+    ahead.burst = static_cast<std::size_t>(std::clamp(wanted, 8.0, most));
+    ahead.flops = wanted > most ? static_cast<std::size_t>(tile * most / wanted) : 0;
+    ahead.uncached = x.rows * ahead.rows.bytes > std::size_t{1} << 24;
+    return ahead;
 }
 
 void gather_labels(const InputMatrix& source, const RowSelection& rows, std::int32_t* out, std::size_t classes) {

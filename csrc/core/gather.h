@@ -29,9 +29,8 @@ struct RowSelection {
     std::size_t row(std::size_t i) const { return index != nullptr ? static_cast<std::size_t>(index[i]) : first + i; }
 };
 
-// These rows of a matrix, for products of so many flops to read ahead; none where a row is not in one piece, or where
-// the matrix is so small that it is near anyway.
-ReadAhead plan_read_ahead(const InputMatrix& source, const RowSelection&, double flops);
+// These rows of the inputs, and of the targets if there are any, for products of so many flops to read ahead.
+ReadAhead plan_read_ahead(const InputMatrix& x, const InputMatrix& y, const RowSelection&, double flops);
 
 struct Range {
     double low, high;

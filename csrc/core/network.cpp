@@ -75,7 +75,7 @@ template <class T>
 ReadAhead Network<T>::later_rows(const Samples& samples, const RowSelection& rows, std::size_t begin, std::size_t end,
                                  std::size_t count) const {
     if (begin >= end) return {};
-    return plan_read_ahead(samples.x, rows.from(begin, std::min(count, end - begin)), step_flops(count));
+    return plan_read_ahead(samples.x, samples.y, rows.from(begin, std::min(count, end - begin)), step_flops(count));
 }
 
 template <class T>

@@ -41,13 +41,19 @@ enum class UpdateRule : int {
     inner_adam
 };
 
-// Rows that somebody will read next. The products bring them into the second-level cache on the way, a few lines at a
-// time, and take them off: before each tile; and, if the rows are many beside what there is to compute, amid tiles.
-struct ReadAhead {
+// Some rows of a matrix.
+struct RowList {
     const char* data = nullptr;           // of row 0
-    std::ptrdiff_t row_stride = 0;        // bytes
+    std::ptrdiff_t stride = 0;            // bytes
     const std::int64_t* index = nullptr;  // the rows' numbers; null: first, first + 1, …
-    std::size_t first = 0, rows = 0, row_bytes = 0;
+    std::size_t first = 0, count = 0, bytes = 0;
+};
+
+// Rows that somebody will read next, of one matrix and then of another. The products bring them into the second-level
+// cache on the way, a few lines at a time, and take them off: before each tile; and, if they are many beside what there
+// is to compute, amid tiles.
+struct ReadAhead {
+    RowList rows, others;
     std::size_t burst = 0;       // lines at a time
     std::size_t flops = 0;       // between two bursts amid tiles; 0: there are none
     bool uncached = false;       // they are part of more than a cache is likely to hold

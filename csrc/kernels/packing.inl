@@ -264,13 +264,14 @@ inline void read_ahead(ReadAhead* rows) {
     if (rows == nullptr) return;
     for (size_t i = 0; i < rows->burst; ++i, rows->line += cache_line) {
         if (rows->line >= rows->end) {
-            if (rows->rows == 0) return;
-            const auto number = static_cast<std::ptrdiff_t>(rows->index != nullptr ? static_cast<size_t>(*rows->index++)
-                                                                                   : rows->first++);
-            const char* row = rows->data + number * rows->row_stride;
+            RowList& list = rows->rows.count > 0 ? rows->rows : rows->others;
+            if (list.count == 0) return;
+            const auto number =
+                static_cast<std::ptrdiff_t>(list.index != nullptr ? static_cast<size_t>(*list.index++) : list.first++);
+            const char* row = list.data + number * list.stride;
             rows->line = row - reinterpret_cast<std::uintptr_t>(row) % cache_line;
-            rows->end = row + rows->row_bytes;
-            --rows->rows;
+            rows->end = row + list.bytes;
+            --list.count;
         }
         __builtin_prefetch(rows->line, 0, 2);
     }

@@ -89,10 +89,10 @@ private:
 template <class T>
 using Role = typename Matrix<T>::Role;
 
-// So many rows to be read, of a line each, for which tiles are interrupted after every step.
+// A row to be read and so many others, of a line each, for which tiles are interrupted after every step.
 inline ReadAhead rows_to_read(std::size_t count) {
     alignas(64) static const char line[64] = {};
-    return {line, 0, nullptr, 0, count, sizeof line, 1, 1, true};
+    return {{line, 0, nullptr, 0, 1, sizeof line}, {line, 0, nullptr, 0, count, sizeof line}, 1, 1, true};
 }
 
 // Pieces of 0..n whose lengths are multiples of the unit but for the last.

@@ -131,6 +131,43 @@ TEST_CASE("rows are read where they lie if they are in order, of the type, and w
     CHECK(place(some).data == nullptr);
 }
 
+TEST_CASE("what is read ahead: rows of large matrices in one piece, and of the targets too where both are few") {
+    constexpr std::size_t rows = 10000, columns = 32, targets = 64;
+    const std::vector<float> values(rows * targets);
+    const InputMatrix x{values.data(), DType::float32, rows, columns, columns * sizeof(float), sizeof(float)};
+    const InputMatrix y{values.data(), DType::float32, rows, targets, targets * sizeof(float), sizeof(float)};
+    const auto plan = [&](const InputMatrix& inputs, const InputMatrix& outputs, std::size_t count, double flops) {
+        return plan_read_ahead(inputs, outputs, {nullptr, 5, count}, flops);
+    };
+    const ReadAhead few = plan(x, y, 64, 1e9);
+    CHECK(few.rows.first == 5);
+    CHECK(few.rows.count == 64);
+    CHECK(few.rows.bytes == 128);
+    CHECK(few.others.count == 64);
+    CHECK(few.others.bytes == 256);
+    CHECK(few.burst == 8);
+    CHECK(few.flops == 0);
+    CHECK(!few.uncached);
+    CHECK(plan(x, y, 2000, 1e9).others.count == 0);
+    InputMatrix other = y;
+    other.columns = 16;  // a line
+    CHECK(plan(x, other, 64, 1e9).others.count == 0);
+    CHECK(plan(x, {}, 64, 1e9).others.count == 0);
+    // 384 lines in the time of four tiles: a burst of 24 for every 2^15 flops.
+    const ReadAhead many = plan(x, y, 64, 1 << 19);
+    CHECK(many.burst == 24);
+    CHECK(many.flops == 1 << 15);
+    other = x;
+    other.rows = 2048;  // 256 KiB
+    CHECK(plan(other, {}, 64, 1e9).rows.count == 0);
+    other = x;
+    other.column_stride *= 2;
+    CHECK(plan(other, y, 64, 1e9).rows.count == 0);
+    other = x;
+    other.rows = 140'000;
+    CHECK(plan(other, y, 64, 1e9).uncached);
+}
+
 TEST_CASE_TEMPLATE("every type at every stride", T, float, double) {
     check_all_strides<bool, T>(DType::boolean);
     check_all_strides<std::int8_t, T>(DType::int8);
