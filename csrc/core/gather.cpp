@@ -199,9 +199,11 @@ template <class T>
 MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection& rows) {
     const std::size_t n = source.columns, row_bytes = n * sizeof(T);
     const auto stride = static_cast<std::size_t>(std::max<std::ptrdiff_t>(source.row_stride, 0));
-    // So few cache sets cost more than a copy; so does what all this takes to find out, where there is little to copy.
-    constexpr std::size_t few = 4;
-    const bool useful = rows.count * row_bytes >= 4096 && stride >= row_bytes && column_sets(stride) > few;
+    // Rows of a tile that drive each other out of the first-level cache cost more than a copy; so does what all this
+    // takes to find out, where there is little to copy.
+    constexpr std::size_t ways = 8;
+    const bool fits = column_sets(stride) * ways >= kernels<T>().tile_rows;
+    const bool useful = rows.count * row_bytes >= 4096 && stride >= row_bytes && fits;
     if (!useful || rows.index != nullptr || !has_rows_of<T>(source)) return {};
     const std::size_t ld = stride / sizeof(T);
     return {static_cast<const T*>(source.data) + rows.first * ld, rows.count, n, ld};

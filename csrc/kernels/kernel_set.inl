@@ -13,6 +13,7 @@ namespace fusednet::FUSEDNET_SET {
 template <class T>
 constexpr KernelTable<T> table_of_kernels = {
     lanes<T>,
+    tile_rows,
     panel_columns<T>,
     panel_size<T>,
     input_scratch<T>,

@@ -129,6 +129,14 @@ TEST_CASE("rows are read where they lie if they are in order, of the type, and w
     const Standardization standardization{std::vector<double>(columns), std::vector<double>(columns, 1.0)};
     x.standardization = &standardization;
     CHECK(place(some).data == nullptr);
+    // 14 rows of a tile of AVX-512 in eight lines of one set.
+    constexpr std::size_t page = 4096 / sizeof(float);
+    const std::vector<float> pages(rows * page, 1.0f);
+    for (const std::size_t apart : {page, page / 2}) {
+        x = {pages.data(), DType::float32, rows, columns, static_cast<std::ptrdiff_t>(apart * sizeof(float)),
+             sizeof(float)};
+        CHECK((place({nullptr, 0, 25}).data == nullptr) == (apart == page && kernels<float>().tile_rows > 8));
+    }
 }
 
 TEST_CASE("what is read ahead: rows of large matrices in one piece, and of the targets too where both are few") {
