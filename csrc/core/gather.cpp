@@ -202,9 +202,9 @@ MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection&
     // Rows of a tile that drive each other out of the first-level cache cost more than a copy; so does what all this
     // takes to find out, where there is little to copy.
     constexpr std::size_t ways = 8;
-    const bool fits = column_sets(stride) * ways >= kernels<T>().tile_rows;
-    const bool useful = rows.count * row_bytes >= 4096 && stride >= row_bytes && fits;
-    if (!useful || rows.index != nullptr || !has_rows_of<T>(source)) return {};
+    if (rows.count * row_bytes < 4096 || stride < row_bytes || rows.index != nullptr ||
+        column_sets(stride) * ways < kernels<T>().tile_rows || !has_rows_of<T>(source))
+        return {};
     const std::size_t ld = stride / sizeof(T);
     return {static_cast<const T*>(source.data) + rows.first * ld, rows.count, n, ld};
 }
@@ -220,23 +220,33 @@ bool are_finite(const MatrixView<const T>& x) {
 
 namespace {
 
-// None where a row is not in one piece, or where the matrix is so small that it is near anyway.
+constexpr std::size_t line = 64;
+
+std::size_t element_bytes(const InputMatrix& source) {
+    return with_type(source.dtype, [](auto tag) { return sizeof tag; });
+}
+
+std::size_t row_bytes(const InputMatrix& source) { return source.columns * element_bytes(source); }
+
+// None where a row is not in one piece, or where the matrix is so small that it is near anyway. Short rows that follow
+// each other are one: line by line they are fewer.
 RowList rows_to_fetch(const InputMatrix& source, const RowSelection& rows) {
-    const auto size = with_type(source.dtype, [](auto tag) { return static_cast<std::ptrdiff_t>(sizeof tag); });
-    const std::size_t bytes = source.columns * static_cast<std::size_t>(size);
-    constexpr std::size_t near = std::size_t{1} << 18;  // bytes: these the second-level cache has
-    if (source.column_stride != size || source.rows * bytes <= near) return {};
-    return {static_cast<const char*>(source.data), source.row_stride, rows.index, rows.first, rows.count, bytes};
+    const std::size_t element = element_bytes(source), bytes = source.columns * element;
+    if (source.rows * bytes <= near_bytes || source.column_stride != static_cast<std::ptrdiff_t>(element)) return {};
+    const auto* const data = static_cast<const char*>(source.data);
+    if (bytes < 2 * line && rows.index == nullptr && source.row_stride == static_cast<std::ptrdiff_t>(bytes))
+        return {data + rows.first * bytes, 0, nullptr, 0, 1, rows.count * bytes};
+    return {data, source.row_stride, rows.index, rows.first, rows.count, bytes};
 }
 
 }  // namespace
 
 ReadAhead plan_read_ahead(const InputMatrix& x, const InputMatrix& y, const RowSelection& rows, double flops) {
-    constexpr std::size_t line = 64, room = std::size_t{3} << 17;  // bytes, the latter of a second-level cache
+    constexpr std::size_t room = std::size_t{3} << 17;  // bytes of the second-level cache
     ReadAhead ahead{rows_to_fetch(x, rows), {}};
     // Of few targets many rows are on one line: the processor sees in time where they go on.
-    const RowList targets = rows_to_fetch(y, rows);
-    if (targets.bytes >= 2 * line && rows.count * (ahead.rows.bytes + targets.bytes) <= room) ahead.others = targets;
+    if (row_bytes(y) >= 2 * line && rows.count * (row_bytes(x) + row_bytes(y)) <= room)
+        ahead.others = rows_to_fetch(y, rows);
     // All lines, spread over the register tiles, of so many flops or fewer. The processor has room for a dozen on their
     // way; with twice as many it waits, but for less than it would for those left behind. Of inputs that are large
     // beside the products tiles are interrupted for them.
@@ -245,7 +255,7 @@ ReadAhead plan_read_ahead(const InputMatrix& x, const InputMatrix& y, const RowS
     const double wanted = static_cast<double>(bytes) / line * tile / flops;
     ahead.burst = static_cast<std::size_t>(std::clamp(wanted, 8.0, most));
     ahead.flops = wanted > most ? static_cast<std::size_t>(tile * most / wanted) : 0;
-    ahead.uncached = x.rows * ahead.rows.bytes > std::size_t{1} << 24;
+    ahead.uncached = x.rows * row_bytes(x) > std::size_t{1} << 24;
     return ahead;
 }
 

@@ -29,6 +29,11 @@ struct RowSelection {
     std::size_t row(std::size_t i) const { return index != nullptr ? static_cast<std::size_t>(index[i]) : first + i; }
 };
 
+constexpr std::size_t near_bytes = std::size_t{1} << 18;  // those the second-level cache has anyway
+
+// Whether a matrix is certainly no larger: small steps have no time to look closely.
+inline bool is_near(const InputMatrix& source) { return source.rows * source.columns <= near_bytes / sizeof(double); }
+
 // These rows of the inputs, and of the targets if there are any, for products of so many flops to read ahead.
 ReadAhead plan_read_ahead(const InputMatrix& x, const InputMatrix& y, const RowSelection&, double flops);
 

@@ -99,7 +99,7 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
                                   added};
     };
     if (!shares_blocks(m, team)) {
-        workspace_.read_ahead(0, later_rows(samples, rows, m, m + following, m));
+        read_ahead(workspace_, 0, samples, rows, m, m + following, m);
         const double sum =
             forward_pass(workspace_, samples, rows, 0, part.share * scale, dropout, team, part.first_row);
         backward_layers(workspace_, m, factors(gradient_.data(), true, false), false, team, part);
@@ -112,7 +112,7 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
         // The next block of this thread, of this batch or of the one that follows.
         const std::size_t next = b + team.size(), end = next < blocks ? m : m + following;
         const std::size_t begin = next < blocks ? block_begin(m, blocks, next) : m + (next - blocks) * count;
-        work.read_ahead(0, later_rows(samples, rows, begin, end, count));
+        read_ahead(work, 0, samples, rows, begin, end, count);
         workspace_.batch_sum[b] = forward_pass(work, samples, rows.from(first, count), first, part.share * scale,
                                                dropout, alone, part.first_row + first);
         const bool last = team.size() == 1 && b + 1 == blocks;

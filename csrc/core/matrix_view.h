@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <memory>
-#include <numeric>
 #include <vector>
 
 namespace fusednet {
@@ -42,7 +41,7 @@ struct Samples {
 // lines.
 constexpr std::size_t column_sets(std::size_t stride) {
     constexpr std::size_t way = 4096;
-    return way / std::gcd(stride, way);
+    return way >> __builtin_ctzll(stride | way);
 }
 
 template <class T>

@@ -70,12 +70,13 @@ void Network<T>::reserve(std::size_t rows, std::size_t batch, std::size_t target
     workspace_.read_nothing_ahead();
 }
 
-// So many rows from `begin` on, but none from `end` on, to be read ahead in a step of as many.
+// So many rows from `begin` on, but none from `end` on, to be read ahead by a worker in a step of as many.
 template <class T>
-ReadAhead Network<T>::later_rows(const Samples& samples, const RowSelection& rows, std::size_t begin, std::size_t end,
-                                 std::size_t count) const {
-    if (begin >= end) return {};
-    return plan_read_ahead(samples.x, samples.y, rows.from(begin, std::min(count, end - begin)), step_flops(count));
+void Network<T>::read_ahead(Workspace<T>& work, std::size_t worker, const Samples& samples, const RowSelection& rows,
+                            std::size_t begin, std::size_t end, std::size_t count) const {
+    if (begin >= end || (is_near(samples.x) && is_near(samples.y))) return work.read_ahead(worker, {});
+    const RowSelection later = rows.from(begin, std::min(count, end - begin));
+    work.read_ahead(worker, plan_read_ahead(samples.x, samples.y, later, step_flops(count)));
 }
 
 template <class T>

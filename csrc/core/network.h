@@ -145,8 +145,8 @@ private:
     TeamTrial* trial(std::size_t rows, const Team&);
     StepResult tried_step(TeamTrial*, const Samples&, const RowSelection&, const Optimizer&, const Team&,
                           std::size_t batch, std::size_t following);
-    ReadAhead later_rows(const Samples&, const RowSelection&, std::size_t begin, std::size_t end,
-                         std::size_t count) const;
+    void read_ahead(Workspace<T>&, std::size_t worker, const Samples&, const RowSelection&, std::size_t begin,
+                    std::size_t end, std::size_t count) const;
     void gather(Workspace<T>&, const Samples&, const RowSelection&, std::size_t at, const Team&);
     WeightSum batch_weights(const Samples&, const RowSelection&);
     void check_weights(const Samples&) const;

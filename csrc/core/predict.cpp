@@ -85,7 +85,8 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
     const RowSelection& rows = tile.rows;
     double flops = 0;
     for (const DenseLayer<T>& l : layers) flops += l.flops(rows.count);
-    ReadAhead ahead = plan_read_ahead(x, {}, tile.next, flops);
+    ReadAhead ahead;
+    if (tile.next.count > 0 && !is_near(x)) ahead = plan_read_ahead(x, {}, tile.next, flops);
     Arena<T>& arena = Arena<T>::of_thread(layers, rows.count, team.size());
     const MatrixView<const T> inputs = rows_in_place<T>(x, rows);
     const bool by_sums = inputs.data != nullptr && layers.front().out < layers.front().in && team.size() == 1;

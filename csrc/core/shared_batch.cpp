@@ -33,7 +33,7 @@ double Network<T>::pass_by_rows(const Samples& samples, const RowSelection& rows
     team.run(parts, [&](std::size_t task, std::size_t worker) {
         const std::size_t chunk = chunks.count() * task / parts, last = chunks.count() * (task + 1) / parts;
         const std::size_t first = chunks.begin(chunk), m = chunks.begin(last) - first;
-        workspace_.read_ahead(worker, later_rows(samples, rows, rows.count + first, rows.count + following, m));
+        read_ahead(workspace_, worker, samples, rows, rows.count + first, rows.count + following, m);
         const Scratch<T> scratch = workspace_.scratch(worker);
         gather(workspace_, samples, rows.from(first, m), first, alone);
         forward_layers(workspace_, first, m, logits, alone, scratch, part.first_row + first);

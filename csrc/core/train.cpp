@@ -37,7 +37,7 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
     } else if (shared) {
         sum = pass_by_rows(samples, rows, scale, dropout, team, part, following);
     } else {
-        workspace_.read_ahead(0, later_rows(samples, rows, m, m + following, m));
+        read_ahead(workspace_, 0, samples, rows, m, m + following, m);
         sum = forward_pass(workspace_, samples, rows, 0, scale, dropout, team, part.first_row);
     }
     if (dropout) dropout_step_ = dropout_step_ + 1;

@@ -109,7 +109,7 @@ struct Workspace {
         return {panels_.data() + worker * panel_size_, panel_size_, &ahead_[worker].rows};
     }
 
-    // The inputs that a worker will take next; of all workers none until then.
+    // The rows that a worker will take next; of all workers none until then.
     void read_ahead(std::size_t worker, const ReadAhead& inputs) { ahead_[worker].rows = inputs; }
     void read_nothing_ahead() { std::fill(ahead_.begin(), ahead_.end(), Ahead{}); }
 

@@ -277,6 +277,11 @@ inline void read_ahead(ReadAhead* rows) {
     }
 }
 
+// Bursts of so many bytes, or more.
+[[gnu::noinline]] inline void read_ahead(ReadAhead* rows, size_t bytes) {
+    for (size_t read = 0; read < bytes; read += rows->burst * cache_line) read_ahead(rows);
+}
+
 // Whether tiles are to be interrupted for them.
 inline bool are_many(const ReadAhead* rows) { return rows != nullptr && rows->flops > 0; }
 

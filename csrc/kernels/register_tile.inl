@@ -366,7 +366,7 @@ void dot_rows(const T* x, size_t ldx, const T* w, size_t m, size_t k, T start, T
     size_t i = 0;
     const auto tiles = [&](auto rows) FUSEDNET_ALWAYS_INLINE {
         for (; i + rows.n <= m; i += rows.n) {
-            for (size_t read = 0; fetching && read < rows.n * row; read += ahead->burst * cache_line) read_ahead(ahead);
+            if (fetching) read_ahead(ahead, rows.n * row);
             dot_tile<rows.n, T>(x + i * ldx, ldx, w, k, start, y + i * ldy, ldy);
         }
     };

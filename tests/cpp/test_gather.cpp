@@ -171,6 +171,14 @@ TEST_CASE("what is read ahead: rows of large matrices in one piece, and of the t
     other = x;
     other.column_stride *= 2;
     CHECK(plan(other, y, 64, 1e9).rows.count == 0);
+    // Rows of half a line that follow each other, and such that do not.
+    other = {values.data(), DType::float32, 4 * rows, 8, 8 * sizeof(float), sizeof(float)};
+    const RowList together = plan(other, {}, 64, 1e9).rows;
+    CHECK(together.data == reinterpret_cast<const char*>(values.data() + 40));
+    CHECK(together.count == 1);
+    CHECK(together.bytes == 64 * 32);
+    other.row_stride *= 2;
+    CHECK(plan(other, {}, 64, 1e9).rows.count == 64);
     other = x;
     other.rows = 140'000;
     CHECK(plan(other, y, 64, 1e9).uncached);
