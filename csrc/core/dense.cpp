@@ -89,7 +89,7 @@ template <class T>
 bool in_halves(const DenseLayer<T>& layer, std::size_t m, std::size_t tasks) {
     constexpr std::size_t most_rows = 16;  // more of them wait for the multiply-adds
     const std::size_t row = layer.out * sizeof(T);
-    const bool crowded = column_sets(row) <= 4 && (row & (row - 1)) == 0;
+    const bool crowded = row >= 1024 && (row & (row - 1)) == 0;
     return m <= most_rows && tasks > 1 && crowded && layer.in > 1 && layer.in * row > near_weights;
 }
 

@@ -243,10 +243,10 @@ RowList rows_to_fetch(const InputMatrix& source, const RowSelection& rows) {
 
 ReadAhead plan_read_ahead(const InputMatrix& x, const InputMatrix& y, const RowSelection& rows, double flops) {
     constexpr std::size_t room = std::size_t{3} << 17;  // bytes of the second-level cache
+    const std::size_t inputs = row_bytes(x), targets = row_bytes(y);
     ReadAhead ahead{rows_to_fetch(x, rows), {}};
     // Of few targets many rows are on one line: the processor sees in time where they go on.
-    if (row_bytes(y) >= 2 * line && rows.count * (row_bytes(x) + row_bytes(y)) <= room)
-        ahead.others = rows_to_fetch(y, rows);
+    if (targets >= 2 * line && rows.count * (inputs + targets) <= room) ahead.others = rows_to_fetch(y, rows);
     // All lines, spread over the register tiles, of so many flops or fewer. The processor has room for a dozen on their
     // way; with twice as many it waits, but for less than it would for those left behind. Of inputs that are large
     // beside the products tiles are interrupted for them.
@@ -255,7 +255,7 @@ ReadAhead plan_read_ahead(const InputMatrix& x, const InputMatrix& y, const RowS
     const double wanted = static_cast<double>(bytes) / line * tile / flops;
     ahead.burst = static_cast<std::size_t>(std::clamp(wanted, 8.0, most));
     ahead.flops = wanted > most ? static_cast<std::size_t>(tile * most / wanted) : 0;
-    ahead.uncached = x.rows * row_bytes(x) > std::size_t{1} << 24;
+    ahead.uncached = x.rows * inputs > std::size_t{1} << 24;
     return ahead;
 }
 

@@ -202,7 +202,7 @@ struct DropoutArguments {
 template <class T>
 struct KernelTable {
     std::size_t lanes;          // elements of one vector
-    std::size_t tile_rows;      // rows of one register tile, or fewer
+    std::size_t tile_rows;      // the most rows of one register tile
     std::size_t panel_columns;  // columns of one packed panel; work is split at multiples of it
     std::size_t (*panel_size)(std::size_t depth);
     std::size_t (*input_scratch)(std::size_t m, std::size_t n);
