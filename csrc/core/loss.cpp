@@ -55,14 +55,7 @@ void chunk_losses(const LossArguments<T>& batch, const LossChunks& chunks, std::
                   double* losses) {
     for (std::size_t chunk = first; chunk < last; ++chunk) {
         const std::size_t row = chunks.begin(chunk);
-        LossArguments<T> part = batch;
-        part.rows = chunks.begin(chunk + 1) - row;
-        part.prediction += row * batch.ldp;
-        if (part.target != nullptr) part.target += row * batch.ldt;
-        if (part.label != nullptr) part.label += row;
-        if (part.weight != nullptr) part.weight += row;
-        if (part.gradient != nullptr) part.gradient += row * batch.ldg;
-        losses[chunk] = kernels<T>().loss(part);
+        losses[chunk] = kernels<T>().loss(rows_of(batch, row, chunks.begin(chunk + 1) - row));
     }
 }
 

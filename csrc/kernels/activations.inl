@@ -1,4 +1,4 @@
-// Activations, their derivatives and softmax.
+// Activations and their derivatives.
 #pragma once
 
 #include "elementary.inl"
@@ -144,74 +144,6 @@ void activation_backward(Activation f, const T* saved, const T* g, T* out, size_
             access.store(out + i, times_derivative<tag.value, T>(access.load(g + i), access.load(saved + i)));
         });
     });
-}
-
-// The largest element of a row; a NaN may be passed over (it comes back through the exponentials).
-template <class T>
-FUSEDNET_INLINE T row_max(const T* z, size_t n) {
-    Vec<T> largest = broadcast(z[0]);
-    for_each_vector<T>(n, [&](size_t j, auto access) {
-        const Vec<T> v = access.keep(access.load(z + j), z[0]);
-        largest = larger(v, largest);
-    });
-    return max_lanes<T>(largest);
-}
-
-// e^(z − max), the rounding error of the difference included: it would be magnified by the exponential. Where that is
-// zero the error doesn't count, and may be of any size for large z, or NaN where the difference overflows.
-template <class T>
-FUSEDNET_INLINE Vec<T> shifted_exponential(Vec<T> z, T largest) {
-    const Vec<T> difference = z - largest, subtracted = z - difference;
-    const Vec<T> error = (z - (difference + subtracted)) + (subtracted - largest);
-    return exponential<T>(difference, difference > Constants<T>::exp_min ? error : Vec<T>{}).value();
-}
-
-// A sum whose rounding error is carried along (Kahan, Communications of the ACM 8, 1965).
-template <class T>
-class CompensatedSum {
-public:
-    FUSEDNET_INLINE void add(Vec<T> x) {
-        const Vec<T> corrected = x - error_, next = sum_ + corrected;
-        error_ = (next - sum_) - corrected;
-        sum_ = next;
-    }
-    FUSEDNET_INLINE T total() const { return precise_sum_lanes<T, FUSEDNET_VECTOR_BYTES>(sum_, -error_); }
-
-private:
-    Vec<T> sum_{}, error_{};
-};
-
-// Σ e^(z − max) over a row; y receives the terms unless it is null, and may be z.
-template <class T>
-FUSEDNET_INLINE T shifted_exponentials(const T* z, T* y, size_t n, T largest) {
-    CompensatedSum<T> sum;
-    for_each_vector<T>(n, [&](size_t j, auto access) {
-        const Vec<T> e = shifted_exponential<T>(access.load(z + j), largest);
-        if (y != nullptr) access.store(y + j, e);
-        sum.add(access.keep(e, T(0)));
-    });
-    return sum.total();
-}
-
-template <class T>
-void softmax(const T* z, size_t ldz, T* y, size_t ldy, size_t rows, size_t columns) {
-    for (size_t i = 0; i < rows; ++i, z += ldz, y += ldy) {
-        const T sum = shifted_exponentials(z, y, columns, row_max(z, columns));
-        for_each_vector<T>(columns, [&](size_t j, auto access) { access.store(y + j, access.load(y + j) / sum); });
-    }
-}
-
-template <class T>
-void softmax_backward(const T* p, size_t ldp, const T* g, size_t ldg, T* out, size_t ldo, size_t rows, size_t columns) {
-    for (size_t i = 0; i < rows; ++i, p += ldp, g += ldg, out += ldo) {
-        Vec<T> dot{};
-        for_each_vector<T>(columns,
-                           [&](size_t j, auto access) { dot = fma(access.load(p + j), access.load(g + j), dot); });
-        const T inner = sum_lanes<T>(dot);
-        for_each_vector<T>(columns, [&](size_t j, auto access) {
-            access.store(out + j, access.load(p + j) * (access.load(g + j) - inner));
-        });
-    }
 }
 
 }  // namespace fusednet::FUSEDNET_SET

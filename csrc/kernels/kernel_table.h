@@ -162,6 +162,19 @@ struct LossArguments {
     double clip = 0;  // cross-entropies: the value is that of probabilities clipped to [clip, 1 − clip], targets 0 or 1
 };
 
+// Those of so many of its rows.
+template <class T>
+__attribute__((always_inline)) constexpr LossArguments<T> rows_of(LossArguments<T> a, std::size_t first,
+                                                                  std::size_t count) {
+    a.rows = count;
+    a.prediction += first * a.ldp;
+    if (a.target != nullptr) a.target += first * a.ldt;
+    if (a.label != nullptr) a.label += first;
+    if (a.weight != nullptr) a.weight += first;
+    if (a.gradient != nullptr) a.gradient += first * a.ldg;
+    return a;
+}
+
 // One pass of an optimizer over n parameters. Which fields count depends on the rule; see updates.inl.
 struct UpdateArguments {
     UpdateRule rule;

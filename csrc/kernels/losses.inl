@@ -3,6 +3,7 @@
 #pragma once
 
 #include "activations.inl"
+#include "softmax.inl"
 
 namespace fusednet::FUSEDNET_SET {
 
@@ -96,55 +97,117 @@ double elementwise_loss(const LossArguments<T>& a, double factor) {
     return total * factor;
 }
 
+// What some rows' cross-entropies are made of: Lᵢ = Σt · log Σ e^(z − max) − Σ t·(z − max).
+template <class T>
+struct CrossEntropyRows {
+    static constexpr size_t most = 32;
+    T sum[most], mass[most], dot[most];
+};
+
+// The labels' targets, in lanes.
+template <class T>
+FUSEDNET_INLINE void one_hot(const std::int32_t* label, size_t rows, size_t columns, RowsInLanes<T>& t) {
+    Int<T> index[lanes<T>] = {};
+    for (size_t i = 0; i < rows; ++i) index[i] = label[i];
+    const auto labels = load<Int<T>, Ints<T>>(index);
+    for (size_t j = 0; j < columns; ++j) {
+        t.set(j, labels == static_cast<Int<T>>(j) ? broadcast(T(1)) : Vec<T>{});
+    }
+}
+
+// Of rows of few columns; writes their gradient.
+template <class T>
+void cross_entropy_in_lanes(const LossArguments<T>& a, CrossEntropyRows<T>& r) {
+    RowsInLanes<T> z, t;
+    for (size_t i = 0; i < a.rows; i += lanes<T>) {
+        const size_t rows = at_most(a.rows - i, lanes<T>);
+        z.load(a.prediction + i * a.ldp, a.ldp, rows, a.columns);
+        if (a.target != nullptr) {
+            t.load(a.target + i * a.ldt, a.ldt, rows, a.columns);
+        } else {
+            one_hot(a.label + i, rows, a.columns, t);
+        }
+        const Vec<T> largest = row_max(z, a.columns);
+        Vec<T> mass{}, dot{};
+        for (size_t j = 0; j < a.columns; ++j) {
+            mass += t[j];
+            dot += t[j] == T(0) ? Vec<T>{} : t[j] * (z[j] - largest);
+        }
+        const Vec<T> sum = shifted_exponentials(z, a.columns, largest);
+        store(r.sum + i, sum);
+        store(r.mass + i, mass);
+        store(r.dot + i, dot);
+        if (a.gradient == nullptr) continue;
+        Vec<T> factor = broadcast(static_cast<T>(a.scale));
+        if (a.weight != nullptr) factor *= load_partial(a.weight + i, rows);
+        const Vec<T> probability_factor = divide(factor * mass, sum);
+        for (size_t j = 0; j < a.columns; ++j) z.set(j, z[j] * probability_factor - t[j] * factor);
+        z.store(a.gradient + i * a.ldg, a.ldg, rows, a.columns);
+    }
+}
+
+// Pass by pass over the rows: the steps of one row wait for each other, those of different rows need not.
+template <class T>
+void cross_entropy_by_rows(const LossArguments<T>& a, CrossEntropyRows<T>& r) {
+    T largest[CrossEntropyRows<T>::most];
+    const auto z = [&](size_t i) { return a.prediction + i * a.ldp; };
+    const auto t = [&](size_t i) { return a.target + i * a.ldt; };
+    const auto g = [&](size_t i) { return a.gradient != nullptr ? a.gradient + i * a.ldg : nullptr; };
+    const auto weight = [&](size_t i) { return a.weight != nullptr ? a.weight[i] : T(1); };
+    for (size_t i = 0; i < a.rows; ++i) largest[i] = row_max(z(i), a.columns);
+    for (size_t i = 0; i < a.rows; ++i) {  // before z is overwritten
+        if (a.target == nullptr) {
+            r.mass[i] = T(1);
+            r.dot[i] = z(i)[a.label[i]] - largest[i];
+            continue;
+        }
+        Vec<T> mass{}, dot{};
+        for_each_vector<T>(a.columns, [&](size_t j, auto access) {
+            const Vec<T> v = access.load(t(i) + j);
+            mass += v;
+            dot += v == T(0) ? Vec<T>{} : v * (access.load(z(i) + j) - largest[i]);
+        });
+        r.mass[i] = sum_lanes<T>(mass);
+        r.dot[i] = sum_lanes<T>(dot);
+    }
+    for (size_t i = 0; i < a.rows; ++i) r.sum[i] = shifted_exponentials(z(i), g(i), a.columns, largest[i]);
+    for (size_t i = 0; i < a.rows && a.gradient != nullptr; ++i) {
+        const T factor = static_cast<T>(a.scale) * weight(i), probability_factor = factor * r.mass[i] / r.sum[i];
+        for_each_vector<T>(a.columns, [&](size_t j, auto access) {
+            Vec<T> v = access.load(g(i) + j) * probability_factor;
+            if (a.target != nullptr) v -= access.load(t(i) + j) * factor;
+            access.store(g(i) + j, v);
+        });
+    }
+    // Apart, for no load can be served by a masked store before that is in the cache.
+    for (size_t i = 0; i < a.rows && a.gradient != nullptr && a.target == nullptr; ++i) {
+        g(i)[a.label[i]] -= static_cast<T>(a.scale) * weight(i);
+    }
+}
+
 // From logits: Lᵢ = Σⱼ tⱼ·(log Σ e^z − zⱼ) and ∂Lᵢ/∂z = p·Σt − t, with t one-hot where labels are given.
-// Pass by pass over so many rows: the steps of one row wait for each other, those of different rows need not.
 template <class T>
 double cross_entropy(const LossArguments<T>& a) {
-    constexpr size_t block = 32;
     const Limits limits(a.clip);
+    const T lowest = static_cast<T>(limits.low), highest = static_cast<T>(limits.high);
     double total = 0;
-    for (size_t first = 0; first < a.rows; first += block) {
-        const size_t rows = a.rows - first < block ? a.rows - first : block;
-        T largest[block], mass[block], dot[block], sum[block];
-        const auto z = [&](size_t i) { return a.prediction + (first + i) * a.ldp; };
-        const auto t = [&](size_t i) { return a.target + (first + i) * a.ldt; };
-        const auto g = [&](size_t i) { return a.gradient != nullptr ? a.gradient + (first + i) * a.ldg : nullptr; };
-        const auto weight = [&](size_t i) { return a.weight != nullptr ? a.weight[first + i] : T(1); };
-        for (size_t i = 0; i < rows; ++i) largest[i] = row_max(z(i), a.columns);
-        for (size_t i = 0; i < rows; ++i) {  // before z is overwritten
-            if (a.target == nullptr) {
-                mass[i] = T(1);
-                dot[i] = z(i)[a.label[first + i]] - largest[i];
-                continue;
-            }
-            Vec<T> target_sum{}, target_dot{};
-            for_each_vector<T>(a.columns, [&](size_t j, auto access) {
-                const Vec<T> v = access.load(t(i) + j);
-                target_sum += v;
-                target_dot += v == T(0) ? Vec<T>{} : v * (access.load(z(i) + j) - largest[i]);
-            });
-            mass[i] = sum_lanes<T>(target_sum);
-            dot[i] = sum_lanes<T>(target_dot);
+    CrossEntropyRows<T> r;
+    for (size_t first = 0; first < a.rows; first += r.most) {
+        const LossArguments<T> part = rows_of(a, first, at_most(a.rows - first, r.most));
+        if (a.columns <= few_columns<T> && part.rows > 1) {
+            cross_entropy_in_lanes(part, r);
+        } else {
+            cross_entropy_by_rows(part, r);
         }
-        for (size_t i = 0; i < rows; ++i) sum[i] = shifted_exponentials(z(i), g(i), a.columns, largest[i]);
-        for (size_t i = 0; i < rows && a.gradient != nullptr; ++i) {
-            const T factor = static_cast<T>(a.scale) * weight(i), probability_factor = factor * mass[i] / sum[i];
-            for_each_vector<T>(a.columns, [&](size_t j, auto access) {
-                Vec<T> v = access.load(g(i) + j) * probability_factor;
-                if (a.target != nullptr) v -= access.load(t(i) + j) * factor;
-                access.store(g(i) + j, v);
-            });
-        }
-        // Apart, for no load can be served by a masked store before that is in the cache.
-        for (size_t i = 0; i < rows && a.gradient != nullptr && a.target == nullptr; ++i) {
-            g(i)[a.label[first + i]] -= static_cast<T>(a.scale) * weight(i);
-        }
-        for (size_t i = 0; i < rows; ++i) {
-            const double row_loss =
-                __builtin_log(static_cast<double>(sum[i])) * static_cast<double>(mass[i]) - static_cast<double>(dot[i]);
-            const double limited =
-                row_loss > limits.high ? limits.high : (row_loss < limits.low ? limits.low : row_loss);
-            total += static_cast<double>(weight(i)) * limited;
+        T value[r.most];
+        for_each_vector<T>(part.rows, [&](size_t i, auto access) {
+            const Vec<T> log_sum = natural_logarithm<T>(access.load(r.sum + i));
+            const Vec<T> exact = log_sum * access.load(r.mass + i) - access.load(r.dot + i);
+            store(value + i, clamp_below(clamp_above(exact, highest), lowest));
+        });
+        for (size_t i = 0; i < part.rows; ++i) {  // of large logits the sum may be too large for T
+            total +=
+                static_cast<double>(value[i]) * static_cast<double>(part.weight != nullptr ? part.weight[i] : T(1));
         }
     }
     return total;
