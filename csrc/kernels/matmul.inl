@@ -149,21 +149,47 @@ FUSEDNET_INLINE void product_columns(const T* a, size_t lda, const T* b, size_t 
     }
 }
 
+// As many rows of W as are best read side by side where it is far away: each is a stream that the processor fetches
+// ahead.
+constexpr size_t streams = 12;
+
+// One row of X by so many of W: y (n) = start + x (streams) · W (streams, n) over whole vectors, in place where start
+// is null.
+template <class T>
+void product_streams(const T* x, const T* w, size_t ldw, const T* start, T* y, size_t n, T floor) {
+    Vec<T> factor[streams];
+    for (size_t d = 0; d < streams; ++d) factor[d] = broadcast(x[d]);
+    for (size_t j = 0; j + lanes<T> <= n; j += lanes<T>) {
+        Vec<T> sum = load((start != nullptr ? start : y) + j);
+#pragma GCC unroll 12
+        for (size_t d = 0; d < streams; ++d) sum = fma(factor[d], load(w + d * ldw + j), sum);
+        store(y + j, clamp_below(sum, floor));
+    }
+}
+
 // Y = X·W + b for few rows. Where W is far away it comes fastest in the order in which it lies there: as many of its
-// rows as fit into half of the first-level cache, or eight, before the next. Returns the columns done: whole vectors.
+// rows as fit into half of the first-level cache, or eight, before the next; where those are few, a single row of X
+// takes them as streams. (With vectors of 16 bytes that has too many loads.) Returns the columns done: whole vectors.
 template <class T>
 FUSEDNET_INLINE size_t forward_few_rows(const DenseForward<T>& f, bool far, T final_floor) {
-    const size_t near = first_level_cache / 2 / (f.n * sizeof(T)), steps = !far ? f.k : near > 8 ? near : 8;
+    const size_t near = first_level_cache / 2 / (f.n * sizeof(T));
+    const bool streaming = FUSEDNET_VECTOR_BYTES > 16 && far && f.m == 1 && near < streams;
+    const size_t steps = !far ? f.k : streaming ? streams : near > 8 ? near : 8;
     for (size_t p = 0; p < f.k; p += steps) {
         const size_t block = at_most(f.k - p, steps);
         const T floor = p + block == f.k ? final_floor : no_floor<T>;
         const bool first = p == 0 && !f.continued;
         for (size_t i = 0; first && f.bias == nullptr && i < f.m; ++i)
             __builtin_memset(f.y + i * f.ldy, 0, f.n * sizeof(T));
-        with_count<1, few_rows>(f.m, [&](auto rows) {
-            product_columns<rows.n, T>(f.x + p, f.ldx, f.w + p * f.ldw, f.ldw, block, first ? f.bias : nullptr, f.y,
-                                       f.ldy, f.n, floor);
-        });
+        const T* const start = first ? f.bias : nullptr;
+        const T* const w = f.w + p * f.ldw;
+        if (streaming && block == streams) {
+            product_streams(f.x + p, w, f.ldw, start, f.y, f.n, floor);
+        } else {
+            with_count<1, few_rows>(f.m, [&](auto rows) {
+                product_columns<rows.n, T>(f.x + p, f.ldx, w, f.ldw, block, start, f.y, f.ldy, f.n, floor);
+            });
+        }
     }
     return f.n / lanes<T> * lanes<T>;
 }
