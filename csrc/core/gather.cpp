@@ -120,7 +120,7 @@ std::size_t convert_rows(const InputMatrix& source, const RowSelection& rows, T*
                       rows.index, rows.first, rows.count, source.columns, out, ldo);
     };
     if (has_rows_of<T>(source)) return gather(kernels<T>().gather, T{});
-    if (has_rows_of<OtherFloat<T>>(source) && source.columns >= vector_loop)
+    if (has_rows_of<OtherFloat<T>>(source) && (sizeof(T) == sizeof(float) || source.columns >= vector_loop))
         return gather(kernels<T>().gather_converted, OtherFloat<T>{});
     const auto convert_each = [&](const auto& convert) {
         return with_type(source.dtype, [&](auto tag) {

@@ -1,5 +1,5 @@
-// What the operators of Vec<T> lack in arithmetic: fused multiply-add, minimum and maximum, quick division, square
-// root, look-up. Coefficients of float64's root: tools/fit_polynomials.py.
+// What the operators of Vec<T> lack in arithmetic: fused multiply-add, conversion, minimum and maximum, quick division,
+// square root, look-up. Coefficients of float64's root: tools/fit_polynomials.py.
 #pragma once
 
 #include "vec.h"
@@ -41,6 +41,22 @@ FUSEDNET_INLINE Half<double> fma(Half<double> a, Half<double> b, Half<double> c)
     return (Half<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 }
 #endif
+
+// Two vectors of float64 as one of float32.
+FUSEDNET_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
+#if FUSEDNET_VECTOR_BYTES == 64
+    const __m512 first = _mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)low));
+    return (Vec<float>)_mm512_insertf32x8(first, _mm512_cvtpd_ps((__m512d)high), 1);
+#elif FUSEDNET_VECTOR_BYTES == 32
+    const __m256 first = _mm256_castps128_ps256(_mm256_cvtpd_ps((__m256d)low));
+    return (Vec<float>)_mm256_insertf128_ps(first, _mm256_cvtpd_ps((__m256d)high), 1);
+#elif defined(__SSE2__)
+    return (Vec<float>)_mm_movelh_ps(_mm_cvtpd_ps((__m128d)low), _mm_cvtpd_ps((__m128d)high));
+#else
+    return Vec<float>{static_cast<float>(low[0]), static_cast<float>(low[1]), static_cast<float>(high[0]),
+                      static_cast<float>(high[1])};
+#endif
+}
 
 // The smaller of a and b, and the larger; b where one is NaN. (With the operators GCC compares, then selects: two
 // instructions.)

@@ -75,7 +75,25 @@ size_t gather(const S* source, std::ptrdiff_t ld_source, const std::int64_t* ind
         for (size_t i = 0; i < rows; ++i)
             copy(row(i), out + i * ldo, row(index != nullptr && i + lead < rows ? i + lead : i));
     };
-    if constexpr (sizeof(S) != sizeof(T)) {
+    if constexpr (sizeof(S) > sizeof(T)) {
+        for_each_row([=, &excess](const S* from, T* to, const S* ahead) {
+            for (size_t j = 0; j < columns; j += lanes<T>) {
+                const size_t count = columns - j < lanes<T> ? columns - j : lanes<T>;
+                for (size_t i = 0; i < count; i += cache_line / sizeof(S)) __builtin_prefetch(ahead + j + i, 0, 2);
+                if (count == lanes<T>) {
+                    const Vec<T> v = narrow(load(from + j), load(from + j + lanes<S>));
+                    excess += v - v;
+                    store(to + j, v);
+                } else {
+                    const size_t low = count < lanes<S> ? count : lanes<S>;
+                    const Vec<S> high = low < count ? load_partial(from + j + low, count - low) : Vec<S>{};
+                    const Vec<T> v = narrow(load_partial(from + j, low), high);
+                    excess += v - v;
+                    store_partial(to + j, v, count);
+                }
+            }
+        });
+    } else if constexpr (sizeof(S) < sizeof(T)) {
         for_each_row([=, &excess](const S* from, T* to, const S* ahead) {
             for (size_t j = 0; j < columns; j += cache_line / sizeof(S)) __builtin_prefetch(ahead + j, 0, 2);
             for (size_t j = 0; j < columns; ++j) to[j] = static_cast<T>(from[j]);

@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include <array>
+#include <utility>
 
 namespace {
 
@@ -318,14 +319,18 @@ TEST_CASE_TEMPLATE("gather copies the rows asked for and finds the first that is
                     CHECK(out(i, j) == static_cast<T>(converted[static_cast<std::size_t>(index[i]) * columns + j]));
                 }
             }
-            converted[5 * columns + columns - 1] = quiet_nan<Other>;
-            CHECK(convert() == 4);
+            for (std::size_t column = 0; column < columns; ++column) {
+                Other& bad = converted[5 * columns + column];  // row 5 stands at place 4
+                const Other good = std::exchange(bad, quiet_nan<Other>);
+                CHECK(convert() == 4);
+                bad = good;
+            }
 
             for (const T bad : {quiet_nan<T>, infinity<T>, -infinity<T>}) {
                 for (std::size_t column = 0; column < columns; ++column) {
                     Matrix<T> broken = source;
                     broken(5, column) = bad;
-                    CHECK(gather(broken.data(), ld, &index, 0, 6, out) == 4);  // row 5 stands at place 4
+                    CHECK(gather(broken.data(), ld, &index, 0, 6, out) == 4);
                     broken(3, columns - 1) = -bad;
                     CHECK(gather(broken.data(), ld, &index, 0, 6, out) == 2);
                     CHECK(gather(broken.data(), ld, nullptr, 6, 3, out) == 3);
