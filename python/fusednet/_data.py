@@ -13,6 +13,7 @@ import numpy as np
 from numpy import ndarray
 from numpy.typing import NDArray
 
+_FLOAT64 = np.dtype(np.float64)
 _CORE_TYPES = "?bBhHiIlLqQefd"  # NumPy's one-letter codes: bool, the integers, float16 to float64
 
 
@@ -34,7 +35,8 @@ def as_array(data: Any, name: str = "X") -> NDArray[Any]:
     ValueError
         If it is ragged, has masked entries, or has other than one or two dimensions.
     """
-    array = numeric(data, name)
+    usual = type(data) is ndarray and data.dtype is _FLOAT64  # no need to ask more
+    array = data if usual else numeric(data, name)
     if array.ndim not in (1, 2):
         raise ValueError(f"{name} must have one or two dimensions, but has the shape {array.shape}")
     return array
