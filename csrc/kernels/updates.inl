@@ -5,6 +5,7 @@
 #pragma once
 
 #include <limits>
+#include <type_traits>
 
 #include "adaptive_updates.inl"
 
@@ -61,6 +62,19 @@ void update(const UpdateArguments& a, T* w, const T* g, T* first, T* second, siz
     if (a.drop_subnormal) drop_subnormal(g, first, second, n);
 }
 
+// A vector of T, or a part of one, from as many elements of S, which is T or wider.
+template <class T, class S, class Access>
+FUSEDNET_INLINE Vec<T> load_as(const S* p, Access access) {
+    if constexpr (sizeof(S) == sizeof(T)) {
+        return access.load(p);
+    } else if constexpr (std::is_same_v<Access, WholeAccess<T>>) {
+        return narrow(load(p), load(p + lanes<S>));
+    } else {
+        const size_t low = access.count < lanes<S> ? access.count : lanes<S>, high = access.count - low;
+        return narrow(load_partial(p, low), high > 0 ? load_partial(p + low, high) : Vec<S>{});
+    }
+}
+
 // x − x is zero for finite x and NaN otherwise. A few rows ahead are on their way, which no processor can guess.
 template <class S, class T>
 size_t gather(const S* source, std::ptrdiff_t ld_source, const std::int64_t* index, size_t first_row, size_t rows,
@@ -75,25 +89,7 @@ size_t gather(const S* source, std::ptrdiff_t ld_source, const std::int64_t* ind
         for (size_t i = 0; i < rows; ++i)
             copy(row(i), out + i * ldo, row(index != nullptr && i + lead < rows ? i + lead : i));
     };
-    if constexpr (sizeof(S) > sizeof(T)) {
-        for_each_row([=, &excess](const S* from, T* to, const S* ahead) {
-            for (size_t j = 0; j < columns; j += lanes<T>) {
-                const size_t count = columns - j < lanes<T> ? columns - j : lanes<T>;
-                for (size_t i = 0; i < count; i += cache_line / sizeof(S)) __builtin_prefetch(ahead + j + i, 0, 2);
-                if (count == lanes<T>) {
-                    const Vec<T> v = narrow(load(from + j), load(from + j + lanes<S>));
-                    excess += v - v;
-                    store(to + j, v);
-                } else {
-                    const size_t low = count < lanes<S> ? count : lanes<S>;
-                    const Vec<S> high = low < count ? load_partial(from + j + low, count - low) : Vec<S>{};
-                    const Vec<T> v = narrow(load_partial(from + j, low), high);
-                    excess += v - v;
-                    store_partial(to + j, v, count);
-                }
-            }
-        });
-    } else if constexpr (sizeof(S) < sizeof(T)) {
+    if constexpr (sizeof(S) < sizeof(T)) {
         for_each_row([=, &excess](const S* from, T* to, const S* ahead) {
             for (size_t j = 0; j < columns; j += cache_line / sizeof(S)) __builtin_prefetch(ahead + j, 0, 2);
             for (size_t j = 0; j < columns; ++j) to[j] = static_cast<T>(from[j]);
@@ -103,17 +99,17 @@ size_t gather(const S* source, std::ptrdiff_t ld_source, const std::int64_t* ind
             });
         });
     } else {
-        const auto copy_vector = [&excess](const T* from, T* to, const T* ahead, auto access) {
-            __builtin_prefetch(ahead, 0, 2);
-            const Vec<T> v = access.load(from);
+        const auto copy_vector = [&excess](const S* from, T* to, const S* ahead, auto access) {
+            for (size_t i = 0; i < lanes<T>; i += cache_line / sizeof(S)) __builtin_prefetch(ahead + i, 0, 2);
+            const Vec<T> v = load_as<T>(from, access);
             excess += v - v;
             access.store(to, v);
         };
         if (columns < lanes<T>) {  // one mask for all
             const PartialAccess<T> access{columns};
-            for_each_row([=](const T* from, T* to, const T* ahead) { copy_vector(from, to, ahead, access); });
+            for_each_row([=](const S* from, T* to, const S* ahead) { copy_vector(from, to, ahead, access); });
         } else {
-            for_each_row([=](const T* from, T* to, const T* ahead) {
+            for_each_row([=](const S* from, T* to, const S* ahead) {
                 for_each_vector<T>(columns,
                                    [=](size_t j, auto access) { copy_vector(from + j, to + j, ahead + j, access); });
             });
