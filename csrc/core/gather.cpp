@@ -2,143 +2,30 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "core/check.h"
 #include "kernels/dispatch.h"
+#include "kernels/element_types.h"
 
 namespace fusednet {
 
 namespace {
 
-// IEEE 754 binary16, which C++17 has no type for.
-struct Half {
-    std::uint16_t bits;
-
-    operator float() const {  // NOLINT(google-explicit-constructor): what an arithmetic type does
-        // The exponent's bias is 15 there and 127 here: a product with 2¹¹² takes subnormal numbers along.
-        std::uint32_t magnitude = (std::uint32_t{bits} << 13) & 0x0fffe000U;
-        float value;
-        std::memcpy(&value, &magnitude, sizeof value);
-        value *= 0x1p112F;
-        std::memcpy(&magnitude, &value, sizeof value);
-        if ((bits & 0x7c00U) == 0x7c00U) magnitude |= 0x7f800000U;  // infinity and NaN
-        magnitude |= (std::uint32_t{bits} & 0x8000U) << 16;
-        std::memcpy(&value, &magnitude, sizeof value);
-        return value;
-    }
-};
-
-// NumPy's, of which any byte but zero is true: a view of other bytes may have others than C++'s bool.
-struct Boolean {
-    std::uint8_t byte;
-
-    operator int() const { return byte != 0 ? 1 : 0; }  // NOLINT(google-explicit-constructor): as above
-};
-
-// Calls body(S{}) with the C++ type of the dtype.
-template <class Body>
-auto with_type(DType dtype, Body body) {
-    switch (dtype) {
-        case DType::boolean: return body(Boolean{});
-        case DType::int8: return body(std::int8_t{});
-        case DType::int16: return body(std::int16_t{});
-        case DType::int32: return body(std::int32_t{});
-        case DType::int64: return body(std::int64_t{});
-        case DType::uint8: return body(std::uint8_t{});
-        case DType::uint16: return body(std::uint16_t{});
-        case DType::uint32: return body(std::uint32_t{});
-        case DType::uint64: return body(std::uint64_t{});
-        case DType::float16: return body(Half{});
-        case DType::float32: return body(float{});
-        case DType::float64: break;
-    }
-    return body(double{});
-}
-
-// By copy: an array's elements need not be aligned.
+// Of a matrix of one column.
 template <class S>
-S element(const char* address) {
-    S value;
-    std::memcpy(&value, address, sizeof value);
-    return value;
+S row_value(const InputMatrix& source, std::size_t row) {
+    return element<S>(static_cast<const char*>(source.data) + static_cast<std::ptrdiff_t>(row) * source.row_stride);
 }
 
-template <class S>
-S element(const InputMatrix& source, std::size_t row, std::size_t column) {
-    return element<S>(static_cast<const char*>(source.data) + static_cast<std::ptrdiff_t>(row) * source.row_stride +
-                      static_cast<std::ptrdiff_t>(column) * source.column_stride);
-}
-
-template <class T>
-constexpr DType dtype_of = sizeof(T) == 4 ? DType::float32 : DType::float64;
-
-// Columns from which a vector loop pays for what it takes to begin and to end one.
-constexpr std::size_t vector_loop = 16;
-
-// One row as T: convert(element, column) of each. Returns whether it is finite.
-template <class S, class T, class Convert>
-bool convert_row(const InputMatrix& source, std::size_t row, T* out, const Convert& convert) {
-    const char* x = static_cast<const char*>(source.data) + static_cast<std::ptrdiff_t>(row) * source.row_stride;
-    if (source.columns < vector_loop) {
-        T excess = 0;  // x − x is zero for finite x, NaN otherwise
-        for (std::size_t j = 0; j < source.columns; ++j, x += source.column_stride) {
-            out[j] = convert(element<S>(x), j);
-            excess += out[j] - out[j];
-        }
-        return excess == T(0);
+SourceRows selected(const InputMatrix& source, const RowSelection& rows) {
+    SourceRows a{source.data, source.dtype, source.row_stride, source.column_stride,
+                 rows.index,  rows.first,   rows.count,        source.columns};
+    if (source.standardization != nullptr) {
+        a.mean = source.standardization->mean.data();
+        a.inverse_deviation = source.standardization->inverse_deviation.data();
     }
-    const auto convert_all = [&](auto column_stride) {
-        for (std::size_t j = 0; j < source.columns; ++j, x += column_stride) out[j] = convert(element<S>(x), j);
-    };
-    if (source.column_stride == sizeof(S)) {
-        convert_all(std::integral_constant<std::ptrdiff_t, sizeof(S)>());  // a vector loop
-    } else {
-        convert_all(source.column_stride);
-    }
-    int finite = 1;
-    for (std::size_t j = 0; j < source.columns; ++j) finite &= out[j] - out[j] == T(0) ? 1 : 0;
-    return finite != 0;
-}
-
-// Whether each row is an array of S, to be taken as it is.
-template <class S>
-bool has_rows_of(const InputMatrix& source) {
-    constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(S));
-    return source.dtype == dtype_of<S> && source.standardization == nullptr &&
-           (source.column_stride == size || source.columns == 1) && source.row_stride % size == 0 &&
-           reinterpret_cast<std::uintptr_t>(source.data) % alignof(S) == 0;
-}
-
-// The number of leading rows that convert to finite values.
-template <class T>
-std::size_t convert_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo) {
-    const auto gather = [&](auto kernel, auto tag) {
-        using S = decltype(tag);
-        return kernel(static_cast<const S*>(source.data), source.row_stride / static_cast<std::ptrdiff_t>(sizeof(S)),
-                      rows.index, rows.first, rows.count, source.columns, out, ldo);
-    };
-    if (has_rows_of<T>(source)) return gather(kernels<T>().gather, T{});
-    if (has_rows_of<OtherFloat<T>>(source) && (sizeof(T) == sizeof(float) || source.columns >= vector_loop))
-        return gather(kernels<T>().gather_converted, OtherFloat<T>{});
-    const auto convert_each = [&](const auto& convert) {
-        return with_type(source.dtype, [&](auto tag) {
-            for (std::size_t i = 0; i < rows.count; ++i) {
-                if (!convert_row<decltype(tag)>(source, rows.row(i), out + i * ldo, convert)) return i;
-            }
-            return rows.count;
-        });
-    };
-    if (source.standardization == nullptr) {
-        return convert_each([](auto value, std::size_t) { return static_cast<T>(value); });
-    }
-    // In double precision: a large mean costs float32 no digits.
-    const double* const mean = source.standardization->mean.data();
-    const double* const inverse_deviation = source.standardization->inverse_deviation.data();
-    return convert_each([=](auto value, std::size_t j) {
-        return static_cast<T>((static_cast<double>(value) - mean[j]) * inverse_deviation[j]);
-    });
+    return a;
 }
 
 }  // namespace
@@ -164,7 +51,7 @@ const char* dtype_name(DType dtype) {
 template <class T>
 void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
                  const Range* range) {
-    const std::size_t finite = convert_rows(source, rows, out, ldo);
+    const std::size_t finite = kernels<T>().gather(selected(source, rows), out, ldo);
     for (std::size_t j = 0; finite < rows.count && j < source.columns; ++j) {
         const T x = out[finite * ldo + j];
         check(std::isfinite(x), what, ": expected finite values that fit ", dtype_name(dtype_of<T>), ", received ", x,
@@ -203,7 +90,8 @@ MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection&
     // takes to find out, where there is little to copy.
     constexpr std::size_t ways = 8;
     if (rows.count * row_bytes < 4096 || stride < row_bytes || rows.index != nullptr ||
-        column_sets(stride) * ways < kernels<T>().tile_rows || !has_rows_of<T>(source))
+        source.standardization != nullptr || column_sets(stride) * ways < kernels<T>().tile_rows ||
+        !has_rows_of<T>(selected(source, rows)))
         return {};
     const std::size_t ld = stride / sizeof(T);
     return {static_cast<const T*>(source.data) + rows.first * ld, rows.count, n, ld};
@@ -222,16 +110,12 @@ namespace {
 
 constexpr std::size_t line = 64;
 
-std::size_t element_bytes(const InputMatrix& source) {
-    return with_type(source.dtype, [](auto tag) { return sizeof tag; });
-}
-
-std::size_t row_bytes(const InputMatrix& source) { return source.columns * element_bytes(source); }
+std::size_t row_bytes(const InputMatrix& source) { return source.columns * element_bytes(source.dtype); }
 
 // None where a row is not in one piece, or where the matrix is so small that it is near anyway. Short rows that follow
 // each other are one: line by line they are fewer.
 RowList rows_to_fetch(const InputMatrix& source, const RowSelection& rows) {
-    const std::size_t element = element_bytes(source), bytes = source.columns * element;
+    const std::size_t element = element_bytes(source.dtype), bytes = source.columns * element;
     if (source.rows * bytes <= near_bytes || source.column_stride != static_cast<std::ptrdiff_t>(element)) return {};
     const auto* const data = static_cast<const char*>(source.data);
     if (bytes < 2 * line && rows.index == nullptr && source.row_stride == static_cast<std::ptrdiff_t>(bytes))
@@ -262,12 +146,16 @@ ReadAhead plan_read_ahead(const InputMatrix& x, const InputMatrix& y, const RowS
 void gather_labels(const InputMatrix& source, const RowSelection& rows, std::int32_t* out, std::size_t classes) {
     with_type(source.dtype, [&](auto tag) {
         using S = decltype(tag);
+        bool inside = true;  // a negative label, too, is more than there are classes, without its sign
         for (std::size_t i = 0; i < rows.count; ++i) {
-            const S label = element<S>(source, rows.row(i), 0);
-            const auto wide = static_cast<std::int64_t>(label);
-            check(wide >= 0 && static_cast<std::uint64_t>(wide) < classes, "y: expected class labels from 0 to ",
-                  classes - 1, ", received ", +label, " in row ", rows.row(i));
+            const auto wide = static_cast<std::int64_t>(row_value<S>(source, rows.row(i)));
+            inside &= static_cast<std::uint64_t>(wide) < classes;
             out[i] = static_cast<std::int32_t>(wide);
+        }
+        for (std::size_t i = 0; !inside && i < rows.count; ++i) {
+            const S label = row_value<S>(source, rows.row(i));
+            check(static_cast<std::uint64_t>(static_cast<std::int64_t>(label)) < classes,
+                  "y: expected class labels from 0 to ", classes - 1, ", received ", +label, " in row ", rows.row(i));
         }
     });
 }
@@ -289,7 +177,7 @@ WeightSum gather_weights(const InputMatrix& source, const RowSelection& rows, T*
 bool any_weight(const InputMatrix& source) {
     return with_type(source.dtype, [&](auto tag) {
         for (std::size_t i = 0; i < source.rows; ++i) {
-            if (static_cast<double>(element<decltype(tag)>(source, i, 0)) != 0) return true;
+            if (static_cast<double>(row_value<decltype(tag)>(source, i)) != 0) return true;
         }
         return false;
     });

@@ -5,9 +5,9 @@
 #include <memory>
 #include <vector>
 
-namespace fusednet {
+#include "kernels/kernel_table.h"
 
-enum class DType { boolean, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, float32, float64 };
+namespace fusednet {
 
 constexpr bool is_floating(DType t) { return t == DType::float16 || t == DType::float32 || t == DType::float64; }
 

@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/sum_squares.h"
+#include "kernels/element_types.h"
 
 namespace fusednet {
 
@@ -248,7 +249,7 @@ void Network<T>::backward_layers(Workspace<T>& work, std::size_t m, const Gradie
 template <class T>
 bool Network<T>::copy_parameters(T* out) const {
     const std::size_t n = parameters_.size();
-    return kernels<T>().gather(parameters_.data(), 0, nullptr, 0, 1, n, out, n) == 1;
+    return kernels<T>().gather({parameters_.data(), dtype_of<T>, 0, sizeof(T), nullptr, 0, 1, n}, out, n) == 1;
 }
 
 template <class T>

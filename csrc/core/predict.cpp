@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/network.h"
+#include "kernels/element_types.h"
 
 namespace fusednet {
 
@@ -123,8 +124,10 @@ void copy_rows(const TileOutput<T>& y, std::size_t rows, std::size_t columns, T*
     if (column_stride == 1 && row_stride == adjacent && y.ld == columns) {
         std::copy_n(y.data, rows * columns, out);
     } else if (column_stride == 1 && row_stride >= adjacent) {
-        kernels<T>().gather(y.data, static_cast<std::ptrdiff_t>(y.ld), nullptr, 0, rows, columns, out,
-                            static_cast<std::size_t>(row_stride));
+        constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(T));
+        kernels<T>().gather(
+            {y.data, dtype_of<T>, static_cast<std::ptrdiff_t>(y.ld) * size, size, nullptr, 0, rows, columns}, out,
+            static_cast<std::size_t>(row_stride));
     } else {
         for (std::size_t i = 0; i < rows; ++i) {
             for (std::size_t j = 0; j < columns; ++j) {

@@ -58,6 +58,9 @@ FUSEDNET_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
 #endif
 }
 
+// As many of float32 as one of float64 holds.
+FUSEDNET_INLINE Vec<double> widen(Half<float> v) { return __builtin_convertvector(v, Vec<double>); }
+
 // The smaller of a and b, and the larger; b where one is NaN. (With the operators GCC compares, then selects: two
 // instructions.)
 FUSEDNET_INLINE Vec<float> smaller(Vec<float> a, Vec<float> b) {

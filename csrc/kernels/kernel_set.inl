@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dropout.inl"
+#include "gather.inl"
 #include "input_gradient.inl"
 #include "kernel_table.h"
 #include "losses.inl"
@@ -30,8 +31,7 @@ constexpr KernelTable<T> table_of_kernels = {
     loss<T>,
     update<T>,
     dropout<T>,
-    gather<T, T>,
-    gather<OtherFloat<T>, T>,
+    gather<T>,
     sum_squares<T>,
     scale<T>,
 };

@@ -5,12 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
 namespace fusednet {
 
-template <class T>
-using OtherFloat = std::conditional_t<sizeof(T) == sizeof(float), double, float>;
+// Of the caller's arrays.
+enum class DType : int { boolean, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, float32, float64 };
 
 enum class Activation : int { identity, sigmoid, tanh, relu, leaky_relu, elu, gelu, silu, softplus, exp, softmax };
 
@@ -39,6 +38,18 @@ enum class UpdateRule : int {
     inner_momentum,
     inner_nesterov,
     inner_adam
+};
+
+// Some rows of a matrix of any type and strides. Where means are given, elements are (x − mean)·inverse_deviation of
+// their column, computed in double precision.
+struct SourceRows {
+    const void* data;
+    DType dtype;
+    std::ptrdiff_t row_stride, column_stride;  // bytes
+    const std::int64_t* index;                 // the rows' numbers; null: first, first + 1, …
+    std::size_t first, count, columns;
+    const double* mean = nullptr;
+    const double* inverse_deviation = nullptr;
 };
 
 // Some rows of a matrix.
@@ -242,14 +253,8 @@ struct KernelTable {
     void (*update)(const UpdateArguments&, T* w, const T* g, T* state1, T* state2, std::size_t n);
     void (*dropout)(const DropoutArguments<T>&);
 
-    // Copies rows index[0..rows) (or first_row, first_row + 1, … where index is null) and returns how many leading
-    // rows were finite: `rows` when all are. ld_source counts elements.
-    std::size_t (*gather)(const T* source, std::ptrdiff_t ld_source, const std::int64_t* index, std::size_t first_row,
-                          std::size_t rows, std::size_t columns, T* out, std::size_t ldo);
-    // The same from the other floating-point type: NumPy's own is double.
-    std::size_t (*gather_converted)(const OtherFloat<T>* source, std::ptrdiff_t ld_source, const std::int64_t* index,
-                                    std::size_t first_row, std::size_t rows, std::size_t columns, T* out,
-                                    std::size_t ldo);
+    // out = the rows as T. Returns how many leading rows were finite: all where all are.
+    std::size_t (*gather)(const SourceRows&, T* out, std::size_t ldo);
     double (*sum_squares)(const T* x, std::size_t n);
     void (*scale)(T* x, T factor, std::size_t n);
 };

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <limits>
-#include <type_traits>
 
 #include "adaptive_updates.inl"
 
@@ -60,69 +59,6 @@ void update(const UpdateArguments& a, T* w, const T* g, T* first, T* second, siz
             break;
     }
     if (a.drop_subnormal) drop_subnormal(g, first, second, n);
-}
-
-// A vector of T, or a part of one, from as many elements of S, which is T or wider.
-template <class T, class S, class Access>
-FUSEDNET_INLINE Vec<T> load_as(const S* p, Access access) {
-    if constexpr (sizeof(S) == sizeof(T)) {
-        return access.load(p);
-    } else if constexpr (std::is_same_v<Access, WholeAccess<T>>) {
-        return narrow(load(p), load(p + lanes<S>));
-    } else {
-        const size_t low = access.count < lanes<S> ? access.count : lanes<S>, high = access.count - low;
-        return narrow(load_partial(p, low), high > 0 ? load_partial(p + low, high) : Vec<S>{});
-    }
-}
-
-// x − x is zero for finite x and NaN otherwise. A few rows ahead are on their way, which no processor can guess.
-template <class S, class T>
-size_t gather(const S* source, std::ptrdiff_t ld_source, const std::int64_t* index, size_t first_row, size_t rows,
-              size_t columns, T* out, size_t ldo) {
-    Vec<T> excess{};
-    const auto row = [=](size_t i) {
-        const auto number = index != nullptr ? index[i] : static_cast<std::int64_t>(first_row + i);
-        return source + static_cast<std::ptrdiff_t>(number) * ld_source;
-    };
-    const auto for_each_row = [=](const auto& copy) {
-        constexpr size_t lead = 4;
-        for (size_t i = 0; i < rows; ++i)
-            copy(row(i), out + i * ldo, row(index != nullptr && i + lead < rows ? i + lead : i));
-    };
-    if constexpr (sizeof(S) < sizeof(T)) {
-        for_each_row([=, &excess](const S* from, T* to, const S* ahead) {
-            for (size_t j = 0; j < columns; j += cache_line / sizeof(S)) __builtin_prefetch(ahead + j, 0, 2);
-            for (size_t j = 0; j < columns; ++j) to[j] = static_cast<T>(from[j]);
-            for_each_vector<T>(columns, [=, &excess](size_t j, auto access) {
-                const Vec<T> v = access.load(to + j);
-                excess += v - v;
-            });
-        });
-    } else {
-        const auto copy_vector = [&excess](const S* from, T* to, const S* ahead, auto access) {
-            for (size_t i = 0; i < lanes<T>; i += cache_line / sizeof(S)) __builtin_prefetch(ahead + i, 0, 2);
-            const Vec<T> v = load_as<T>(from, access);
-            excess += v - v;
-            access.store(to, v);
-        };
-        if (columns < lanes<T>) {  // one mask for all
-            const PartialAccess<T> access{columns};
-            for_each_row([=](const S* from, T* to, const S* ahead) { copy_vector(from, to, ahead, access); });
-        } else {
-            for_each_row([=](const S* from, T* to, const S* ahead) {
-                for_each_vector<T>(columns,
-                                   [=](size_t j, auto access) { copy_vector(from + j, to + j, ahead + j, access); });
-            });
-        }
-    }
-    if (sum_lanes<T>(excess) == T(0)) return rows;
-    for (size_t i = 0; i < rows; ++i) {  // rare: look for the row
-        for (size_t j = 0; j < columns; ++j) {
-            const T x = out[i * ldo + j];
-            if (!(x - x == T(0))) return i;
-        }
-    }
-    return rows;
 }
 
 template <class T>

@@ -51,7 +51,8 @@ using Int = decltype(Ints<T>{}[0] + 0);
 template <class T>
 constexpr size_t lanes = FUSEDNET_VECTOR_BYTES / sizeof(T);
 
-// Half a register, where that is computed in half the time: AVX-512 on processors that take a register in two halves.
+// Half a register. AVX-512 computes with it, too (`halves`): processors that take a register in two halves take half
+// the time for one.
 template <class T>
 using Half = typename VecTypes<T>::Half;
 constexpr bool halves = FUSEDNET_VECTOR_BYTES == 64;

@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "core/gather.h"
 #include "core/loss.h"
+#include "kernels/element_types.h"
 #include "support.h"
 
 namespace {
@@ -14,76 +15,168 @@ namespace {
 using namespace fusednet;
 using namespace fusednet::testing;
 
-// rows × columns of S at any byte strides, in memory of its own; element (i, j) is 3·i + j.
+struct Strides {
+    std::ptrdiff_t row, column;  // bytes
+    std::size_t shift;           // of the first element
+};
+
+// By rows: without gaps, with gaps, reversed, both ways, out of line; and by columns.
+std::vector<Strides> all_strides(std::size_t rows, std::size_t columns, std::size_t bytes) {
+    const auto size = static_cast<std::ptrdiff_t>(bytes), n = static_cast<std::ptrdiff_t>(columns) * size,
+               m = static_cast<std::ptrdiff_t>(rows) * size;
+    return {{n, size, 0},
+            {2 * n + size, 2 * size, 0},
+            {-n, size, 0},
+            {-n, -size, 0},
+            {2 * n + 1, size + 1, 1},
+            {n, size, 1},
+            {size, m + size, 0},
+            {-size, m, 0},
+            {2 * size, 2 * m + size, 0},
+            {size + 1, 2 * m, 1},
+            {0, size, 0}};
+}
+
+// rows × columns of S in memory of its own, beyond which nothing may be read. Element (i, j) is 3·i + j: of the last
+// row where all are one.
 template <class S>
 struct Strided {
-    std::vector<unsigned char> bytes;
-    InputMatrix matrix;
+    std::size_t rows, columns;
+    Strides strides;
+    GuardedBytes bytes;
 
-    Strided(DType dtype, std::size_t rows, std::size_t columns, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride,
-            std::size_t shift) {
-        const auto extent = [](std::size_t n, std::ptrdiff_t stride) {
-            return static_cast<std::ptrdiff_t>(n - 1) * stride;
-        };
-        const std::ptrdiff_t lowest = std::min<std::ptrdiff_t>(0, extent(rows, row_stride)) +
-                                      std::min<std::ptrdiff_t>(0, extent(columns, column_stride));
-        const std::ptrdiff_t highest = std::max<std::ptrdiff_t>(0, extent(rows, row_stride)) +
-                                       std::max<std::ptrdiff_t>(0, extent(columns, column_stride));
-        bytes.resize(static_cast<std::size_t>(highest - lowest) + sizeof(S) + shift);
-        unsigned char* first = bytes.data() + shift - lowest;
-        for (std::size_t i = 0; i < rows; ++i) {
-            for (std::size_t j = 0; j < columns; ++j) {
-                const S value = static_cast<S>(3 * i + j);
-                std::memcpy(first + static_cast<std::ptrdiff_t>(i) * row_stride +
-                                static_cast<std::ptrdiff_t>(j) * column_stride,
-                            &value, sizeof(S));
-            }
+    Strided(std::size_t m, std::size_t n, const Strides& s)
+        : rows(m), columns(n), strides(s), bytes(extent(m, s.row) + extent(n, s.column) + sizeof(S) + s.shift, 0xff) {
+        for (std::size_t i = 0; i < m; ++i) {
+            for (std::size_t j = 0; j < n; ++j) set(i, j, value(i, j));
         }
-        matrix = {first, dtype, rows, columns, row_stride, column_stride};
+    }
+
+    S value(std::size_t i, std::size_t j) const { return static_cast<S>(3 * (strides.row == 0 ? rows - 1 : i) + j); }
+
+    void set(std::size_t i, std::size_t j, S x) {
+        std::memcpy(const_cast<unsigned char*>(first()) + offset(i, strides.row) + offset(j, strides.column), &x,
+                    sizeof(S));
+    }
+
+    SourceRows source(DType dtype, const std::int64_t* index, std::size_t start, std::size_t count) const {
+        return {first(), dtype, strides.row, strides.column, index, start, count, columns};
+    }
+
+private:
+    static std::ptrdiff_t offset(std::size_t i, std::ptrdiff_t stride) {
+        return static_cast<std::ptrdiff_t>(i) * stride;
+    }
+    static std::size_t extent(std::size_t n, std::ptrdiff_t stride) {
+        return static_cast<std::size_t>(std::abs(offset(n - 1, stride)));
+    }
+    const unsigned char* first() const {
+        return bytes.data() + strides.shift + (strides.row < 0 ? extent(rows, strides.row) : 0) +
+               (strides.column < 0 ? extent(columns, strides.column) : 0);
     }
 };
+
+struct Shape {
+    std::size_t rows, columns;
+};
+
+// A row, short or of a vector and more; rows that fill a buffer several times or are longer than it; too few for blocks
+// of columns; blocks that are whole, and that are not.
+const std::vector<Shape> shapes = {{1, 3}, {1, 40}, {5, 3}, {7, 20}, {9, 1}, {130, 17}, {300, 4}, {3, 1030}};
 
 template <class S, class T>
 void check_all_strides(DType dtype) {
     CAPTURE(std::string(dtype_name(dtype)));
-    constexpr std::size_t rows = 5, columns = 3;
-    const std::vector<double> mean = {1.0, -2.5, 0.1}, inverse = {0.5, 3.0, 1e3};
-    const Standardization standardization = {mean, inverse};
-    constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(S));
-    struct Strides {
-        std::ptrdiff_t row, column;
-        std::size_t shift;
-    };
-    for (const Strides s : {Strides{3 * size, size, 0},
-                            {7 * size, 2 * size, 0},
-                            {size, 5 * size, 0},
-                            {-3 * size, size, 0},
-                            {-3 * size, -size, 0},
-                            {4 * size + 1, size + 1, 1},
-                            {3 * size, size, 1}}) {
-        CAPTURE(s.row);
-        CAPTURE(s.column);
-        CAPTURE(s.shift);
-        const Strided<S> source(dtype, rows, columns, s.row, s.column, s.shift);
-        const std::int64_t index[] = {4, 0, 0, 2};
-        for (const RowSelection& selection : {RowSelection{nullptr, 0, rows}, {nullptr, 2, 3}, {index, 0, 4}}) {
-            Matrix<T> out = output<T>(selection.count, columns, 2);
-            gather_rows(source.matrix, selection, out.data(), out.ld(), "X");
-            CHECK(out.untouched());
-            InputMatrix standardized = source.matrix;
-            standardized.standardization = &standardization;
-            Matrix<T> scaled = output<T>(selection.count, columns, 2);
-            gather_rows(standardized, selection, scaled.data(), scaled.ld(), "X");
-            CHECK(scaled.untouched());
-            for (std::size_t i = 0; i < selection.count; ++i) {
-                for (std::size_t j = 0; j < columns; ++j) {
-                    const S value = static_cast<S>(3 * selection.row(i) + j);
-                    CHECK(out(i, j) == static_cast<T>(value));
-                    CHECK(scaled(i, j) == static_cast<T>((static_cast<double>(value) - mean[j]) * inverse[j]));
+    std::vector<double> mean, inverse;
+    for (std::size_t j = 0; j < 1030; ++j) {
+        mean.push_back(0.1 * static_cast<double>(j) - 2.5);
+        inverse.push_back(1e3 / static_cast<double>(j + 1));
+    }
+    for_each_table<T>([&](const KernelTable<T>& kernels) {
+        for (const Shape& shape : shapes) {
+            const std::size_t rows = shape.rows, columns = shape.columns;
+            std::vector<std::int64_t> index;
+            for (std::size_t i = 0; i < rows + 2; ++i) index.push_back(static_cast<std::int64_t>((7 * i + 1) % rows));
+            for (const Strides& strides : all_strides(rows, columns, sizeof(S))) {
+                const Strided<S> matrix(rows, columns, strides);
+                const std::size_t last = rows - 1, some = rows - rows / 3;
+                for (const SourceRows& selected :
+                     {matrix.source(dtype, nullptr, 0, rows), matrix.source(dtype, nullptr, rows / 3, some),
+                      matrix.source(dtype, nullptr, last, 1), matrix.source(dtype, index.data(), 0, rows + 2)}) {
+                    CAPTURE(rows);
+                    CAPTURE(columns);
+                    CAPTURE(strides.row);
+                    CAPTURE(strides.column);
+                    Matrix<T> out = output<T>(selected.count, columns, 2), scaled = out;
+                    CHECK(kernels.gather(selected, out.data(), out.ld()) == selected.count);
+                    SourceRows standardized = selected;
+                    standardized.mean = mean.data();
+                    standardized.inverse_deviation = inverse.data();
+                    CHECK(kernels.gather(standardized, scaled.data(), scaled.ld()) == selected.count);
+                    CHECK(out.untouched());
+                    CHECK(scaled.untouched());
+                    bool same = true;
+                    for (std::size_t i = 0; i < selected.count; ++i) {
+                        const std::size_t row =
+                            selected.index != nullptr ? static_cast<std::size_t>(index[i]) : selected.first + i;
+                        for (std::size_t j = 0; j < columns; ++j) {
+                            const S value = matrix.value(row, j);
+                            same &= out(i, j) == static_cast<T>(value);
+                            same &= scaled(i, j) == static_cast<T>((static_cast<double>(value) - mean[j]) * inverse[j]);
+                        }
+                    }
+                    CHECK(same);
                 }
             }
         }
-    }
+    });
+}
+
+// The first row that is not finite is found wherever it is: a number in it, or the quotient by a deviation.
+template <class S, class T>
+void check_finite() {
+    constexpr DType dtype = dtype_of<S>;
+    for_each_table<T>([](const KernelTable<T>& kernels) {
+        for (const Shape& shape : shapes) {
+            const std::size_t rows = shape.rows, columns = shape.columns;
+            const std::vector<double> zeros(columns), ones(columns, 1.0);
+            for (const Strides& strides : all_strides(rows, columns, sizeof(S))) {
+                if (strides.row == 0) continue;
+                Strided<S> matrix(rows, columns, strides);
+                Matrix<T> out = output<T>(rows + 1, columns, 2);
+                const auto expect = [&](std::size_t finite, const SourceRows& plain) {
+                    CAPTURE(rows);
+                    CAPTURE(columns);
+                    CAPTURE(strides.row);
+                    CAPTURE(strides.column);
+                    SourceRows standardized = plain;
+                    standardized.mean = zeros.data();
+                    standardized.inverse_deviation = ones.data();
+                    for (const SourceRows& selected : {plain, standardized})
+                        CHECK(kernels.gather(selected, out.data(), out.ld()) == finite);
+                };
+                const std::size_t row = rows / 2;
+                for (const S bad : {quiet_nan<S>, infinity<S>, -infinity<S>}) {
+                    for (const std::size_t column : Sizes{0, columns / 2, columns - 1}) {
+                        matrix.set(row, column, bad);
+                        matrix.set(rows - 1, 0, bad);
+                        expect(row, matrix.source(dtype, nullptr, 0, rows));
+                        const std::vector<std::int64_t> index = {0, static_cast<std::int64_t>(rows - 1)};
+                        expect(rows == 1 ? 0 : 1, matrix.source(dtype, index.data(), 0, 2));
+                        matrix.set(row, column, matrix.value(row, column));
+                        matrix.set(rows - 1, 0, matrix.value(rows - 1, 0));
+                    }
+                }
+                std::vector<double> huge(columns, 1.0);
+                huge.back() = std::numeric_limits<double>::max();
+                matrix.set(0, columns - 1, S(2));
+                SourceRows overflowing = matrix.source(dtype, nullptr, 0, rows);
+                overflowing.mean = zeros.data();
+                overflowing.inverse_deviation = huge.data();
+                CHECK(kernels.gather(overflowing, out.data(), out.ld()) == 0);
+            }
+        }
+    });
 }
 
 template <class T>
@@ -196,6 +289,11 @@ TEST_CASE_TEMPLATE("every type at every stride", T, float, double) {
     check_all_strides<std::uint64_t, T>(DType::uint64);
     check_all_strides<float, T>(DType::float32);
     check_all_strides<double, T>(DType::float64);
+}
+
+TEST_CASE_TEMPLATE("rows that are not finite, in every order", T, float, double) {
+    check_finite<float, T>();
+    check_finite<double, T>();
 }
 
 TEST_CASE_TEMPLATE("every kind of half-precision number", T, float, double) {

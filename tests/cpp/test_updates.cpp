@@ -2,7 +2,6 @@
 #include "support.h"
 
 #include <array>
-#include <utility>
 
 namespace {
 
@@ -271,72 +270,6 @@ TEST_CASE_TEMPLATE("plain SGD needs no state", T, float, double) {
         const T g = T(2);
         kernels.update({UpdateRule::sgd, 0.25, 0, 0, 0, 0, 0, 0}, &w, &g, nullptr, nullptr, 1);
         CHECK(w == T(0.5));
-    });
-}
-
-TEST_CASE_TEMPLATE("gather copies the rows asked for and finds the first that is not finite", T, float, double) {
-    Random random(2);
-    for_each_table<T>([&](const KernelTable<T>& kernels) {
-        for (const std::size_t columns : Sizes{1, 2, 3, 7, 8, 15, 16, 17, 33}) {
-            CAPTURE(columns);
-            constexpr std::size_t rows = 9;
-            Matrix<T> source = operand<T>(rows, columns, 2).fill(random);
-            source(0, 0) = std::numeric_limits<T>::max();
-            const auto gather = [&](const T* from, std::ptrdiff_t ld, const std::vector<std::int64_t>* index,
-                                    std::size_t first, std::size_t count, Matrix<T>& out) {
-                return kernels.gather(from, ld, index != nullptr ? index->data() : nullptr, first, count, columns,
-                                      out.data(), out.ld());
-            };
-            const auto ld = static_cast<std::ptrdiff_t>(source.ld());
-            const std::vector<std::int64_t> index = {8, 0, 3, 3, 5, 1};
-            Matrix<T> out = output<T>(6, columns, 1);
-            CHECK(gather(source.data(), ld, &index, 0, 6, out) == 6);
-            CHECK(out.untouched());
-            for (std::size_t i = 0; i < 6; ++i) {
-                CHECK(std::equal(&out(i, 0), &out(i, 0) + columns, &source(static_cast<std::size_t>(index[i]), 0)));
-            }
-            CHECK(gather(source.data(), ld, nullptr, 3, 6, out) == 6);
-            for (std::size_t i = 0; i < 6; ++i) CHECK(std::equal(&out(i, 0), &out(i, 0) + columns, &source(3 + i, 0)));
-            CHECK(gather(&source(8, 0), -ld, nullptr, 0, 6, out) == 6);  // reversed rows
-            for (std::size_t i = 0; i < 6; ++i) CHECK(std::equal(&out(i, 0), &out(i, 0) + columns, &source(8 - i, 0)));
-            CHECK(gather(source.data(), 0, nullptr, 0, 6, out) == 6);  // one row for all
-            for (std::size_t i = 0; i < 6; ++i) CHECK(std::equal(&out(i, 0), &out(i, 0) + columns, &source(0, 0)));
-
-            using Other = OtherFloat<T>;
-            std::vector<Other> converted(rows * columns);
-            for (std::size_t i = 0; i < rows; ++i) {
-                for (std::size_t j = 0; j < columns; ++j)
-                    converted[i * columns + j] = static_cast<Other>(1 + i) / 3 + static_cast<Other>(j);
-            }
-            const auto convert = [&] {
-                return kernels.gather_converted(converted.data(), static_cast<std::ptrdiff_t>(columns), index.data(), 0,
-                                                6, columns, out.data(), out.ld());
-            };
-            CHECK(convert() == 6);
-            CHECK(out.untouched());
-            for (std::size_t i = 0; i < 6; ++i) {
-                for (std::size_t j = 0; j < columns; ++j) {
-                    CHECK(out(i, j) == static_cast<T>(converted[static_cast<std::size_t>(index[i]) * columns + j]));
-                }
-            }
-            for (std::size_t column = 0; column < columns; ++column) {
-                Other& bad = converted[5 * columns + column];  // row 5 stands at place 4
-                const Other good = std::exchange(bad, quiet_nan<Other>);
-                CHECK(convert() == 4);
-                bad = good;
-            }
-
-            for (const T bad : {quiet_nan<T>, infinity<T>, -infinity<T>}) {
-                for (std::size_t column = 0; column < columns; ++column) {
-                    Matrix<T> broken = source;
-                    broken(5, column) = bad;
-                    CHECK(gather(broken.data(), ld, &index, 0, 6, out) == 4);
-                    broken(3, columns - 1) = -bad;
-                    CHECK(gather(broken.data(), ld, &index, 0, 6, out) == 2);
-                    CHECK(gather(broken.data(), ld, nullptr, 6, 3, out) == 3);
-                }
-            }
-        }
     });
 }
 
