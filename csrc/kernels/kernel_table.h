@@ -88,7 +88,7 @@ struct DenseForward {
     T* panel;               // scratch of KernelTable::panel_size(k) elements
     ReadAhead* ahead = nullptr;
     bool continued = false;  // add to Y, not to b, for n > 1: the same bits as in one go where n is whole vectors
-    bool in_place = false;   // prefer W where it lies to a copy: for AVX-512 on cpu_features().halved_registers
+    bool halved_registers = false;  // cpu_features()'s: AVX-512 goes through W in other ways there
 };
 
 // dX (m, k) = (dZ (m, n) · W (k, n)ᵀ) ∘ f'(saved) ∘ mask. Rows of dX have room for whole vectors.

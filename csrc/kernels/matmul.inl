@@ -2,6 +2,7 @@
 #pragma once
 
 #include "activations.inl"
+#include "few_rows.inl"
 #include "register_tile.inl"
 
 namespace fusednet::FUSEDNET_SET {
@@ -34,13 +35,13 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
 // Up to how many tiles of rows read W where it lies, as a copy would not pay. Fewer where its rows are so far apart
 // that a block of them crowds into a few sets of the first-level cache, and lies on more pages than the processor has
 // addresses of at hand; or where they start amid a line and vectors are as long as lines, so that each reaches over
-// two. With `in_place` there is time for the loads: however many, or several if each reaches over two lines.
+// two. Halved registers leave time for the loads: however many, or several if each reaches over two lines.
 constexpr size_t awkward_tiles = 1;
 template <class T>
 size_t unpacked_tiles(const DenseForward<T>& f) {
     constexpr size_t several = 8, all = ~size_t{0} / tile_rows;
     const bool misaligned = FUSEDNET_VECTOR_BYTES == cache_line && f.ldw % lanes<T> != 0;
-    if (halves && f.in_place) return misaligned ? several : all;
+    if (halves && f.halved_registers) return misaligned ? several : all;
     return misaligned || f.ldw * sizeof(T) >= 2048 ? awkward_tiles : several;
 }
 
@@ -94,9 +95,6 @@ void product_narrow(const Product<T>& p, size_t columns, T* panel, ReadAhead* ro
     }
 }
 
-// Up to so many rows give a tile fewer chains than hide the latency.
-constexpr size_t few_rows = (row_vectors - 1) / tile_vectors;
-
 // Few rows by less than a vector of columns, B in place: a copy would take longer than the product. By two chains where
 // product_narrow has as many.
 template <size_t chains, class T>
@@ -121,77 +119,6 @@ void product_partial(const Product<T>& p, size_t columns) {
             store(p.c + i * p.ldc, clamp_below(sum, p.floor));
         }
     });
-}
-
-// The vectors that they are multiplied by at a time: enough chains for the latency, and with the vectors themselves no
-// more registers than a whole tile takes.
-template <size_t rows>
-constexpr size_t few_rows_vectors =
-    rows == 1                                                        ? row_vectors
-    : (rows + 1) * row_vectors / 2 <= (tile_rows + 1) * tile_vectors ? row_vectors / 2
-                                                                     : row_vectors / 2 - 1;
-
-// Few rows: C (rows, n) = start + A (rows, depth) · B (depth, n) over whole vectors, in place where start is null.
-template <size_t rows, class T>
-FUSEDNET_INLINE void product_columns(const T* a, size_t lda, const T* b, size_t ldb, size_t depth, const T* start, T* c,
-                                     size_t ldc, size_t n, T floor) {
-    constexpr size_t most = few_rows_vectors<rows>;
-    for (size_t j = 0, left = n / lanes<T>; left > 0;) {
-        // The last two nearly equal: of few vectors W comes more slowly.
-        const size_t count = left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
-        with_count<1, most>(count, [&](auto vectors) {
-            product_tile<false, false, rows, TileColumns<Vec<T>, vectors.n>, T, Prefetch<T>>(
-                a, lda, b + j, ldb, depth, start != nullptr ? start + j : nullptr, c + j, ldc, floor, nullptr, nullptr,
-                nullptr);
-        });
-        j += count * lanes<T>;
-        left -= count;
-    }
-}
-
-// As many rows of W as are best read side by side where it is far away: each is a stream that the processor fetches
-// ahead.
-constexpr size_t streams = 12;
-
-// One row of X by so many of W: y (n) = start + x (streams) · W (streams, n) over whole vectors, in place where start
-// is null.
-template <class T>
-void product_streams(const T* x, const T* w, size_t ldw, const T* start, T* y, size_t n, T floor) {
-    Vec<T> factor[streams];
-    for (size_t d = 0; d < streams; ++d) factor[d] = broadcast(x[d]);
-    for (size_t j = 0; j + lanes<T> <= n; j += lanes<T>) {
-        Vec<T> sum = load((start != nullptr ? start : y) + j);
-#pragma GCC unroll 12
-        for (size_t d = 0; d < streams; ++d) sum = fma(factor[d], load(w + d * ldw + j), sum);
-        store(y + j, clamp_below(sum, floor));
-    }
-}
-
-// Y = X·W + b for few rows. Where W is far away it comes fastest in the order in which it lies there: as many of its
-// rows as fit into half of the first-level cache, or eight, before the next; where those are few, a single row of X
-// takes them as streams. (With vectors of 16 bytes that has too many loads.) Returns the columns done: whole vectors.
-template <class T>
-FUSEDNET_INLINE size_t forward_few_rows(const DenseForward<T>& f, bool far, T final_floor) {
-    const size_t near = first_level_cache / 2 / (f.n * sizeof(T));
-    const bool streaming = FUSEDNET_VECTOR_BYTES > 16 && far && f.m == 1 && near < streams;
-    const size_t steps = !far ? f.k : streaming ? streams : near > 8 ? near : 8;
-    for (size_t p = 0; p < f.k; p += steps) {
-        const size_t block = at_most(f.k - p, steps);
-        const T floor = p + block == f.k ? final_floor : no_floor<T>;
-        const bool first = p == 0 && !f.continued;
-        for (size_t i = 0; first && f.bias == nullptr && i < f.m; ++i)
-            __builtin_memset(f.y + i * f.ldy, 0, f.n * sizeof(T));
-        const T* const start = first ? f.bias : nullptr;
-        const T* const w = f.w + p * f.ldw;
-        if (streaming && block == streams) {
-            product_streams(f.x + p, w, f.ldw, start, f.y, f.n, floor);
-        } else {
-            with_count<1, few_rows>(f.m, [&](auto rows) {
-                product_columns<rows.n, T>(f.x + p, f.ldx, w, f.ldw, block, start, f.y, f.ldy, f.n, floor);
-            });
-        }
-    }
-    return f.n / lanes<T> * lanes<T>;
 }
 
 // body(TileColumns, fetching) with both as constants.
@@ -233,6 +160,8 @@ FUSEDNET_INLINE const T* padded_bias(const DenseForward<T>& f, size_t column, co
 // only one block need stay in the caches.
 template <class T>
 void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final_floor) {
+    const bool strips = goes_by_strips(f);
+    if (strips) first = f.n / lanes<T> * lanes<T>;
     const bool packing = f.m > unpacked_tiles(f) * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
     const size_t rows = block_rows(f.k, depth_block), tiles = (f.m + tile_rows - 1) / tile_rows;
     const auto fetch = [&](size_t p, size_t j, size_t steps) {
@@ -244,6 +173,8 @@ void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final
         const size_t block = at_most(f.k - p, rows);
         const bool last = p + block == f.k, begin = p == 0 && !f.continued;
         const T floor = last ? final_floor : no_floor<T>;
+        if (strips) forward_strips(f, p, block, first, floor);
+        if (strips && last) activate_products(f, 0, first);
         for (size_t j = first; j < f.n;) {
             const Panel<T> panel(f.n - j);
             const bool whole = panel.width == panel.columns;
@@ -289,7 +220,7 @@ void dense_forward(const DenseForward<T>& f) {
     const bool far = is_far<T>(f.k, f.ldw);
     size_t done = 0;
     // Of fewer columns two or three rows are as well off in a tile.
-    if (f.m <= few_rows && f.n >= (f.m == 1 ? 1 : row_vectors / 2) * lanes<T>) {
+    if (f.m <= few_rows && f.n >= (f.m == 1 ? 1 : row_vectors / 2) * lanes<T> && !goes_by_strips(f)) {
         done = forward_few_rows(f, far, floor);
         activate_products(f, 0, done);
     }

@@ -36,11 +36,11 @@ struct Forward {
         Matrix<T> panel = output<T>(1, kernels.panel_size(end - first));
         const std::size_t offset = row * y.ld() + column;
         ReadAhead ahead = rows_to_read(1000);
-        const bool in_place = rows < x.rows() || end - first < w.rows();  // of the whole, large ones copy W
+        const bool halved = rows < x.rows() || end - first < w.rows();  // what AVX-512 then does gives the same bits
         kernels.dense_forward({x.data() + row * x.ld() + first, x.ld(), w.data() + first * w.ld() + column, w.ld(),
                                bias != nullptr ? bias + column : nullptr, y.data() + offset, y.ld(),
                                derivative != nullptr ? derivative + offset : nullptr, rows, end - first, columns, f,
-                               panel.data(), reading ? &ahead : nullptr, first > 0, in_place});
+                               panel.data(), reading ? &ahead : nullptr, first > 0, halved});
         CHECK(panel.untouched());
     }
 };
