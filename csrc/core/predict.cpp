@@ -10,7 +10,17 @@ namespace fusednet {
 
 namespace {
 
-constexpr std::size_t carried_rows = 128;
+// Rows of a tile, or more, of networks so narrow that they stay in the near caches: small tiles of those wait for what
+// begins and ends one.
+constexpr std::size_t carried_rows = 128, most_carried_rows = 1024;
+
+template <class T>
+std::size_t rows_to_carry(const std::vector<DenseLayer<T>>& layers) {
+    constexpr std::size_t near = std::size_t{1} << 16;  // bytes of activations
+    std::size_t widest = leading_dimension<T>(layers.front().in);
+    for (const DenseLayer<T>& l : layers) widest = std::max(widest, leading_dimension<T>(l.out));
+    return std::clamp(near / (widest * sizeof(T)), carried_rows, most_carried_rows);
+}
 
 // Rows for each thread from which it takes some through all layers by itself: it reads all of W for them.
 constexpr std::size_t least_rows = 32;
@@ -114,7 +124,7 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
     return y;
 }
 
-std::size_t tiles_of(std::size_t rows) { return (rows + carried_rows - 1) / carried_rows; }
+std::size_t tiles_of(std::size_t rows, std::size_t each) { return (rows + each - 1) / each; }
 
 // To where the caller wants the outputs of so many rows. (They need not be finite, as the gather could tell.)
 template <class T>
@@ -173,7 +183,8 @@ template <class T>
 void Network<T>::predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride,
                          bool logits) const {
     const Team team(prediction_threads(layers_, x.rows, x.rows >= least_rows * get_num_threads()));
-    const std::size_t threads = team.size(), tiles = tiles_of(x.rows);
+    const std::size_t each = x.rows <= carried_rows ? carried_rows : rows_to_carry(layers_);
+    const std::size_t threads = team.size(), tiles = tiles_of(x.rows, each);
     // As many tiles for each thread: the cuts don't show in the result.
     const std::size_t even = x.rows < least_rows * threads ? tiles : (tiles + threads - 1) / threads * threads;
     for_each_tile(x.rows, even, team, [&](const Tile& tile, const Team& helpers) {
@@ -187,8 +198,8 @@ void Network<T>::predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride
 template <class T>
 double Network<T>::loss(const Samples& samples, T* prediction) const {
     const std::size_t n = samples.x.rows, columns = samples.y.columns;
-    const std::size_t tiles = tiles_of(n);  // whatever the threads: the losses are added up by tiles
-    if (has_custom_loss()) {                // defined for a batch: all rows are one
+    const std::size_t tiles = tiles_of(n, carried_rows);  // whatever the threads: the losses are added up by tiles
+    if (has_custom_loss()) {                              // defined for a batch: all rows are one
         Buffer<T> own(prediction == nullptr ? n * outputs() : 0), target(n * columns);
         if (prediction == nullptr) prediction = own.data();
         predict(samples.x, prediction, static_cast<std::ptrdiff_t>(outputs()), 1, false);

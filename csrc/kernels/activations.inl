@@ -84,11 +84,26 @@ FUSEDNET_INLINE void with_activation(Activation f, const Body& body) {
     }
 }
 
+// Two rows of half a vector or less as one vector. (Rows have room for more.)
+template <class T>
+struct PairAccess {
+    size_t ld;
+    FUSEDNET_INLINE Vec<T> load(const T* p) const { return load_halves(p, ld); }
+    FUSEDNET_INLINE void store(T* p, Vec<T> v) const { store_halves(p, ld, v); }
+};
+
 // body(offset, access) for the vectors of a block of rows that share one leading dimension: one column of vectors after
 // the other, so that the constants of the body are loaded once a column and not once a row. The vectors of a single row
-// are such a column.
+// are such a column. Rows of half a vector go by pairs.
 template <class T, class Body>
 FUSEDNET_INLINE void for_each_vector_by_columns(size_t ld, size_t rows, size_t columns, const Body& body) {
+    if constexpr (halves) {
+        if (columns <= lanes<T> / 2 && ld >= lanes<T>) {
+            for (size_t i = 0, offset = 0; i + 2 <= rows; i += 2, offset += 2 * ld) body(offset, PairAccess<T>{ld});
+            if (rows % 2 != 0) body((rows - 1) * ld, PartialAccess<T>{columns});
+            return;
+        }
+    }
     const bool single = rows == 1;
     const size_t whole = columns / lanes<T> * lanes<T>, step = single ? lanes<T> : ld;
     const size_t count = single ? columns / lanes<T> : rows;

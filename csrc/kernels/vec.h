@@ -195,6 +195,15 @@ FUSEDNET_INLINE Vec<double> load_halves(const double* p, size_t stride) {
     return (Vec<double>)_mm512_insertf64x4(first, _mm256_loadu_pd(p + stride), 1);
 }
 
+FUSEDNET_INLINE void store_halves(float* p, size_t stride, Vec<float> v) {
+    _mm256_storeu_ps(p, _mm512_castps512_ps256((__m512)v));
+    _mm256_storeu_ps(p + stride, _mm512_extractf32x8_ps((__m512)v, 1));
+}
+FUSEDNET_INLINE void store_halves(double* p, size_t stride, Vec<double> v) {
+    _mm256_storeu_pd(p, _mm512_castpd512_pd256((__m512d)v));
+    _mm256_storeu_pd(p + stride, _mm512_extractf64x4_pd((__m512d)v, 1));
+}
+
 // Of the four pieces of 16 bytes in a and in b: the first of both, then the third; or the second, then the fourth.
 FUSEDNET_INLINE Vec<double> even_pieces(Vec<double> a, Vec<double> b) {
     return (Vec<double>)_mm512_permutex2var_pd((__m512d)a, _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), (__m512d)b);
