@@ -78,19 +78,16 @@ size_t finite_rows(Vec<T> excess, const T* out, size_t ldo, size_t rows, size_t 
     return rows;
 }
 
-// Rows of floating-point numbers. Of rows that are picked, a few ahead are on their way, which no processor can guess.
+// Rows of floating-point numbers, in one go where there are no gaps. Of rows that are picked, a few ahead are on their
+// way, which no processor can guess; and a column of them, as targets often are, goes by single numbers.
 template <class S, class T, class Scale>
 size_t gather_vectors(const S* source, std::ptrdiff_t ld_source, const std::int64_t* index, size_t first, size_t rows,
                       size_t columns, const Scale& scale, T* out, size_t ldo) {
+    constexpr bool plain = std::is_same_v<Scale, AsTheyAre>;
     Vec<T> excess{};
     const auto row = [=](size_t i) {
         const auto number = index != nullptr ? index[i] : static_cast<std::int64_t>(first + i);
         return source + static_cast<std::ptrdiff_t>(number) * ld_source;
-    };
-    const auto for_each_row = [=](const auto& copy) {
-        constexpr size_t lead = 4;
-        for (size_t i = 0; i < rows; ++i)
-            copy(row(i), out + i * ldo, row(index != nullptr && i + lead < rows ? i + lead : i));
     };
     const auto copy_vector = [=, &excess](const S* from, T* to, const S* ahead, size_t j, auto access) {
         for (size_t k = 0; k < lanes<T>; k += cache_line / sizeof(S)) __builtin_prefetch(ahead + j + k, 0, 2);
@@ -98,12 +95,25 @@ size_t gather_vectors(const S* source, std::ptrdiff_t ld_source, const std::int6
         excess += v - v;
         access.store(to + j, v);
     };
-    if (columns < lanes<T>) {  // one mask for all
-        const PartialAccess<T> access{columns};
-        for_each_row([=](const S* from, T* to, const S* ahead) { copy_vector(from, to, ahead, 0, access); });
+    const bool gaps = index != nullptr || ld_source != static_cast<std::ptrdiff_t>(columns) || ldo != columns;
+    const size_t pieces = plain && !gaps ? 1 : rows, length = plain && !gaps ? rows * columns : columns;
+    const auto for_each_piece = [=](const auto& copy) {
+        constexpr size_t lead = 4;
+        for (size_t i = 0; i < pieces; ++i)
+            copy(row(i), out + i * ldo, row(index != nullptr && i + lead < rows ? i + lead : i));
+    };
+    if (plain && gaps && columns == 1 && ldo == 1 && rows >= lanes<T>) {  // of fewer a vector waits for what was stored
+        for (size_t i = 0; i < rows; ++i) out[i] = static_cast<T>(*row(i));
+        for_each_vector<T>(rows, [=, &excess](size_t i, auto access) {
+            const Vec<T> v = access.load(out + i);
+            excess += v - v;
+        });
+    } else if (length < lanes<T>) {  // one mask for all
+        const PartialAccess<T> access{length};
+        for_each_piece([=](const S* from, T* to, const S* ahead) { copy_vector(from, to, ahead, 0, access); });
     } else {
-        for_each_row([=](const S* from, T* to, const S* ahead) {
-            for_each_vector<T>(columns, [=](size_t j, auto access) { copy_vector(from, to, ahead, j, access); });
+        for_each_piece([=](const S* from, T* to, const S* ahead) {
+            for_each_vector<T>(length, [=](size_t j, auto access) { copy_vector(from, to, ahead, j, access); });
         });
     }
     return finite_rows(excess, out, ldo, rows, columns);
