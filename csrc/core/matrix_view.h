@@ -37,13 +37,6 @@ struct Samples {
     std::shared_ptr<const Standardization> standardization = nullptr;  // that x refers to
 };
 
-// The sets of a first-level cache, of 64 with lines of 64 bytes, to which rows so many bytes apart map a column's
-// lines.
-constexpr std::size_t column_sets(std::size_t stride) {
-    constexpr std::size_t way = 4096;
-    return way >> __builtin_ctzll(stride | way);
-}
-
 template <class T>
 struct MatrixView {
     T* data;

@@ -10,6 +10,14 @@ namespace fusednet {
 
 namespace {
 
+// The longest row of a network's activations, inputs included.
+template <class T>
+std::size_t longest_row(const std::vector<DenseLayer<T>>& layers) {
+    std::size_t longest = leading_dimension<T>(layers.front().in);
+    for (const DenseLayer<T>& l : layers) longest = std::max(longest, leading_dimension<T>(l.out));
+    return longest;
+}
+
 // Rows of a tile, or more, of networks so narrow that they stay in the near caches: small tiles of those wait for what
 // begins and ends one.
 constexpr std::size_t carried_rows = 128, most_carried_rows = 1024;
@@ -17,9 +25,7 @@ constexpr std::size_t carried_rows = 128, most_carried_rows = 1024;
 template <class T>
 std::size_t rows_to_carry(const std::vector<DenseLayer<T>>& layers) {
     constexpr std::size_t near = std::size_t{1} << 16;  // bytes of activations
-    std::size_t widest = leading_dimension<T>(layers.front().in);
-    for (const DenseLayer<T>& l : layers) widest = std::max(widest, leading_dimension<T>(l.out));
-    return std::clamp(near / (widest * sizeof(T)), carried_rows, most_carried_rows);
+    return std::clamp(near / (longest_row(layers) * sizeof(T)), carried_rows, most_carried_rows);
 }
 
 // Rows for each thread from which it takes some through all layers by itself: it reads all of W for them.
@@ -31,13 +37,10 @@ class Arena {
 public:
     static Arena& of_thread(const std::vector<DenseLayer<T>>& layers, std::size_t rows, std::size_t workers) {
         thread_local Arena arena;
-        std::size_t widest = leading_dimension<T>(layers.front().in), deepest = 0;
-        for (const DenseLayer<T>& l : layers) {
-            widest = std::max(widest, leading_dimension<T>(l.out));
-            deepest = std::max(deepest, l.in);
-        }
+        std::size_t deepest = 0;
+        for (const DenseLayer<T>& l : layers) deepest = std::max(deepest, l.in);
         constexpr std::size_t line = alignment / sizeof(T);
-        const std::size_t side = (rows * widest + 2 * line - 1) / line * line;
+        const std::size_t side = (rows * longest_row(layers) + 2 * line - 1) / line * line;
         arena.panel_size = (kernels<T>().panel_size(deepest) + line) / line * line;
         const std::size_t wanted = 2 * side + workers * arena.panel_size;
         if (arena.storage_.size() < wanted) arena.storage_ = Buffer<T>(wanted);

@@ -7,15 +7,13 @@
 
 #include "kernel_table.h"
 
-#define FUSEDNET_NO_SYMBOL inline __attribute__((always_inline))
-
 namespace fusednet {
 
 // IEEE 754 binary16, which C++17 has no type for.
 struct Float16 {
     std::uint16_t bits;
 
-    FUSEDNET_NO_SYMBOL operator float() const {  // NOLINT(google-explicit-constructor): what an arithmetic type does
+    FUSEDNET_INLINE operator float() const {  // NOLINT(google-explicit-constructor): what an arithmetic type does
         // The exponent's bias is 15 there and 127 here: a product with 2¹¹² takes subnormal numbers along.
         std::uint32_t magnitude = (std::uint32_t{bits} << 13) & 0x0fffe000U;
         float value;
@@ -33,12 +31,12 @@ struct Float16 {
 struct Boolean {
     std::uint8_t byte;
 
-    FUSEDNET_NO_SYMBOL operator int() const { return byte != 0 ? 1 : 0; }  // NOLINT(google-explicit-constructor)
+    FUSEDNET_INLINE operator int() const { return byte != 0 ? 1 : 0; }  // NOLINT(google-explicit-constructor)
 };
 
 // Calls body(S{}) with the C++ type of the dtype.
 template <class Body>
-FUSEDNET_NO_SYMBOL auto with_type(DType dtype, const Body& body) {
+FUSEDNET_INLINE auto with_type(DType dtype, const Body& body) {
     switch (dtype) {
         case DType::boolean: return body(Boolean{});
         case DType::int8: return body(std::int8_t{});
@@ -56,13 +54,13 @@ FUSEDNET_NO_SYMBOL auto with_type(DType dtype, const Body& body) {
     return body(double{});
 }
 
-FUSEDNET_NO_SYMBOL std::size_t element_bytes(DType dtype) {
+FUSEDNET_INLINE std::size_t element_bytes(DType dtype) {
     return with_type(dtype, [](auto tag) { return sizeof tag; });
 }
 
 // By copy: an array's elements need not be aligned.
 template <class S>
-FUSEDNET_NO_SYMBOL S element(const char* address) {
+FUSEDNET_INLINE S element(const char* address) {
     S value;
     __builtin_memcpy(&value, address, sizeof value);
     return value;
@@ -73,7 +71,7 @@ constexpr DType dtype_of = sizeof(T) == sizeof(float) ? DType::float32 : DType::
 
 // Whether each row is an array of S, float or double.
 template <class S>
-FUSEDNET_NO_SYMBOL bool has_rows_of(const SourceRows& a) {
+FUSEDNET_INLINE bool has_rows_of(const SourceRows& a) {
     constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(S));
     return a.dtype == dtype_of<S> && (a.column_stride == size || a.columns == 1) && a.row_stride % size == 0 &&
            reinterpret_cast<std::uintptr_t>(a.data) % alignof(S) == 0;

@@ -75,7 +75,7 @@ template <class T>
 FUSEDNET_INLINE size_t forward_few_rows(const DenseForward<T>& f, bool far, T final_floor) {
     const size_t near = first_level_cache / 2 / (f.n * sizeof(T));
     const bool streaming = FUSEDNET_VECTOR_BYTES > 16 && far && f.m == 1 && near < streams;
-    const bool crowded = f.ldw * sizeof(T) % 4096 == 0 && is_third_level(f);
+    const bool crowded = column_sets(f.ldw * sizeof(T)) == 1 && is_third_level(f);
     const size_t steps = !far ? f.k : streaming ? (crowded ? crowded_streams : streams) : near > 8 ? near : 8;
     for (size_t p = 0; p < f.k; p += steps) {
         const size_t block = at_most(f.k - p, steps);

@@ -20,13 +20,19 @@ struct AsTheyAre {
     }
 };
 
+// In double precision: a large mean costs float32 no digits.
+template <class V>
+FUSEDNET_INLINE V standardize(V x, V mean, V inverse_deviation) {
+    return (x - mean) * inverse_deviation;
+}
+
 struct Standardized {
     const double *mean, *inverse_deviation;
 
     Standardized from(size_t column) const { return {mean + column, inverse_deviation + column}; }
     template <class Access>
     FUSEDNET_INLINE Vec<double> operator()(Vec<double> x, size_t column, Access access) const {
-        return (x - access.load(mean + column)) * access.load(inverse_deviation + column);
+        return standardize(x, access.load(mean + column), access.load(inverse_deviation + column));
     }
 };
 
@@ -183,7 +189,7 @@ void read_column(const SourceRows& a, size_t i, size_t j, size_t rows, const Sta
     alignas(cache_line) double wide[column_rows];
     convert(a.dtype, address(a, i, j), a.row_stride, rows, wide);
     const double mean = scale.mean[j], inverse_deviation = scale.inverse_deviation[j];
-    for (size_t r = 0; r < rows; ++r) to[r] = static_cast<T>((wide[r] - mean) * inverse_deviation);
+    for (size_t r = 0; r < rows; ++r) to[r] = static_cast<T>(standardize(wide[r], mean, inverse_deviation));
 }
 
 // Asks for so many rows of a few columns from there on: a processor does not guess where each begins.
@@ -238,8 +244,9 @@ size_t gather_short_row(const SourceRows& a, T* out) {
         T excess = 0;
         for (size_t j = 0; j < a.columns; ++j) {
             const auto x = element<decltype(tag)>(address(a, 0, j));
-            out[j] = a.mean == nullptr ? static_cast<T>(x)
-                                       : static_cast<T>((static_cast<double>(x) - a.mean[j]) * a.inverse_deviation[j]);
+            out[j] = a.mean == nullptr
+                         ? static_cast<T>(x)
+                         : static_cast<T>(standardize(static_cast<double>(x), a.mean[j], a.inverse_deviation[j]));
             excess += out[j] - out[j];
         }
         return size_t{excess == T(0)};

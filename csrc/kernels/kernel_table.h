@@ -6,6 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#define FUSEDNET_ALWAYS_INLINE __attribute__((always_inline))  // of a lambda, after its parameters
+#define FUSEDNET_INLINE inline FUSEDNET_ALWAYS_INLINE
+
 namespace fusednet {
 
 // Of the caller's arrays.
@@ -109,15 +112,22 @@ struct InputGradient {
     ReadAhead* ahead = nullptr;
 };
 
+// The sets of a first-level cache, of 64 with lines of 64 bytes, to which rows so many bytes apart map a column's
+// lines. (Never a symbol of its own, see above.)
+FUSEDNET_ALWAYS_INLINE constexpr std::size_t column_sets(std::size_t stride) {
+    constexpr std::size_t way = 4096;
+    return way >> __builtin_ctzll(stride | way);
+}
+
 // The gradient of a batch of m rows is summed by blocks: each by chains of its own, to which the next are added. They
 // are nearly equal, as many for one of two threads as for the other, and each begins at a multiple of eight rows.
 // (Never symbols of their own, see above.)
 constexpr std::size_t most_block_rows = 320;
-__attribute__((always_inline)) constexpr std::size_t block_count(std::size_t m) {
+FUSEDNET_ALWAYS_INLINE constexpr std::size_t block_count(std::size_t m) {
     return m <= most_block_rows ? 1 : (m + 2 * most_block_rows - 1) / (2 * most_block_rows) * 2;
 }
 // The first row of a block of so many; of the one after the last, m.
-__attribute__((always_inline)) constexpr std::size_t block_begin(std::size_t m, std::size_t blocks, std::size_t block) {
+FUSEDNET_ALWAYS_INLINE constexpr std::size_t block_begin(std::size_t m, std::size_t blocks, std::size_t block) {
     return block == blocks ? m : (m * block / blocks + 7) / 8 * 8;
 }
 
@@ -175,8 +185,7 @@ struct LossArguments {
 
 // Those of so many of its rows.
 template <class T>
-__attribute__((always_inline)) constexpr LossArguments<T> rows_of(LossArguments<T> a, std::size_t first,
-                                                                  std::size_t count) {
+FUSEDNET_ALWAYS_INLINE constexpr LossArguments<T> rows_of(LossArguments<T> a, std::size_t first, std::size_t count) {
     a.rows = count;
     a.prediction += first * a.ldp;
     if (a.target != nullptr) a.target += first * a.ldt;
@@ -204,7 +213,7 @@ struct OptimizerStep {
     T* second;
 
     // For the parameters from there on. (Never a symbol of its own, see above.)
-    __attribute__((always_inline)) constexpr OptimizerStep from(std::size_t offset) const {
+    FUSEDNET_ALWAYS_INLINE constexpr OptimizerStep from(std::size_t offset) const {
         return {arguments, w + offset, first != nullptr ? first + offset : nullptr,
                 second != nullptr ? second + offset : nullptr};
     }

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernel_table.h"
+
 #if defined(__AVX2__)
 #include <immintrin.h>
 #elif defined(__SSE2__)
@@ -13,9 +15,6 @@
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #endif
-
-#define FUSEDNET_ALWAYS_INLINE __attribute__((always_inline))  // of a lambda, after its parameters
-#define FUSEDNET_INLINE inline FUSEDNET_ALWAYS_INLINE
 
 namespace fusednet::FUSEDNET_SET {
 
