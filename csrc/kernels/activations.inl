@@ -41,15 +41,15 @@ FUSEDNET_INLINE Vec<T> activate(Vec<T> z, [[maybe_unused]] Vec<T>& derivative) {
     }
 }
 
-// g·f'(z), from the output a = f(z), or from a stored f'(z).
-template <Activation f, class T>
-FUSEDNET_INLINE Vec<T> times_derivative(Vec<T> g, Vec<T> a) {
+// g·f'(z), from the output a = f(z), or from a stored f'(z). V is a vector of T, or half of one.
+template <Activation f, class T, class V>
+FUSEDNET_INLINE V times_derivative(V g, V a) {
     if constexpr (f == Activation::sigmoid) {
         return g * (a * (T(1) - a));
     } else if constexpr (f == Activation::tanh) {
         return g * (T(1) - a * a);
     } else if constexpr (f == Activation::relu) {
-        return a > T(0) ? g : Vec<T>{};
+        return a > T(0) ? g : V{};
     } else if constexpr (f == Activation::leaky_relu) {
         return a > T(0) ? g : g * T(0.01);
     } else if constexpr (f == Activation::elu) {

@@ -9,17 +9,17 @@ namespace fusednet::FUSEDNET_SET {
 // and at its end through the gate, if there is one.
 template <class T, class Ahead>
 void multiply_block(const InputGradient<T>& g, const Panel<T>& columns, size_t column, const T* panel, size_t first,
-                    size_t depth, const T* gate, Ahead* ahead) {
+                    size_t depth, Gate<T> gate, Ahead* ahead) {
     const T zeros[panel_columns<T>] = {};
     const T* start = first == 0 ? zeros : nullptr;
-    if (first + depth < g.n) gate = nullptr;
+    if (first + depth < g.n) gate.output = nullptr;
     with_columns<T>(columns.width, [&](auto tile_columns) {
         for_each_row_tile<1>(g.m, [&](size_t i, auto height) {
             const size_t offset = i * g.lddx + column;
             read_ahead(g.ahead);
-            product_tile<false, true, height.n, decltype(tile_columns), T>(
-                g.dz + i * g.lddz + first, g.lddz, panel, columns.width, depth, start, g.dx + offset, g.lddx,
-                no_floor<T>, gate != nullptr ? gate + offset : nullptr, nullptr, ahead);
+            product_tile<false, true, height.n, decltype(tile_columns), T>(g.dz + i * g.lddz + first, g.lddz, panel,
+                                                                           columns.width, depth, start, g.dx + offset,
+                                                                           g.lddx, gate.from(offset), nullptr, ahead);
         });
     });
 }
@@ -54,8 +54,8 @@ __attribute__((noinline)) void input_gradient_by_columns(const InputGradient<T>&
         return Transposition<T>(first_weight(b), g.ldw, depth_of(b), p.columns, panel, p.width,
                                 far ? first_weight(after(b)) : nullptr);
     };
-    const bool gated = g.saved != nullptr && g.activation == Activation::relu && g.mask == nullptr && g.lds == g.lddx;
-    const T* gate = gated ? g.saved : nullptr;
+    const bool gated = g.saved != nullptr && Gate<T>::knows(g.activation) && g.mask == nullptr && g.lds == g.lddx;
+    const Gate<T> gate{gated ? g.saved : nullptr, g.activation};
     T* const panels[] = {g.scratch, overlap ? g.scratch + at_most(g.n, longest) * panel_columns<T> : g.scratch};
     Block b{0, 0};
     transposition(b, panels[0]).finish();
@@ -148,7 +148,7 @@ __attribute__((noinline)) void input_gradient_by_rows(const InputGradient<T>& g)
                     read_ahead(g.ahead);
                     product_tile<false, false, height.n, decltype(columns), T, Prefetch<T>>(
                         g.w + (k + i) * g.ldw, g.ldw, transposed, columns.width, g.n, zeros, sums + i * columns.width,
-                        columns.width, no_floor<T>, nullptr, nullptr, nullptr);
+                        columns.width, Floor<T>{no_floor<T>}, nullptr, nullptr);
                 });
             });
             // What is stored beyond the last row of W goes into the room of dX, as the zeros of a panel of W would.

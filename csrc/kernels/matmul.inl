@@ -72,13 +72,13 @@ void product_panel(const Product<T>& p, T* panel, Prefetch<T>* ahead, ReadAhead*
         if constexpr (height.n >= least_height(awkward_tiles)) {
             if (i == 0 && panel != nullptr) {
                 return product_tile<true, fetching, height.n, Columns, T>(p.a, p.lda, p.b, p.ldb, p.depth, p.start, c,
-                                                                          p.ldc, p.floor, nullptr, panel, ahead);
+                                                                          p.ldc, Floor<T>{p.floor}, panel, ahead);
             }
         }
         const bool packed = panel != nullptr;
         product_tile<false, fetching, height.n, Columns, T>(p.a + i * p.lda, p.lda, packed ? panel : p.b,
                                                             packed ? Columns::width : p.ldb, p.depth, p.start, c, p.ldc,
-                                                            p.floor, nullptr, nullptr, ahead);
+                                                            Floor<T>{p.floor}, nullptr, ahead);
     });
 }
 

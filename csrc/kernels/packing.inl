@@ -81,12 +81,16 @@ constexpr size_t panels_width(size_t columns) {
 template <class T>
 constexpr size_t piece = 16 / sizeof(T);
 
-// panel (depth, width) = the first `columns` columns of w (depth, ldw), with zeros up to whole vectors.
+// panel (depth, width) = the first `columns` columns of w (depth, ldw), with zeros up to whole vectors. Row by row:
+// rows of a matrix are often so far apart that few of their lines stay in the first-level cache for a second vector.
 template <class T>
 void pack_columns(const T* w, size_t ldw, size_t depth, size_t columns, T* panel, size_t width) {
-    for_each_vector<T>(columns, [=](size_t j, auto access) {
-        for (size_t p = 0; p < depth; ++p) store(panel + p * width + j, access.load(w + p * ldw + j));
-    });
+    const size_t whole = columns / lanes<T> * lanes<T>;
+    const PartialAccess<T> rest{columns - whole};
+    for (size_t p = 0; p < depth; ++p, w += ldw, panel += width) {
+        for (size_t j = 0; j < whole; j += lanes<T>) store(panel + j, load(w + j));
+        if (whole < columns) store(panel + whole, rest.load(w + whole));
+    }
 }
 
 // panel (⌈depth / 2⌉, piece, 2) = the first `columns` columns of w (depth, ldw), by pairs of rows; zeros beyond.

@@ -5,7 +5,7 @@
 // with a single column, and the input gradient of a single row, are dot products by vectors.)
 #pragma once
 
-#include "elementary.inl"
+#include "activations.inl"
 #include "kernel_table.h"
 #include "packing.inl"
 
@@ -105,13 +105,48 @@ FUSEDNET_INLINE void for_each_element(size_t ld, const Body& body) {
     }
 }
 
-// C (rows, columns) = max(start + A · B, floor), where start is one row for all (the bias) or C itself (a later depth
-// block); where a gate is given, as large as C, zero wherever it is not positive. A floor of zero is ReLU, such a gate
-// its derivative: passes of their own would take as long as several steps of the depth.
-template <bool packing, bool interrupted, size_t rows, class Columns, class T, class Ahead>
+// What becomes of a product's sums: max(sum, floor). A floor of zero is ReLU.
+template <class T>
+struct Floor {
+    T floor;
+
+    template <class Tile>
+    FUSEDNET_INLINE void finish(const Tile& tile) const {
+        tile([this](auto sum, size_t) FUSEDNET_ALWAYS_INLINE { return clamp_below(sum, floor); });
+    }
+};
+
+// sum ∘ f' by the outputs of ReLU or tanh, which lie as C does. Without outputs, the sum.
+template <class T>
+struct Gate {
+    const T* output;
+    Activation activation;
+
+    static bool knows(Activation f) { return f == Activation::relu || f == Activation::tanh; }
+    Gate from(size_t offset) const { return {output != nullptr ? output + offset : nullptr, activation}; }
+
+    template <class Tile>
+    FUSEDNET_INLINE void finish(const Tile& tile) const {
+        const T* const y = output;
+        if (y == nullptr) {
+            tile([](auto sum, size_t) FUSEDNET_ALWAYS_INLINE { return sum; });
+        } else if (activation == Activation::relu) {
+            tile([y](auto sum, size_t j) FUSEDNET_ALWAYS_INLINE {
+                return times_derivative<Activation::relu, T>(sum, load<T, decltype(sum)>(y + j));
+            });
+        } else {
+            tile([y](auto sum, size_t j) FUSEDNET_ALWAYS_INLINE {
+                return times_derivative<Activation::tanh, T>(sum, load<T, decltype(sum)>(y + j));
+            });
+        }
+    }
+};
+
+// C (rows, columns) = start + A · B, where start is one row for all (the bias) or C itself (a later depth block), and
+// what `last` makes of it: a pass of its own would take as long as several steps of the depth.
+template <bool packing, bool interrupted, size_t rows, class Columns, class T, class Ahead, class Last>
 __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, size_t ldb, size_t depth,
-                                            const T* start, T* c, size_t ldc, T floor, const T* gate, T* panel,
-                                            Ahead* ahead) {
+                                            const T* start, T* c, size_t ldc, Last last, T* panel, Ahead* ahead) {
     using V = typename Columns::Vector;
     V acc[rows][Columns::vectors];
     if (start != nullptr) {
@@ -124,13 +159,10 @@ __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, 
     }
     multiply_add<false, packing, interrupted, rows, Columns, T>(a, lda, b, ldb, depth, panel, ahead, acc);
     __asm__("" : "+r"(ldc));  // else the rows' addresses are worked out before, and kept in memory
-    if (gate == nullptr) {
+    last.finish([&](auto finish) FUSEDNET_ALWAYS_INLINE {
         for_each_element<rows, Columns>(
-            ldc, [&](size_t i, size_t v, size_t j) { store(c + j, clamp_below(acc[i][v], floor)); });
-    } else {
-        for_each_element<rows, Columns>(
-            ldc, [&](size_t i, size_t v, size_t j) { store(c + j, load<T, V>(gate + j) > T(0) ? acc[i][v] : V{}); });
-    }
+            ldc, [&](size_t i, size_t v, size_t j) FUSEDNET_ALWAYS_INLINE { store(c + j, finish(acc[i][v], j)); });
+    });
 }
 
 // product_tile for a piece of columns or fewer: half a vector takes two rows of B at a time (see pack_pairs).
