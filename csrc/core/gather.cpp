@@ -28,6 +28,17 @@ SourceRows selected(const InputMatrix& source, const RowSelection& rows) {
     return a;
 }
 
+// body(part, its first row's number) for parts of the rows, each by another thread, if those have enough to do.
+template <class Body>
+void for_each_part(const RowSelection& rows, std::size_t row_bytes, const Team& team, const Body& body) {
+    constexpr std::size_t enough = std::size_t{1} << 15;  // bytes for a thread
+    const std::size_t parts = std::clamp<std::size_t>(rows.count * row_bytes / enough, 1, team.size());
+    team.run(parts, [&](std::size_t task, std::size_t) {
+        const RowSelection part = rows.part(task, parts);
+        body(part, part.first - rows.first);
+    });
+}
+
 }  // namespace
 
 const char* dtype_name(DType dtype) {
@@ -73,25 +84,19 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
 template <class T>
 void gather_shared(const InputMatrix& source, const RowSelection& rows, T* out, std::size_t ldo, const char* what,
                    const Team& team, const Range* range) {
-    constexpr std::size_t enough = std::size_t{1} << 15;  // bytes for a thread
-    const std::size_t bytes = rows.count * source.columns * sizeof(T);
-    const std::size_t parts = std::clamp<std::size_t>(bytes / enough, 1, team.size());
-    team.run(parts, [&](std::size_t task, std::size_t) {
-        const RowSelection part = rows.part(task, parts);
-        gather_rows(source, part, out + (part.first - rows.first) * ldo, ldo, what, range);
+    for_each_part(rows, source.columns * sizeof(T), team, [&](const RowSelection& part, std::size_t at) {
+        gather_rows(source, part, out + at * ldo, ldo, what, range);
     });
 }
 
 template <class T>
-MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection& rows) {
+MatrixView<const T> many_rows_in_place(const InputMatrix& source, const RowSelection& rows) {
     const std::size_t n = source.columns, row_bytes = n * sizeof(T);
     const auto stride = static_cast<std::size_t>(std::max<std::ptrdiff_t>(source.row_stride, 0));
-    // Rows of a tile that drive each other out of the first-level cache cost more than a copy; so does what all this
-    // takes to find out, where there is little to copy.
+    // Rows of a tile that drive each other out of the first-level cache cost more than a copy.
     constexpr std::size_t ways = 8;
-    if (rows.count * row_bytes < 4096 || stride < row_bytes || rows.index != nullptr ||
-        source.standardization != nullptr || column_sets(stride) * ways < kernels<T>().tile_rows ||
-        !has_rows_of<T>(selected(source, rows)))
+    if (stride < row_bytes || rows.index != nullptr || source.standardization != nullptr ||
+        column_sets(stride) * ways < kernels<T>().tile_rows || !has_rows_of<T>(selected(source, rows)))
         return {};
     const std::size_t ld = stride / sizeof(T);
     return {static_cast<const T*>(source.data) + rows.first * ld, rows.count, n, ld};
@@ -104,6 +109,14 @@ bool are_finite(const MatrixView<const T>& x) {
         if (!std::isfinite(kernels<T>().sum_squares(x.data + i * x.ld, x.rows * x.columns / pieces))) return false;
     }
     return true;
+}
+
+template <class T>
+void check_rows(const MatrixView<const T>& in_place, const InputMatrix& source, const RowSelection& rows, T* room,
+                std::size_t ldo, const char* what, const Team& team) {
+    for_each_part(rows, source.columns * sizeof(T), team, [&](const RowSelection& part, std::size_t at) {
+        if (!are_finite(in_place.from(at, part.count))) gather_rows(source, part, room + at * ldo, ldo, what);
+    });
 }
 
 namespace {
@@ -187,7 +200,9 @@ bool any_weight(const InputMatrix& source) {
     template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Range*); \
     template void gather_shared<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Team&, \
                                    const Range*);                                                                      \
-    template MatrixView<const T> rows_in_place<T>(const InputMatrix&, const RowSelection&);                            \
+    template MatrixView<const T> many_rows_in_place<T>(const InputMatrix&, const RowSelection&);                       \
+    template void check_rows<T>(const MatrixView<const T>&, const InputMatrix&, const RowSelection&, T*, std::size_t,  \
+                                const char*, const Team&);                                                             \
     template bool are_finite<T>(const MatrixView<const T>&);                                                           \
     template WeightSum gather_weights<T>(const InputMatrix&, const RowSelection&, T*, double*, bool);
 FUSEDNET_INSTANTIATE(float)

@@ -62,7 +62,17 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
 // The selected rows where they lie, if the products can read them there: in order, each in one piece, and of type T.
 // Else null, and gather_rows has to copy them. It also says what is wrong with those that are not finite.
 template <class T>
-MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection& rows);
+MatrixView<const T> many_rows_in_place(const InputMatrix& source, const RowSelection& rows);
+template <class T>
+MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection& rows) {
+    constexpr std::size_t few = 4096;  // bytes: to copy them takes no longer than to find out
+    return rows.count * source.columns * sizeof(T) < few ? MatrixView<const T>{} : many_rows_in_place<T>(source, rows);
+}
+
+// Throws for rows in place as gather_rows does, which then needs the room.
+template <class T>
+void check_rows(const MatrixView<const T>& in_place, const InputMatrix& source, const RowSelection& rows, T* room,
+                std::size_t ldo, const char* what, const Team& team);
 
 // Whether all elements are, and none so large that its square is not: so few that a copy of them costs nothing.
 template <class T>

@@ -41,6 +41,9 @@ template <class T>
 struct MatrixView {
     T* data;
     std::size_t rows, columns, ld;
+
+    // So many of the rows, from `begin` on.
+    MatrixView from(std::size_t begin, std::size_t count) const { return {data + begin * ld, count, columns, ld}; }
 };
 
 }  // namespace fusednet

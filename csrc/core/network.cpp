@@ -80,10 +80,25 @@ void Network<T>::read_ahead(Workspace<T>& work, std::size_t worker, const Sample
     work.read_ahead(worker, plan_read_ahead(samples.x, samples.y, later, step_flops(count)));
 }
 
+// Has the first layer read these rows where they lie, or else from a copy, which gather() makes. Rows with gaps are
+// read more slowly by each tile than by one copy.
+template <class T>
+void Network<T>::choose_inputs(Workspace<T>& work, const InputMatrix& x, const RowSelection& rows) const {
+    const MatrixView<const T> in_place = rows_in_place<T>(x, rows);
+    const bool copied = in_place.data == nullptr || in_place.ld != in_place.columns;
+    work.x = copied ? MatrixView<const T>{work.input, rows.count, inputs(), work.ld_input} : in_place;
+}
+
+// From `at` on of the workspace.
 template <class T>
 void Network<T>::gather(Workspace<T>& work, const Samples& samples, const RowSelection& rows, std::size_t at,
                         const Team& team) {
-    gather_rows(samples.x, rows, work.input + at * work.ld_input, work.ld_input, "X", team);
+    T* const copy = work.input + at * work.ld_input;
+    if (work.x.data == work.input) {
+        gather_rows(samples.x, rows, copy, work.ld_input, "X", team);
+    } else {
+        check_rows(work.x.from(at, rows.count), samples.x, rows, copy, work.ld_input, "X", team);
+    }
     if (samples.labels) {
         gather_labels(samples.y, rows, work.label + at, outputs());
     } else {
@@ -106,8 +121,8 @@ WeightSum Network<T>::batch_weights(const Samples& samples, const RowSelection& 
 template <class T>
 void Network<T>::forward_layers(const Workspace<T>& work, std::size_t at, std::size_t m, bool logits, const Team& team,
                                 const Scratch<T>& scratch, std::size_t first_row) {
-    const T* x = work.input + at * work.ld_input;
-    std::size_t ldx = work.ld_input;
+    const T* x = work.x.data + at * work.x.ld;
+    std::size_t ldx = work.x.ld;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         const LayerTape<T>& tape = work.layers[l];
         const std::size_t offset = at * tape.ld;  // LayerTape::from would take the smallest networks too long
@@ -183,6 +198,7 @@ double Network<T>::loss_gradient(Workspace<T>& work, const Samples& samples, std
 template <class T>
 double Network<T>::forward_pass(Workspace<T>& work, const Samples& samples, const RowSelection& rows, std::size_t first,
                                 double scale, bool dropout, const Team& team, std::size_t first_row) {
+    choose_inputs(work, samples.x, rows);
     gather(work, samples, rows, 0, team);
     set_dropout(work, dropout);
     forward_layers(work, 0, rows.count, takes_logits(config_.loss), team, work.scratch(), first_row);
@@ -223,7 +239,7 @@ BelowLayer<T> Network<T>::below(const Workspace<T>& work, std::size_t layer, std
 // A layer's input, of all rows.
 template <class T>
 MatrixView<const T> Network<T>::layer_input(const Workspace<T>& work, std::size_t layer, std::size_t m) const {
-    if (layer == 0) return {work.input, m, inputs(), work.ld_input};
+    if (layer == 0) return work.x;
     const LayerTape<T>& tape = work.layers[layer - 1];
     return {tape.next_input(), m, layers_[layer].in, tape.ld};
 }
@@ -267,6 +283,8 @@ void Network<T>::forward(InputMatrix x, bool training, T* out) {
     const Team team(wanted_threads(x.rows));
     reserve(x.rows, x.rows, outputs(), team);
     gather_rows(x, {nullptr, 0, x.rows}, workspace_.input, workspace_.ld_input, "X", team);
+    // A copy, as the caller's may change before backward.
+    workspace_.x = {workspace_.input, x.rows, inputs(), workspace_.ld_input};
     set_dropout(workspace_, training);
     forward_layers(workspace_, 0, x.rows, false, team, workspace_.scratch(), 0);
     if (training) dropout_step_ = dropout_step_ + 1;

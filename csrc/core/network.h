@@ -147,6 +147,7 @@ private:
                           std::size_t batch, std::size_t following);
     void read_ahead(Workspace<T>&, std::size_t worker, const Samples&, const RowSelection&, std::size_t begin,
                     std::size_t end, std::size_t count) const;
+    void choose_inputs(Workspace<T>&, const InputMatrix&, const RowSelection&) const;
     void gather(Workspace<T>&, const Samples&, const RowSelection&, std::size_t at, const Team&);
     WeightSum batch_weights(const Samples&, const RowSelection&);
     void check_weights(const Samples&) const;

@@ -39,6 +39,7 @@ struct Workspace {
     std::size_t rows = 0, batch = 0;  // capacity: rows that are taken forward and back at once; weights and sums
     T* input = nullptr;
     std::size_t ld_input = 0;
+    MatrixView<const T> x = {};  // the rows that the first layer reads: `input`, or where they lie
     std::vector<LayerTape<T>> layers;
     T* dx = nullptr;  // the gradient by the input
     T* target = nullptr;

@@ -167,32 +167,6 @@ TEST_CASE_TEMPLATE("predict is re-entrant, strided, and has no memory", T, float
     }
 }
 
-TEST_CASE_TEMPLATE("inputs read where they lie give the bits of a copy", T, float, double) {
-    constexpr std::size_t rows = 143, padded = 2048 / sizeof(T);  // rows so far apart share few sets of a cache
-    for (const std::vector<std::size_t>& widths : {Sizes{33, 40, 3}, Sizes{37, 1}, Sizes{64, 2, 5}}) {
-        Network<T> net(network_config(widths, Activation::tanh, Activation::identity, Loss::mse));
-        initialize(net, 3);
-        const std::size_t inputs = widths.front(), outputs = widths.back();
-        const Data<T> data(rows, inputs, outputs, Loss::mse);
-        std::vector<T> apart(rows * padded), spread(2 * rows * inputs);
-        for (std::size_t i = 0; i < rows; ++i) {
-            std::copy_n(data.x.data() + i * inputs, inputs, apart.data() + i * padded);
-            for (std::size_t j = 0; j < inputs; ++j) spread[2 * (i * inputs + j)] = data.x[i * inputs + j];
-        }
-        InputMatrix copied = view(spread, 2 * inputs), crowded = view(apart, padded);
-        copied.columns = crowded.columns = inputs;
-        copied.column_stride *= 2;
-        CHECK(rows_in_place<T>(copied, {nullptr, 0, rows}).data == nullptr);
-        std::vector<T> expected(rows * outputs), y(rows * outputs);
-        net.predict(copied, expected.data(), static_cast<std::ptrdiff_t>(outputs), 1, false);
-        for (const InputMatrix& x : {view(data.x, inputs), crowded}) {
-            CHECK(rows_in_place<T>(x, {nullptr, 0, rows}).data == x.data);
-            net.predict(x, y.data(), static_cast<std::ptrdiff_t>(outputs), 1, false);
-            CHECK(same_bits(y, expected));
-        }
-    }
-}
-
 TEST_CASE("frozen layers stay, the others learn as if nothing were frozen above them") {
     for (const UpdateRule rule : {UpdateRule::sgd, UpdateRule::adamw}) {
         for (std::size_t frozen = 0; frozen < 3; ++frozen) {
