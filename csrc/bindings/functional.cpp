@@ -86,7 +86,7 @@ py::tuple loss_value_and_gradient(const std::string& name, const py::array& pred
         if (labels) {
             gather_labels(y, all, label.data(), shape.columns);
         } else {
-            gather_targets(y, all, targets.data(), shape.columns, which, Team(1));
+            gather_rows(y, all, targets.data(), shape.columns, "y", target_range(which));
         }
         auto total = static_cast<double>(shape.rows);
         if (!w.empty()) {

@@ -39,6 +39,21 @@ void for_each_part(const RowSelection& rows, std::size_t row_bytes, const Team& 
     });
 }
 
+// Throws naming the first element of these rows that is outside.
+template <class T>
+void check_range(const MatrixView<const T>& m, const RowSelection& rows, const char* what, const Range& range) {
+    const T low = static_cast<T>(range.low), high = static_cast<T>(range.high);
+    for (std::size_t i = 0; i < m.rows; ++i) {
+        const T* row = m.data + i * m.ld;
+        int inside = 1;
+        for (std::size_t j = 0; j < m.columns; ++j) inside &= (row[j] >= low ? 1 : 0) & (row[j] <= high ? 1 : 0);
+        for (std::size_t j = 0; inside == 0 && j < m.columns; ++j) {
+            check(row[j] >= low && row[j] <= high, what, ": expected values from ", low, " to ", high, ", received ",
+                  row[j], " in row ", rows.row(i), ", column ", j);
+        }
+    }
+}
+
 }  // namespace
 
 const char* dtype_name(DType dtype) {
@@ -68,17 +83,7 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
         check(std::isfinite(x), what, ": expected finite values that fit ", dtype_name(dtype_of<T>), ", received ", x,
               " in row ", rows.row(finite), ", column ", j);
     }
-    if (range == nullptr) return;
-    const T low = static_cast<T>(range->low), high = static_cast<T>(range->high);
-    for (std::size_t i = 0; i < rows.count; ++i) {
-        const T* row = out + i * ldo;
-        int inside = 1;
-        for (std::size_t j = 0; j < source.columns; ++j) inside &= (row[j] >= low ? 1 : 0) & (row[j] <= high ? 1 : 0);
-        for (std::size_t j = 0; inside == 0 && j < source.columns; ++j) {
-            check(row[j] >= low && row[j] <= high, what, ": expected values from ", low, " to ", high, ", received ",
-                  row[j], " in row ", rows.row(i), ", column ", j);
-        }
-    }
+    if (range != nullptr) check_range<T>({out, rows.count, source.columns, ldo}, rows, what, *range);
 }
 
 template <class T>
@@ -113,9 +118,14 @@ bool are_finite(const MatrixView<const T>& x) {
 
 template <class T>
 void check_rows(const MatrixView<const T>& in_place, const InputMatrix& source, const RowSelection& rows, T* room,
-                std::size_t ldo, const char* what, const Team& team) {
+                std::size_t ldo, const char* what, const Team& team, const Range* range) {
     for_each_part(rows, source.columns * sizeof(T), team, [&](const RowSelection& part, std::size_t at) {
-        if (!are_finite(in_place.from(at, part.count))) gather_rows(source, part, room + at * ldo, ldo, what);
+        const MatrixView<const T> some = in_place.from(at, part.count);
+        if (!are_finite(some)) {
+            gather_rows(source, part, room + at * ldo, ldo, what, range);
+        } else if (range != nullptr) {
+            check_range(some, part, what, *range);
+        }
     });
 }
 
@@ -202,7 +212,7 @@ bool any_weight(const InputMatrix& source) {
                                    const Range*);                                                                      \
     template MatrixView<const T> many_rows_in_place<T>(const InputMatrix&, const RowSelection&);                       \
     template void check_rows<T>(const MatrixView<const T>&, const InputMatrix&, const RowSelection&, T*, std::size_t,  \
-                                const char*, const Team&);                                                             \
+                                const char*, const Team&, const Range*);                                               \
     template bool are_finite<T>(const MatrixView<const T>&);                                                           \
     template WeightSum gather_weights<T>(const InputMatrix&, const RowSelection&, T*, double*, bool);
 FUSEDNET_INSTANTIATE(float)

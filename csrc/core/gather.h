@@ -34,6 +34,14 @@ constexpr std::size_t near_bytes = std::size_t{1} << 18;  // those the second-le
 // Whether a matrix is certainly no larger: small steps have no time to look closely.
 inline bool is_near(const InputMatrix& source) { return source.rows * source.columns <= near_bytes / sizeof(double); }
 
+// Whether a processor fetches these rows in time by itself: they follow each other, and are few. To plan for them takes
+// a good part of a small step.
+inline bool come_by_themselves(const InputMatrix& x, const InputMatrix& y, const RowSelection& rows) {
+    constexpr std::ptrdiff_t few = 2048;  // bytes
+    return rows.index == nullptr && x.row_stride == static_cast<std::ptrdiff_t>(x.columns) * x.column_stride &&
+           static_cast<std::ptrdiff_t>(rows.count) * (x.row_stride + y.row_stride) < few;
+}
+
 // These rows of the inputs, and of the targets if there are any, for products of so many flops to read ahead.
 ReadAhead plan_read_ahead(const InputMatrix& x, const InputMatrix& y, const RowSelection&, double flops);
 
@@ -59,20 +67,42 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
                      : gather_shared(source, rows, out, ldo, what, team, range);
 }
 
+template <class T>
+void check_rows(const MatrixView<const T>& in_place, const InputMatrix& source, const RowSelection& rows, T* room,
+                std::size_t ldo, const char* what, const Team& team, const Range* range);
+
+// Whether to copy these rows takes no longer than to find out where they lie.
+template <class T>
+bool are_few(const InputMatrix& source, const RowSelection& rows) {
+    return rows.count * source.columns * sizeof(T) < 4096;
+}
+
 // The selected rows where they lie, if the products can read them there: in order, each in one piece, and of type T.
 // Else null, and gather_rows has to copy them. It also says what is wrong with those that are not finite.
 template <class T>
 MatrixView<const T> many_rows_in_place(const InputMatrix& source, const RowSelection& rows);
 template <class T>
 MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection& rows) {
-    constexpr std::size_t few = 4096;  // bytes: to copy them takes no longer than to find out
-    return rows.count * source.columns * sizeof(T) < few ? MatrixView<const T>{} : many_rows_in_place<T>(source, rows);
+    return are_few<T>(source, rows) ? MatrixView<const T>{} : many_rows_in_place<T>(source, rows);
 }
 
-// Throws for rows in place as gather_rows does, which then needs the room.
+// Where products will read these rows: where they lie, if they have no gaps, with which tiles read them more slowly
+// than a copy; else in `copy`, which take_rows makes.
 template <class T>
-void check_rows(const MatrixView<const T>& in_place, const InputMatrix& source, const RowSelection& rows, T* room,
-                std::size_t ldo, const char* what, const Team& team);
+MatrixView<const T> place_rows(const InputMatrix& source, const RowSelection& rows, const T* copy, std::size_t ldo) {
+    const MatrixView<const T> in_place = rows_in_place<T>(source, rows);
+    const bool copied = in_place.data == nullptr || in_place.ld != in_place.columns;
+    return copied ? MatrixView<const T>{copy, rows.count, source.columns, ldo} : in_place;
+}
+
+// gather_rows for rows that have been placed. Those in place are only checked, and need the room for the copy if that
+// fails.
+template <class T>
+void take_rows(const MatrixView<const T>& placed, const InputMatrix& source, const RowSelection& rows, T* copy,
+               std::size_t ldo, const char* what, const Team& team, const Range* range = nullptr) {
+    placed.data == copy ? gather_rows(source, rows, copy, ldo, what, team, range)
+                        : check_rows(placed, source, rows, copy, ldo, what, team, range);
+}
 
 // Whether all elements are, and none so large that its square is not: so few that a copy of them costs nothing.
 template <class T>

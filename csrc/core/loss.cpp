@@ -1,7 +1,5 @@
 #include "core/loss.h"
 
-#include <limits>
-
 #include "core/enum_names.h"
 #include "kernels/dispatch.h"
 
@@ -22,16 +20,6 @@ LossFactors scikit_learn_factors(Loss loss, std::size_t outputs) {
     if (loss == Loss::half_mse) return {1 / k, 1};
     if (loss == Loss::binary_cross_entropy || loss == Loss::poisson || loss == Loss::log_poisson) return {k, k};
     return {};
-}
-
-template <class T>
-void gather_targets(const InputMatrix& y, const RowSelection& rows, T* out, std::size_t ldo, Loss loss,
-                    const Team& team) {
-    constexpr double infinity = std::numeric_limits<double>::infinity();
-    const bool probability = loss == Loss::binary_cross_entropy || loss == Loss::cross_entropy;
-    const Range range{0.0, probability ? 1.0 : infinity};
-    const bool count = loss == Loss::poisson || loss == Loss::log_poisson;
-    gather_rows(y, rows, out, ldo, "y", team, probability || count ? &range : nullptr);
 }
 
 std::size_t LossChunks::begin(std::size_t chunk) const {
@@ -59,8 +47,7 @@ void chunk_losses(const LossArguments<T>& batch, const LossChunks& chunks, std::
     }
 }
 
-#define FUSEDNET_INSTANTIATE(T)                                                                                   \
-    template void gather_targets<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, Loss, const Team&); \
+#define FUSEDNET_INSTANTIATE(T) \
     template void chunk_losses<T>(const LossArguments<T>&, const LossChunks&, std::size_t, std::size_t, double*);
 FUSEDNET_INSTANTIATE(float)
 FUSEDNET_INSTANTIATE(double)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <string>
 
 #include "core/gather.h"
@@ -24,10 +25,12 @@ struct LossFactors {
 };
 LossFactors scikit_learn_factors(Loss, std::size_t outputs);
 
-// The selected targets as T; throws where one is not finite, or not in the loss's domain: [0, 1] for probabilities,
-// [0, ∞) for counts.
-template <class T>
-void gather_targets(const InputMatrix& y, const RowSelection&, T* out, std::size_t ldo, Loss, const Team&);
+// The targets that a loss is defined for: [0, 1] for probabilities, [0, ∞) for counts. Null: all finite ones.
+inline const Range* target_range(Loss loss) {
+    static constexpr Range probability{0, 1}, count{0, std::numeric_limits<double>::infinity()};
+    if (loss == Loss::cross_entropy || loss == Loss::binary_cross_entropy) return &probability;
+    return loss == Loss::poisson || loss == Loss::log_poisson ? &count : nullptr;
+}
 
 // The chunks of rows by which a batch's loss is added up, in order: up to eight in each block of its gradient
 // (block_count), nearly equal, as many of a block by itself as of one of several: those have more than 128 rows. They

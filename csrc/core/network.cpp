@@ -77,32 +77,26 @@ void Network<T>::read_ahead(Workspace<T>& work, std::size_t worker, const Sample
                             std::size_t begin, std::size_t end, std::size_t count) const {
     if (begin >= end || (is_near(samples.x) && is_near(samples.y))) return work.read_ahead(worker, {});
     const RowSelection later = rows.from(begin, std::min(count, end - begin));
+    if (come_by_themselves(samples.x, samples.y, later)) return work.read_ahead(worker, {});
     work.read_ahead(worker, plan_read_ahead(samples.x, samples.y, later, step_flops(count)));
 }
 
-// Has the first layer read these rows where they lie, or else from a copy, which gather() makes. Rows with gaps are
-// read more slowly by each tile than by one copy.
 template <class T>
-void Network<T>::choose_inputs(Workspace<T>& work, const InputMatrix& x, const RowSelection& rows) const {
-    const MatrixView<const T> in_place = rows_in_place<T>(x, rows);
-    const bool copied = in_place.data == nullptr || in_place.ld != in_place.columns;
-    work.x = copied ? MatrixView<const T>{work.input, rows.count, inputs(), work.ld_input} : in_place;
+void Network<T>::place_many(Workspace<T>& work, const Samples& samples, const RowSelection& rows) const {
+    work.x = place_rows(samples.x, rows, work.input, work.ld_input);
+    work.y = place_rows(samples.y, rows, work.target, work.ld_target);
 }
 
-// From `at` on of the workspace.
+// From `at` on of the rows that have been placed.
 template <class T>
 void Network<T>::gather(Workspace<T>& work, const Samples& samples, const RowSelection& rows, std::size_t at,
                         const Team& team) {
-    T* const copy = work.input + at * work.ld_input;
-    if (work.x.data == work.input) {
-        gather_rows(samples.x, rows, copy, work.ld_input, "X", team);
-    } else {
-        check_rows(work.x.from(at, rows.count), samples.x, rows, copy, work.ld_input, "X", team);
-    }
+    take_rows(work.x.from(at, rows.count), samples.x, rows, work.input + at * work.ld_input, work.ld_input, "X", team);
     if (samples.labels) {
         gather_labels(samples.y, rows, work.label + at, outputs());
     } else {
-        gather_targets(samples.y, rows, work.target + at * work.ld_target, work.ld_target, config_.loss, team);
+        take_rows(work.y.from(at, rows.count), samples.y, rows, work.target + at * work.ld_target, work.ld_target, "y",
+                  team, target_range(config_.loss));
     }
 }
 
@@ -155,8 +149,8 @@ LossArguments<T> Network<T>::loss_arguments(const Workspace<T>& work, const Samp
             config_.loss_parameter,
             tape.output,
             tape.ld,
-            samples.labels ? nullptr : work.target,
-            work.ld_target,
+            samples.labels ? nullptr : work.y.data,
+            work.y.ld,
             samples.labels ? work.label : nullptr,
             samples.weight.empty() ? nullptr : workspace_.weight + first,
             tape.dz,
@@ -174,9 +168,7 @@ double Network<T>::loss_gradient(Workspace<T>& work, const Samples& samples, std
     const LayerTape<T>& tape = work.layers.back();
     double value = 0;
     if (has_custom_loss()) {
-        const std::size_t targets = samples.y.columns;
-        value = custom_loss_({tape.output, m, outputs(), tape.ld}, {work.target, m, targets, work.ld_target},
-                             {tape.dz, m, outputs(), tape.ld});
+        value = custom_loss_({tape.output, m, outputs(), tape.ld}, work.y.from(0, m), {tape.dz, m, outputs(), tape.ld});
     } else {
         const LossArguments<T> batch = loss_arguments(work, samples, first, m, scale);
         const LossChunks chunks(m);
@@ -198,7 +190,7 @@ double Network<T>::loss_gradient(Workspace<T>& work, const Samples& samples, std
 template <class T>
 double Network<T>::forward_pass(Workspace<T>& work, const Samples& samples, const RowSelection& rows, std::size_t first,
                                 double scale, bool dropout, const Team& team, std::size_t first_row) {
-    choose_inputs(work, samples.x, rows);
+    place(work, samples, rows);
     gather(work, samples, rows, 0, team);
     set_dropout(work, dropout);
     forward_layers(work, 0, rows.count, takes_logits(config_.loss), team, work.scratch(), first_row);
@@ -283,8 +275,7 @@ void Network<T>::forward(InputMatrix x, bool training, T* out) {
     const Team team(wanted_threads(x.rows));
     reserve(x.rows, x.rows, outputs(), team);
     gather_rows(x, {nullptr, 0, x.rows}, workspace_.input, workspace_.ld_input, "X", team);
-    // A copy, as the caller's may change before backward.
-    workspace_.x = {workspace_.input, x.rows, inputs(), workspace_.ld_input};
+    workspace_.read_copies();  // the caller's may change before backward
     set_dropout(workspace_, training);
     forward_layers(workspace_, 0, x.rows, false, team, workspace_.scratch(), 0);
     if (training) dropout_step_ = dropout_step_ + 1;

@@ -147,7 +147,12 @@ private:
                           std::size_t batch, std::size_t following);
     void read_ahead(Workspace<T>&, std::size_t worker, const Samples&, const RowSelection&, std::size_t begin,
                     std::size_t end, std::size_t count) const;
-    void choose_inputs(Workspace<T>&, const InputMatrix&, const RowSelection&) const;
+    // Before gather(), which takes these rows or parts of them. Few are copied: the smallest networks can't lose time.
+    void place(Workspace<T>& work, const Samples& samples, const RowSelection& rows) const {
+        if (work.reads_copies() && are_few<T>(samples.x, rows) && are_few<T>(samples.y, rows)) return;
+        place_many(work, samples, rows);
+    }
+    void place_many(Workspace<T>&, const Samples&, const RowSelection&) const;
     void gather(Workspace<T>&, const Samples&, const RowSelection&, std::size_t at, const Team&);
     WeightSum batch_weights(const Samples&, const RowSelection&);
     void check_weights(const Samples&) const;

@@ -222,7 +222,7 @@ double Network<T>::loss(const Samples& samples, T* prediction) const {
         if (samples.labels) {
             gather_labels(samples.y, rows, label.data(), outputs());
         } else {
-            gather_targets(samples.y, rows, target.data(), ldt, config_.loss, Team(1));
+            gather_rows(samples.y, rows, target.data(), ldt, "y", target_range(config_.loss));
         }
         WeightSum sum{static_cast<double>(rows.count), 1.0};
         if (!samples.weight.empty()) {

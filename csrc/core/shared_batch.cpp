@@ -26,11 +26,11 @@ double Network<T>::pass_by_rows(const Samples& samples, const RowSelection& rows
     workspace_.keep_dz(true);  // until they have been used
     const Team alone(1);
     const bool logits = takes_logits(config_.loss);
+    place(workspace_, samples, rows);
     const LossArguments<T> batch = loss_arguments(workspace_, samples, 0, rows.count, scale);
     const LossChunks chunks(rows.count);
     const std::size_t parts = std::min(team.size(), chunks.count()), lowest = lowest_trainable();
     set_dropout(workspace_, dropout);
-    choose_inputs(workspace_, samples.x, rows);
     team.run(parts, [&](std::size_t task, std::size_t worker) {
         const std::size_t chunk = chunks.count() * task / parts, last = chunks.count() * (task + 1) / parts;
         const std::size_t first = chunks.begin(chunk), m = chunks.begin(last) - first;

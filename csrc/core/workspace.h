@@ -39,11 +39,11 @@ struct Workspace {
     std::size_t rows = 0, batch = 0;  // capacity: rows that are taken forward and back at once; weights and sums
     T* input = nullptr;
     std::size_t ld_input = 0;
-    MatrixView<const T> x = {};  // the rows that the first layer reads: `input`, or where they lie
     std::vector<LayerTape<T>> layers;
     T* dx = nullptr;  // the gradient by the input
     T* target = nullptr;
     std::size_t ld_target = 0;
+    MatrixView<const T> x = {}, y = {};  // the rows and their targets: copies, or where they lie
     std::int32_t* label = nullptr;
     double* partial_loss = nullptr;  // of a batch's chunks
     T* weight = nullptr;             // of each row of a batch
@@ -63,8 +63,17 @@ struct Workspace {
         rows = new_rows;
         batch = new_batch;
         targets_ = new_targets;
+        x = {input, rows, net.front().in, ld_input};
+        y = {target, rows, targets_, ld_target};
         keeps_dz_ = false;
     }
+
+    // The rows and their targets are read from `input` and `target`, as they are until somebody places them elsewhere.
+    void read_copies() {
+        x = {input, rows, x.columns, ld_input};
+        y = {target, rows, y.columns, ld_target};
+    }
+    bool reads_copies() const { return x.data == input && y.data == target; }
 
     // Room for the dz of all layers, apart from the rest: they need not be kept for so many rows.
     void reserve_dz(const std::vector<DenseLayer<T>>& net, std::size_t wanted_rows) {

@@ -232,6 +232,19 @@ TEST_CASE("rows are read where they lie if they are in order, of the type, and w
     }
 }
 
+TEST_CASE("few rows that follow each other are not read ahead") {
+    constexpr std::ptrdiff_t size = sizeof(float);
+    const float value = 0;  // never read
+    const InputMatrix y{&value, DType::float32, 100000, 2, 2 * size, size};
+    InputMatrix x{&value, DType::float32, 100000, 30, 30 * size, size};
+    const std::int64_t order[] = {0};
+    CHECK(come_by_themselves(x, y, {nullptr, 5, 15}));  // 32 numbers each: 1,920 bytes
+    CHECK(!come_by_themselves(x, y, {nullptr, 5, 16}));
+    CHECK(!come_by_themselves(x, y, {order, 0, 1}));
+    x.row_stride += size;
+    CHECK(!come_by_themselves(x, y, {nullptr, 5, 1}));
+}
+
 TEST_CASE("what is read ahead: rows of large matrices in one piece, and of the targets too where both are few") {
     constexpr std::size_t rows = 10000, columns = 32, targets = 64;
     const std::vector<float> values(rows * targets);
@@ -333,7 +346,7 @@ TEST_CASE("targets and weights outside a loss's domain") {
     std::vector<float> out(4);
     std::vector<double> wide(4);
     const auto gather = [&](const InputMatrix& from, std::size_t rows, Loss loss) {
-        gather_targets(from, {nullptr, 0, rows}, out.data(), 1, loss, Team(1));
+        gather_rows(from, {nullptr, 0, rows}, out.data(), 1, "y", target_range(loss));
     };
     for (const Loss loss : {Loss::mse, Loss::poisson}) gather(y, 4, loss);
     for (const Loss loss : {Loss::binary_cross_entropy, Loss::cross_entropy}) {

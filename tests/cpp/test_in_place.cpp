@@ -1,4 +1,5 @@
-// Inputs that the network reads where they lie: the bits of a copy, errors as for a copy, and no access beyond them.
+// Inputs and targets that the network reads where they lie: the bits of a copy, errors as for one, and no access
+// beyond.
 #include "network_support.h"
 
 #include <algorithm>
@@ -14,15 +15,14 @@ namespace {
 using namespace fusednet;
 using namespace fusednet::testing;
 
-// The inputs of a training: where they may be read in place, in memory that ends with them, and with gaps, which are
-// copied.
+// Numbers where they may be read in place, in memory that ends with them, and with gaps, which are copied.
 template <class T>
-struct Inputs {
+struct Placed {
     std::size_t rows, columns;
     GuardedBytes adjacent;
     std::vector<T> spread;
 
-    Inputs(const std::vector<T>& x, std::size_t n)
+    Placed(const std::vector<T>& x, std::size_t n)
         : rows(x.size() / n), columns(n), adjacent(x.size() * sizeof(T), 0), spread(2 * x.size()) {
         std::memcpy(adjacent.data(), x.data(), x.size() * sizeof(T));
         for (std::size_t i = 0; i < x.size(); ++i) spread[2 * i] = x[i];
@@ -40,19 +40,33 @@ struct Inputs {
     }
 };
 
-// All that a step and an epoch leave.
+// All that an epoch and a step leave.
 template <class T>
-std::vector<T> train(Data<T> data, const InputMatrix& x, const Sizes& widths, const Optimizer& optimizer,
+std::vector<T> train(const NetworkConfig& config, const Samples& samples, const Optimizer& optimizer,
                      std::size_t batch) {
-    Network<T> net(network_config(widths, Activation::tanh, Activation::identity, Loss::mse));
+    Network<T> net(config);
     initialize(net, 4);
-    Samples samples = data.samples(true, false);
-    samples.x = x;
-    std::vector<T> left{static_cast<T>(net.train_epoch(samples, optimizer, batch, nullptr, x.rows, nullptr))};
+    std::vector<T> left{static_cast<T>(net.train_epoch(samples, optimizer, batch, nullptr, samples.x.rows, nullptr))};
     left.push_back(static_cast<T>(net.train_step(samples, optimizer)));
     const std::vector<T> parameters = copy(net.parameters());
     left.insert(left.end(), parameters.begin(), parameters.end());
     return left;
+}
+
+// By one to three threads.
+template <class T>
+void check_same_training(const NetworkConfig& config, const Data<T>& data, const Optimizer& optimizer,
+                         std::size_t batch) {
+    const Placed<T> x(data.x, data.inputs), y(data.y, data.targets);
+    CHECK(rows_in_place<T>(x.in_place(), {nullptr, 0, batch}).data != nullptr);
+    CHECK(rows_in_place<T>(x.copied(), {nullptr, 0, batch}).data == nullptr);
+    Samples copied = data.samples(true, false), in_place = copied;
+    copied.x = x.copied(), copied.y = y.copied();
+    in_place.x = x.in_place(), in_place.y = y.in_place();
+    for (const std::size_t threads : Sizes{1, 2, 3}) {
+        const Threads team(threads);
+        CHECK(same_bits(train<T>(config, in_place, optimizer, batch), train<T>(config, copied, optimizer, batch)));
+    }
 }
 
 }  // namespace
@@ -83,58 +97,60 @@ TEST_CASE_TEMPLATE("predictions from inputs where they lie have the bits of thos
     }
 }
 
-TEST_CASE_TEMPLATE("training from inputs where they lie gives the bits of a copy", T, float, double) {
+TEST_CASE_TEMPLATE("training from rows where they lie gives the bits of a copy", T, float, double) {
     constexpr std::size_t rows = 403, batch = 150;  // the last of an epoch is smaller
-    for (const Sizes& widths : {Sizes{33, 40, 3}, Sizes{64, 64, 64, 1}, Sizes{30, 1}, Sizes{100, 7}, Sizes{7, 20, 2}}) {
-        const Data<T> data(rows, widths.front(), widths.back(), Loss::mse);
-        const Inputs<T> inputs(data.x, widths.front());
-        CHECK(rows_in_place<T>(inputs.in_place(), {nullptr, 0, batch}).data != nullptr);
-        CHECK(rows_in_place<T>(inputs.copied(), {nullptr, 0, batch}).data == nullptr);
-        for (const UpdateRule rule : {UpdateRule::sgd, UpdateRule::adam}) {
-            for (const std::size_t threads : Sizes{1, 2, 3}) {
-                const Threads team(threads);
-                const auto trained = [&](const InputMatrix& x) {
-                    return train(data, x, widths, optimizer(rule), batch);
-                };
-                CHECK(same_bits(trained(inputs.in_place()), trained(inputs.copied())));
-            }
+    const std::vector<Sizes> networks = {{33, 40, 3}, {64, 64, 64, 1}, {30, 1}, {100, 7}, {7, 20, 2}, {50, 8, 50}};
+    for (const Sizes& widths : networks) {
+        for (const Loss loss : {Loss::mse, Loss::binary_cross_entropy, Loss::poisson}) {
+            const Activation output = loss == Loss::mse       ? Activation::identity
+                                      : loss == Loss::poisson ? Activation::softplus
+                                                              : Activation::sigmoid;
+            const NetworkConfig config = network_config(widths, Activation::tanh, output, loss);
+            const Data<T> data(rows, widths.front(), widths.back(), loss);
+            check_same_training(config, data, optimizer(UpdateRule::sgd), batch);
+            check_same_training(config, data, optimizer(UpdateRule::adam), batch);
         }
     }
 }
 
 TEST_CASE_TEMPLATE("a large batch is read where it lies, too, and so are rows of huge numbers", T, float, double) {
     const Sizes widths{64, 40, 33, 5};
-    Data<T> data(3001, widths.front(), widths.back(), Loss::mse);
-    data.x[12345] = std::sqrt(std::numeric_limits<T>::max()) * 2;
-    const Inputs<T> inputs(data.x, widths.front());
-    for (const std::size_t threads : Sizes{1, 2, 3}) {
-        const Threads team(threads);
-        const auto trained = [&](const InputMatrix& x) {
-            return train(data, x, widths, optimizer(UpdateRule::adam), data.weight.size());
-        };
-        CHECK(same_bits(trained(inputs.in_place()), trained(inputs.copied())));
-    }
+    Data<T> data(3001, widths.front(), widths.back(), Loss::mae);
+    data.x[12345] = data.y[2345] = std::sqrt(std::numeric_limits<T>::max()) * 2;
+    const NetworkConfig config = network_config(widths, Activation::tanh, Activation::identity, Loss::mae);
+    check_same_training(config, data, optimizer(UpdateRule::adam), data.weight.size());
 }
 
-TEST_CASE("the first input where it lies that is not finite is named, and nothing has changed") {
-    const Sizes widths{200, 30, 3};
-    Data<float> data(400, widths.front(), widths.back(), Loss::mse);
-    data.x[390 * 200 + 1] = std::numeric_limits<float>::infinity();
-    data.x[317 * 200 + 199] = std::nanf("");
-    const Inputs<float> inputs(data.x, widths.front());
-    Samples samples = data.samples(false, false);
-    samples.x = inputs.in_place();
-    for (const std::size_t threads : Sizes{1, 2, 3, 7}) {
-        const Threads team(threads);
-        Network<float> net(network_config(widths, Activation::tanh, Activation::identity, Loss::mse));
-        initialize(net, 4);
-        const std::vector<float> before = copy(net.parameters());
-        CHECK_THROWS_WITH_AS(
-            net.train_step(samples, optimizer(UpdateRule::sgd)),
-            doctest::Contains("X: expected finite values that fit float32, received nan in row 317, column 199"),
-            std::invalid_argument);
-        CHECK(same_bits(copy(net.parameters()), before));
-    }
+TEST_CASE("the first number where it lies that nobody may give is named, and nothing has changed") {
+    constexpr std::size_t rows = 400, in = 200, out = 20;
+    const Sizes widths{in, 30, out};
+    constexpr float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+    Data<float> data(rows, in, out, Loss::binary_cross_entropy);
+    const auto check_named = [&](const char* message) {
+        const Placed<float> x(data.x, data.inputs), y(data.y, data.targets);
+        Samples samples = data.samples(false, false);
+        samples.x = x.in_place(), samples.y = y.in_place();
+        for (const std::size_t threads : Sizes{1, 2, 3, 7}) {
+            const Threads team(threads);
+            Network<float> net(
+                network_config(widths, Activation::tanh, Activation::sigmoid, Loss::binary_cross_entropy));
+            initialize(net, 4);
+            const std::vector<float> before = copy(net.parameters());
+            CHECK_THROWS_WITH_AS(net.train_step(samples, optimizer(UpdateRule::sgd)), doctest::Contains(message),
+                                 std::invalid_argument);
+            CHECK(same_bits(copy(net.parameters()), before));
+        }
+    };
+    data.y[390 * out + 3] = 2;
+    data.y[385 * out + 19] = -1;
+    check_named("y: expected values from 0 to 1, received -1 in row 385, column 19");
+    data.y[317 * out] = nan;
+    check_named("y: expected finite values that fit float32, received nan in row 317, column 0");
+    data.x[390 * in + 1] = infinity;
+    check_named("in row 3");  // of X or y: which of them depends on the threads
+    data.y[317 * out] = data.y[385 * out + 19] = data.y[390 * out + 3] = 0;
+    data.x[317 * in + 199] = nan;
+    check_named("X: expected finite values that fit float32, received nan in row 317, column 199");
 }
 
 TEST_CASE("backward has the inputs of forward, whatever was read before and has become of the caller's") {
