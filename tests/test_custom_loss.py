@@ -53,6 +53,42 @@ def test_a_loss_of_ones_own_with_targets_of_its_own():
     assert result["loss"] < 1e-3
 
 
+@pytest.mark.parametrize("rows", [30, 3000])
+@pytest.mark.parametrize("widths", [(1,), (5, 2, 5), (2, 7, 1)])
+def test_a_loss_of_ones_own_gets_the_targets_as_they_are(rows, widths):
+    seen = []
+
+    def loss(y_pred, y_true):
+        seen.append(y_true)
+        return 0.0, np.zeros_like(y_pred)
+
+    rng = np.random.default_rng(0)
+    net = fn.Network([3, 2], loss=loss)
+    inputs = rng.normal(size=(rows, 3)).astype(np.float32)
+    for width in widths:
+        targets = rng.normal(size=(rows, width)).astype(np.float32)
+        net.train_step(inputs, targets, fn.SGD(0.1))
+        np.testing.assert_array_equal(seen[-1], targets)
+
+
+def test_a_loss_of_ones_own_may_fill_the_inputs_anew():
+    inputs, targets = np.ones((64, 100), np.float32), np.ones((64, 2), np.float32)
+
+    def trained(refill):
+        buffer = inputs.copy()
+
+        def loss(y_pred, y_true):
+            if refill:
+                buffer[:] = 5
+            return float(((y_pred - y_true) ** 2).mean()), 2 * (y_pred - y_true) / y_pred.size
+
+        net = fn.Network([100, 2], loss=loss, seed=0)
+        net.train_step(buffer, targets, fn.SGD(0.1))
+        return net.parameters.copy()
+
+    np.testing.assert_array_equal(trained(True), trained(False))
+
+
 def test_errors_in_a_loss_of_ones_own_reach_the_caller():
     def broken(y_pred, y_true):
         raise ZeroDivisionError("mine")

@@ -95,7 +95,7 @@ void gather_shared(const InputMatrix& source, const RowSelection& rows, T* out, 
 }
 
 template <class T>
-MatrixView<const T> many_rows_in_place(const InputMatrix& source, const RowSelection& rows) {
+MatrixView<const T> find_rows_in_place(const InputMatrix& source, const RowSelection& rows) {
     const std::size_t n = source.columns, row_bytes = n * sizeof(T);
     const auto stride = static_cast<std::size_t>(std::max<std::ptrdiff_t>(source.row_stride, 0));
     // Rows of a tile that drive each other out of the first-level cache cost more than a copy.
@@ -210,7 +210,7 @@ bool any_weight(const InputMatrix& source) {
     template void gather_rows<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Range*); \
     template void gather_shared<T>(const InputMatrix&, const RowSelection&, T*, std::size_t, const char*, const Team&, \
                                    const Range*);                                                                      \
-    template MatrixView<const T> many_rows_in_place<T>(const InputMatrix&, const RowSelection&);                       \
+    template MatrixView<const T> find_rows_in_place<T>(const InputMatrix&, const RowSelection&);                       \
     template void check_rows<T>(const MatrixView<const T>&, const InputMatrix&, const RowSelection&, T*, std::size_t,  \
                                 const char*, const Team&, const Range*);                                               \
     template bool are_finite<T>(const MatrixView<const T>&);                                                           \

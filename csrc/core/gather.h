@@ -1,4 +1,5 @@
-// From the caller's arrays into the workspace: minibatch selection, conversion and validation in one pass.
+// From the caller's arrays into the workspace: minibatch selection, conversion and validation in one pass; or
+// validation alone, of rows that are read where they lie.
 #pragma once
 
 #include <algorithm>
@@ -39,6 +40,7 @@ inline bool is_near(const InputMatrix& source) { return source.rows * source.col
 inline bool come_by_themselves(const InputMatrix& x, const InputMatrix& y, const RowSelection& rows) {
     constexpr std::ptrdiff_t few = 2048;  // bytes
     return rows.index == nullptr && x.row_stride == static_cast<std::ptrdiff_t>(x.columns) * x.column_stride &&
+           x.row_stride >= 0 && y.row_stride >= 0 &&
            static_cast<std::ptrdiff_t>(rows.count) * (x.row_stride + y.row_stride) < few;
 }
 
@@ -67,10 +69,6 @@ void gather_rows(const InputMatrix& source, const RowSelection& rows, T* out, st
                      : gather_shared(source, rows, out, ldo, what, team, range);
 }
 
-template <class T>
-void check_rows(const MatrixView<const T>& in_place, const InputMatrix& source, const RowSelection& rows, T* room,
-                std::size_t ldo, const char* what, const Team& team, const Range* range);
-
 // Whether to copy these rows takes no longer than to find out where they lie.
 template <class T>
 bool are_few(const InputMatrix& source, const RowSelection& rows) {
@@ -80,23 +78,30 @@ bool are_few(const InputMatrix& source, const RowSelection& rows) {
 // The selected rows where they lie, if the products can read them there: in order, each in one piece, and of type T.
 // Else null, and gather_rows has to copy them. It also says what is wrong with those that are not finite.
 template <class T>
-MatrixView<const T> many_rows_in_place(const InputMatrix& source, const RowSelection& rows);
+MatrixView<const T> find_rows_in_place(const InputMatrix& source, const RowSelection& rows);
 template <class T>
 MatrixView<const T> rows_in_place(const InputMatrix& source, const RowSelection& rows) {
-    return are_few<T>(source, rows) ? MatrixView<const T>{} : many_rows_in_place<T>(source, rows);
+    return are_few<T>(source, rows) ? MatrixView<const T>{} : find_rows_in_place<T>(source, rows);
 }
 
-// Where products will read these rows: where they lie, if they have no gaps, with which tiles read them more slowly
-// than a copy; else in `copy`, which take_rows makes.
+// Where a step will read these rows, more than once: where they lie, or in `copy`, which take_rows makes. Rows with
+// gaps are copied, as they are on more pages, and rows of 2 KiB or a multiple, whose columns crowd into two sets of a
+// cache.
 template <class T>
 MatrixView<const T> place_rows(const InputMatrix& source, const RowSelection& rows, const T* copy, std::size_t ldo) {
     const MatrixView<const T> in_place = rows_in_place<T>(source, rows);
-    const bool copied = in_place.data == nullptr || in_place.ld != in_place.columns;
+    const bool copied =
+        in_place.data == nullptr || in_place.ld != in_place.columns || column_sets(in_place.ld * sizeof(T)) <= 2;
     return copied ? MatrixView<const T>{copy, rows.count, source.columns, ldo} : in_place;
 }
 
-// gather_rows for rows that have been placed. Those in place are only checked, and need the room for the copy if that
-// fails.
+// Throws for rows in place as gather_rows does. The room for a copy is written where a number is not finite, or so
+// large that its square is not.
+template <class T>
+void check_rows(const MatrixView<const T>& in_place, const InputMatrix& source, const RowSelection& rows, T* room,
+                std::size_t ldo, const char* what, const Team& team, const Range* range);
+
+// gather_rows for rows that have been placed: those in place are only checked.
 template <class T>
 void take_rows(const MatrixView<const T>& placed, const InputMatrix& source, const RowSelection& rows, T* copy,
                std::size_t ldo, const char* what, const Team& team, const Range* range = nullptr) {

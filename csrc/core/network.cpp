@@ -1,6 +1,7 @@
 #include "core/network.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "core/check.h"
 #include "core/sum_squares.h"
@@ -81,22 +82,40 @@ void Network<T>::read_ahead(Workspace<T>& work, std::size_t worker, const Sample
     work.read_ahead(worker, plan_read_ahead(samples.x, samples.y, later, step_flops(count)));
 }
 
+// Whether these are among the parameters or their gradient, which a step writes.
 template <class T>
-void Network<T>::place_many(Workspace<T>& work, const Samples& samples, const RowSelection& rows) const {
-    work.x = place_rows(samples.x, rows, work.input, work.ld_input);
-    work.y = place_rows(samples.y, rows, work.target, work.ld_target);
+bool Network<T>::is_own(const MatrixView<const T>& m) const {
+    const std::less<const T*> before;
+    const T* const end = m.data + m.rows * m.ld;
+    return (before(m.data, parameters_.data() + parameters_.size()) && before(parameters_.data(), end)) ||
+           (before(m.data, gradient_.data() + gradient_.size()) && before(gradient_.data(), end));
+}
+
+// A custom loss is the caller's code, which may write into the caller's arrays before the step is through.
+template <class T>
+void Network<T>::place_anew(Workspace<T>& work, const Samples& samples, const RowSelection& rows) const {
+    work.read_copies();
+    if (has_custom_loss()) return;
+    const auto x = place_rows(samples.x, rows, work.x, work.ldx), y = place_rows(samples.y, rows, work.y, work.ldy);
+    if (is_own(x) || is_own(y)) return;
+    work.x = x.data;
+    work.ldx = x.ld;
+    work.y = y.data;
+    work.ldy = y.ld;
 }
 
 // From `at` on of the rows that have been placed.
 template <class T>
 void Network<T>::gather(Workspace<T>& work, const Samples& samples, const RowSelection& rows, std::size_t at,
                         const Team& team) {
-    take_rows(work.x.from(at, rows.count), samples.x, rows, work.input + at * work.ld_input, work.ld_input, "X", team);
+    const std::size_t m = rows.count;
+    take_rows({work.x + at * work.ldx, m, inputs(), work.ldx}, samples.x, rows, work.input + at * work.ld_input,
+              work.ld_input, "X", team);
     if (samples.labels) {
         gather_labels(samples.y, rows, work.label + at, outputs());
     } else {
-        take_rows(work.y.from(at, rows.count), samples.y, rows, work.target + at * work.ld_target, work.ld_target, "y",
-                  team, target_range(config_.loss));
+        take_rows({work.y + at * work.ldy, m, samples.y.columns, work.ldy}, samples.y, rows,
+                  work.target + at * work.ld_target, work.ld_target, "y", team, target_range(config_.loss));
     }
 }
 
@@ -115,8 +134,8 @@ WeightSum Network<T>::batch_weights(const Samples& samples, const RowSelection& 
 template <class T>
 void Network<T>::forward_layers(const Workspace<T>& work, std::size_t at, std::size_t m, bool logits, const Team& team,
                                 const Scratch<T>& scratch, std::size_t first_row) {
-    const T* x = work.x.data + at * work.x.ld;
-    std::size_t ldx = work.x.ld;
+    const T* x = work.x + at * work.ldx;
+    std::size_t ldx = work.ldx;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         const LayerTape<T>& tape = work.layers[l];
         const std::size_t offset = at * tape.ld;  // LayerTape::from would take the smallest networks too long
@@ -139,7 +158,7 @@ void Network<T>::set_dropout(Workspace<T>& work, bool dropout) {
     for (std::size_t l = 0; l < layers_.size(); ++l) work.layers[l].dropout_applied = dropout && dropout_[l] > 0;
 }
 
-// What the kernels need for the loss of the m rows gathered, of the batch from `first` on, and for its gradient by the
+// What the kernels need for the loss of m rows, of the batch from `first` on, and for its gradient by the
 // last layer's z, times `scale`.
 template <class T>
 LossArguments<T> Network<T>::loss_arguments(const Workspace<T>& work, const Samples& samples, std::size_t first,
@@ -149,8 +168,8 @@ LossArguments<T> Network<T>::loss_arguments(const Workspace<T>& work, const Samp
             config_.loss_parameter,
             tape.output,
             tape.ld,
-            samples.labels ? nullptr : work.y.data,
-            work.y.ld,
+            samples.labels ? nullptr : work.y,
+            work.ldy,
             samples.labels ? work.label : nullptr,
             samples.weight.empty() ? nullptr : workspace_.weight + first,
             tape.dz,
@@ -168,7 +187,8 @@ double Network<T>::loss_gradient(Workspace<T>& work, const Samples& samples, std
     const LayerTape<T>& tape = work.layers.back();
     double value = 0;
     if (has_custom_loss()) {
-        value = custom_loss_({tape.output, m, outputs(), tape.ld}, work.y.from(0, m), {tape.dz, m, outputs(), tape.ld});
+        value = custom_loss_({tape.output, m, outputs(), tape.ld}, {work.y, m, samples.y.columns, work.ldy},
+                             {tape.dz, m, outputs(), tape.ld});
     } else {
         const LossArguments<T> batch = loss_arguments(work, samples, first, m, scale);
         const LossChunks chunks(m);
@@ -231,7 +251,7 @@ BelowLayer<T> Network<T>::below(const Workspace<T>& work, std::size_t layer, std
 // A layer's input, of all rows.
 template <class T>
 MatrixView<const T> Network<T>::layer_input(const Workspace<T>& work, std::size_t layer, std::size_t m) const {
-    if (layer == 0) return work.x;
+    if (layer == 0) return {work.x, m, inputs(), work.ldx};
     const LayerTape<T>& tape = work.layers[layer - 1];
     return {tape.next_input(), m, layers_[layer].in, tape.ld};
 }

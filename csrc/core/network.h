@@ -150,9 +150,10 @@ private:
     // Before gather(), which takes these rows or parts of them. Few are copied: the smallest networks can't lose time.
     void place(Workspace<T>& work, const Samples& samples, const RowSelection& rows) const {
         if (work.reads_copies() && are_few<T>(samples.x, rows) && are_few<T>(samples.y, rows)) return;
-        place_many(work, samples, rows);
+        place_anew(work, samples, rows);
     }
-    void place_many(Workspace<T>&, const Samples&, const RowSelection&) const;
+    void place_anew(Workspace<T>&, const Samples&, const RowSelection&) const;
+    bool is_own(const MatrixView<const T>&) const;
     void gather(Workspace<T>&, const Samples&, const RowSelection&, std::size_t at, const Team&);
     WeightSum batch_weights(const Samples&, const RowSelection&);
     void check_weights(const Samples&) const;

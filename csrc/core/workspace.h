@@ -43,7 +43,8 @@ struct Workspace {
     T* dx = nullptr;  // the gradient by the input
     T* target = nullptr;
     std::size_t ld_target = 0;
-    MatrixView<const T> x = {}, y = {};  // the rows and their targets: copies, or where they lie
+    const T *x = nullptr, *y = nullptr;  // the rows and their targets: `input` and `target`, or where they lie
+    std::size_t ldx = 0, ldy = 0;
     std::int32_t* label = nullptr;
     double* partial_loss = nullptr;  // of a batch's chunks
     T* weight = nullptr;             // of each row of a batch
@@ -63,17 +64,18 @@ struct Workspace {
         rows = new_rows;
         batch = new_batch;
         targets_ = new_targets;
-        x = {input, rows, net.front().in, ld_input};
-        y = {target, rows, targets_, ld_target};
+        read_copies();
         keeps_dz_ = false;
     }
 
-    // The rows and their targets are read from `input` and `target`, as they are until somebody places them elsewhere.
+    // The rows and their targets are copied, as they are until somebody says where else they lie.
     void read_copies() {
-        x = {input, rows, x.columns, ld_input};
-        y = {target, rows, y.columns, ld_target};
+        x = input;
+        y = target;
+        ldx = ld_input;
+        ldy = ld_target;
     }
-    bool reads_copies() const { return x.data == input && y.data == target; }
+    bool reads_copies() const { return x == input && y == target; }
 
     // Room for the dz of all layers, apart from the rest: they need not be kept for so many rows.
     void reserve_dz(const std::vector<DenseLayer<T>>& net, std::size_t wanted_rows) {

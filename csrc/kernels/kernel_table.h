@@ -136,9 +136,9 @@ FUSEDNET_ALWAYS_INLINE constexpr std::size_t block_begin(std::size_t m, std::siz
 template <class T>
 struct WeightGradient {
     const T* x;
-    std::size_t ldx;  // rows of X and dZ have room for whole vectors
+    std::size_t ldx;  // X may be the caller's: nothing may be read beyond its rows
     const T* dz;
-    std::size_t lddz;
+    std::size_t lddz;  // rows of dZ have room for whole vectors
     const T* w;
     T* out;
     std::size_t ldw;  // of w and out
@@ -147,7 +147,7 @@ struct WeightGradient {
     bool update;
     T* scratch;            // of KernelTable::weight_scratch(m, ldw) elements
     std::size_t all_rows;  // of the W that these are some rows of: it may be far from the core
-    bool shared;           // by a team: other cores have read these rows, and written some of X and dZ
+    bool shared;           // by a team: other cores have read these rows, and written some of dZ and mostly of X
     bool distant;          // and they are far from this one
     ReadAhead* ahead = nullptr;
 };

@@ -241,8 +241,33 @@ TEST_CASE("few rows that follow each other are not read ahead") {
     CHECK(come_by_themselves(x, y, {nullptr, 5, 15}));  // 32 numbers each: 1,920 bytes
     CHECK(!come_by_themselves(x, y, {nullptr, 5, 16}));
     CHECK(!come_by_themselves(x, y, {order, 0, 1}));
+    InputMatrix reversed = y;
+    reversed.row_stride = -reversed.row_stride;
+    CHECK(!come_by_themselves(x, reversed, {nullptr, 5, 1000}));
     x.row_stride += size;
     CHECK(!come_by_themselves(x, y, {nullptr, 5, 1}));
+}
+
+TEST_CASE("a step reads rows where they lie that have no gaps, and do not crowd into a cache's sets") {
+    constexpr std::size_t rows = 40, most = 512;
+    constexpr std::ptrdiff_t size = sizeof(float);
+    const std::vector<float> values(rows * most);
+    float copy = 0;
+    const auto placed = [&](std::size_t columns, std::size_t apart) {
+        const InputMatrix x{values.data(), DType::float32, rows, columns, static_cast<std::ptrdiff_t>(apart) * size,
+                            size};
+        return place_rows<float>(x, {nullptr, 1, rows - 1}, &copy, 7);
+    };
+    for (const std::size_t columns : Sizes{30, 50, 256, 500}) {
+        const MatrixView<const float> x = placed(columns, columns);
+        CHECK(x.data == values.data() + columns);
+        CHECK(x.ld == columns);
+        CHECK(x.rows == rows - 1);
+    }
+    for (const MatrixView<const float>& x : {placed(20, 20), placed(50, 51), placed(512, 512)}) {
+        CHECK(x.data == &copy);  // 3 kB, with gaps, 2 KiB apart
+        CHECK(x.ld == 7);
+    }
 }
 
 TEST_CASE("what is read ahead: rows of large matrices in one piece, and of the targets too where both are few") {

@@ -56,13 +56,11 @@ std::vector<T> train(const NetworkConfig& config, const Samples& samples, const 
 // By one to three threads.
 template <class T>
 void check_same_training(const NetworkConfig& config, const Data<T>& data, const Optimizer& optimizer,
-                         std::size_t batch) {
+                         std::size_t batch, bool labels = false) {
     const Placed<T> x(data.x, data.inputs), y(data.y, data.targets);
-    CHECK(rows_in_place<T>(x.in_place(), {nullptr, 0, batch}).data != nullptr);
-    CHECK(rows_in_place<T>(x.copied(), {nullptr, 0, batch}).data == nullptr);
-    Samples copied = data.samples(true, false), in_place = copied;
-    copied.x = x.copied(), copied.y = y.copied();
-    in_place.x = x.in_place(), in_place.y = y.in_place();
+    Samples copied = data.samples(true, labels), in_place = copied;
+    copied.x = x.copied(), in_place.x = x.in_place();
+    if (!labels) copied.y = y.copied(), in_place.y = y.in_place();
     for (const std::size_t threads : Sizes{1, 2, 3}) {
         const Threads team(threads);
         CHECK(same_bits(train<T>(config, in_place, optimizer, batch), train<T>(config, copied, optimizer, batch)));
@@ -111,6 +109,26 @@ TEST_CASE_TEMPLATE("training from rows where they lie gives the bits of a copy",
             check_same_training(config, data, optimizer(UpdateRule::adam), batch);
         }
     }
+}
+
+TEST_CASE_TEMPLATE("so it does for classes, as labels and as probabilities", T, float, double) {
+    for (const Sizes& widths : {Sizes{50, 8, 50}, Sizes{100, 20, 7}}) {
+        const NetworkConfig config =
+            network_config(widths, Activation::relu, Activation::softmax, Loss::cross_entropy, 0.2);
+        const Data<T> data(403, widths.front(), widths.back(), Loss::cross_entropy);
+        for (const bool labels : {false, true})
+            check_same_training(config, data, optimizer(UpdateRule::sgd), 200, labels);
+    }
+}
+
+// Of the second X is copied together for the tiles of the weight gradient, whatever the vectors; of the others few rows
+// have kernels of their own.
+TEST_CASE_TEMPLATE("so it does by few rows and by many numbers", T, float, double) {
+    const NetworkConfig wide = network_config({3000, 20, 3}, Activation::tanh, Activation::identity, Loss::mse);
+    const Data<T> data(11, 3000, 3, Loss::mse), many(300, 1000, 3, Loss::mse);
+    for (const std::size_t batch : Sizes{1, 2, 5}) check_same_training(wide, data, optimizer(UpdateRule::sgd), batch);
+    const NetworkConfig deep = network_config({1000, 400, 3}, Activation::tanh, Activation::identity, Loss::mse);
+    check_same_training(deep, many, optimizer(UpdateRule::sgd), 300);
 }
 
 TEST_CASE_TEMPLATE("a large batch is read where it lies, too, and so are rows of huge numbers", T, float, double) {
@@ -169,4 +187,26 @@ TEST_CASE("backward has the inputs of forward, whatever was read before and has 
     };
     CHECK(same_bits(gradient(true, false), gradient(false, false)));
     CHECK(same_bits(gradient(false, true), gradient(false, false)));
+}
+
+TEST_CASE("views of the parameters and of their gradient are read before a step writes them") {
+    const Sizes widths{64, 64, 4};
+    const Data<float> data(64, widths.front(), widths.back(), Loss::mse);
+    const auto left = [&](bool gradient, bool copied) {
+        Network<float> net(network_config(widths, Activation::tanh, Activation::identity, Loss::mse));
+        initialize(net, 4);
+        net.loss_and_gradient(data.samples(false, false));
+        const Buffer<float>& own = gradient ? net.gradient() : net.parameters();
+        const std::vector<float> before = copy(own);
+        Samples samples = data.samples(false, false);
+        samples.x.data = copied ? before.data() : own.data();  // the first weights are a matrix like X
+        if (gradient) {
+            net.loss_and_gradient(samples);
+        } else {
+            net.train_step(samples, optimizer(UpdateRule::sgd, 0.1));
+        }
+        return copy(own);
+    };
+    CHECK(same_bits(left(true, false), left(true, true)));
+    CHECK(same_bits(left(false, false), left(false, true)));
 }

@@ -17,7 +17,7 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ, de
             const T own = c.factor, old = c.factor * c.decay + T(c.update ? 1 : 0);
             Matrix<T> w = output<T>(k, n, s.gap).fill(random), b = output<T>(1, n).fill(random);
             for_each_table<T>([&](const KernelTable<T>& kernels) {
-                Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes).fill(random);
+                Matrix<T> x = operand<T>(m, k).fill(random);
                 Matrix<T> dz = padded<T>(Role<T>::operand, m, n, kernels.lanes).fill(random);
                 // The old parameter is one more step of the depth. Where its factor is zero it may be anything.
                 const Product<T> weights(
@@ -79,7 +79,7 @@ TEST_CASE_TEMPLATE("weight_gradient takes off rows to be read amid tiles", T, fl
     constexpr std::size_t m = 100, k = 40, many = 10000;
     for (const std::size_t columns : {std::size_t{2}, std::size_t{10}}) {
         for_each_table<T>([&](const KernelTable<T>& kernels) {
-            const Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes);
+            const Matrix<T> x = operand<T>(m, k);
             const Matrix<T> dz = padded<T>(Role<T>::operand, m, columns, kernels.lanes);
             Matrix<T> out = output<T>(k, columns, 0), scratch = output<T>(1, kernels.weight_scratch(m, columns));
             ReadAhead ahead = rows_to_read(many);
@@ -108,7 +108,7 @@ TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole
         CAPTURE(s.depth);
         const std::size_t m = s.depth, k = s.rows, n = s.columns;
         for_each_table<T>([&](const KernelTable<T>& kernels) {
-            Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes).fill(random);
+            Matrix<T> x = operand<T>(m, k).fill(random);
             Matrix<T> dz = padded<T>(Role<T>::operand, m, n, kernels.lanes).fill(random);
             Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, n + s.gap));
             Matrix<T> gradient = output<T>(k, n, s.gap);
@@ -176,7 +176,7 @@ template <class T>
 std::vector<T> stepped(const KernelTable<T>& kernels, UpdateRule rule, std::size_t m, std::size_t k, std::size_t n,
                        T* w, std::size_t ldw, bool shared) {
     Random random(7);
-    Matrix<T> x = padded<T>(Role<T>::operand, m, k, kernels.lanes).fill(random);
+    Matrix<T> x = operand<T>(m, k).fill(random);
     Matrix<T> dz = padded<T>(Role<T>::operand, m, n, kernels.lanes).fill(random);
     Matrix<T> scratch = output<T>(1, kernels.weight_scratch(m, ldw)), gradient = output<T>(k, n, ldw - n);
     Matrix<T> first = output<T>(k, n, ldw - n).fill(random), second = output<T>(k, n, ldw - n).fill(random, 0);
