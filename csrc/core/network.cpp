@@ -158,8 +158,8 @@ void Network<T>::set_dropout(Workspace<T>& work, bool dropout) {
     for (std::size_t l = 0; l < layers_.size(); ++l) work.layers[l].dropout_applied = dropout && dropout_[l] > 0;
 }
 
-// What the kernels need for the loss of m rows, of the batch from `first` on, and for its gradient by the
-// last layer's z, times `scale`.
+// What the kernels need for the loss of m rows, of the batch from `first` on, and for its gradient by the last layer's
+// z, times `scale`.
 template <class T>
 LossArguments<T> Network<T>::loss_arguments(const Workspace<T>& work, const Samples& samples, std::size_t first,
                                             std::size_t m, double scale) {

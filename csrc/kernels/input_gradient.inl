@@ -5,6 +5,33 @@
 
 namespace fusednet::FUSEDNET_SET {
 
+// What becomes of a tile's sums: sum ∘ f' by the outputs of ReLU or tanh, which lie as dX does. Without outputs, the
+// sum.
+template <class T>
+struct Gate {
+    const T* output;
+    Activation activation;
+
+    static bool knows(Activation f) { return f == Activation::relu || f == Activation::tanh; }
+    Gate from(size_t offset) const { return {output != nullptr ? output + offset : nullptr, activation}; }
+
+    template <class Tile>
+    FUSEDNET_INLINE void finish(const Tile& tile) const {
+        const T* const y = output;
+        if (y == nullptr) {
+            tile([](auto sum, size_t) FUSEDNET_ALWAYS_INLINE { return sum; });
+        } else if (activation == Activation::relu) {
+            tile([y](auto sum, size_t j) FUSEDNET_ALWAYS_INLINE {
+                return times_derivative<Activation::relu, T>(sum, load<T, decltype(sum)>(y + j));
+            });
+        } else {
+            tile([y](auto sum, size_t j) FUSEDNET_ALWAYS_INLINE {
+                return times_derivative<Activation::tanh, T>(sum, load<T, decltype(sum)>(y + j));
+            });
+        }
+    }
+};
+
 // Some columns of dX, as many as the panel has, and some of the depth: dX + dZ · panel, or from zero at its beginning,
 // and at its end through the gate, if there is one.
 template <class T, class Ahead>

@@ -5,7 +5,7 @@
 // with a single column, and the input gradient of a single row, are dot products by vectors.)
 #pragma once
 
-#include "activations.inl"
+#include "elementary.inl"
 #include "kernel_table.h"
 #include "packing.inl"
 
@@ -105,7 +105,7 @@ FUSEDNET_INLINE void for_each_element(size_t ld, const Body& body) {
     }
 }
 
-// What becomes of a product's sums: max(sum, floor). A floor of zero is ReLU.
+// What becomes of forward's sums: max(sum, floor). A floor of zero is ReLU. (Of the input gradient's: Gate.)
 template <class T>
 struct Floor {
     T floor;
@@ -113,32 +113,6 @@ struct Floor {
     template <class Tile>
     FUSEDNET_INLINE void finish(const Tile& tile) const {
         tile([this](auto sum, size_t) FUSEDNET_ALWAYS_INLINE { return clamp_below(sum, floor); });
-    }
-};
-
-// sum ∘ f' by the outputs of ReLU or tanh, which lie as C does. Without outputs, the sum.
-template <class T>
-struct Gate {
-    const T* output;
-    Activation activation;
-
-    static bool knows(Activation f) { return f == Activation::relu || f == Activation::tanh; }
-    Gate from(size_t offset) const { return {output != nullptr ? output + offset : nullptr, activation}; }
-
-    template <class Tile>
-    FUSEDNET_INLINE void finish(const Tile& tile) const {
-        const T* const y = output;
-        if (y == nullptr) {
-            tile([](auto sum, size_t) FUSEDNET_ALWAYS_INLINE { return sum; });
-        } else if (activation == Activation::relu) {
-            tile([y](auto sum, size_t j) FUSEDNET_ALWAYS_INLINE {
-                return times_derivative<Activation::relu, T>(sum, load<T, decltype(sum)>(y + j));
-            });
-        } else {
-            tile([y](auto sum, size_t j) FUSEDNET_ALWAYS_INLINE {
-                return times_derivative<Activation::tanh, T>(sum, load<T, decltype(sum)>(y + j));
-            });
-        }
     }
 };
 

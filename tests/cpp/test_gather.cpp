@@ -187,51 +187,6 @@ InputMatrix column(const std::vector<T>& v, DType dtype) {
 
 }  // namespace
 
-TEST_CASE("rows are read where they lie if they are in order, of the type, and worth it; and are finite or not") {
-    constexpr std::size_t rows = 30, columns = 50, wide = 60;
-    std::vector<float> values(rows * wide, 1.0f);
-    InputMatrix x{values.data(), DType::float32, rows, columns, wide * sizeof(float), sizeof(float)};
-    const auto place = [&](const RowSelection& selected) { return rows_in_place<float>(x, selected); };
-    const RowSelection some{nullptr, 5, 25};
-    CHECK(place(some).data == values.data() + 5 * wide);
-    CHECK(place(some).ld == wide);
-    CHECK(place({nullptr, 0, 10}).data == nullptr);  // 2 kB
-    const std::vector<std::int64_t> order(25, 1);
-    CHECK(place({order.data(), 0, 25}).data == nullptr);
-    CHECK(rows_in_place<double>(x, some).data == nullptr);
-    for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
-        CHECK(are_finite(place(some)));
-        values[29 * wide + 49] = bad;
-        CHECK(!are_finite(place(some)));
-        values[29 * wide + 49] = 1;
-        values[29 * wide + 50] = bad;  // of a column beyond
-        CHECK(are_finite(place(some)));
-    }
-    const InputMatrix good = x;
-    x.row_stride = -good.row_stride;
-    CHECK(place({nullptr, 0, 25}).data == nullptr);
-    x.row_stride = 0;
-    CHECK(place({nullptr, 0, 25}).data == nullptr);
-    x = good;
-    x.column_stride = 2 * good.column_stride;
-    CHECK(place(some).data == nullptr);
-    x = good;
-    x.data = reinterpret_cast<const char*>(values.data()) + 1;
-    CHECK(place({nullptr, 0, 25}).data == nullptr);
-    x = good;
-    const Standardization standardization{std::vector<double>(columns), std::vector<double>(columns, 1.0)};
-    x.standardization = &standardization;
-    CHECK(place(some).data == nullptr);
-    // 14 rows of a tile of AVX-512 in eight lines of one set.
-    constexpr std::size_t page = 4096 / sizeof(float);
-    const std::vector<float> pages(rows * page, 1.0f);
-    for (const std::size_t apart : {page, page / 2}) {
-        x = {pages.data(), DType::float32, rows, columns, static_cast<std::ptrdiff_t>(apart * sizeof(float)),
-             sizeof(float)};
-        CHECK((place({nullptr, 0, 25}).data == nullptr) == (apart == page && kernels<float>().tile_rows > 8));
-    }
-}
-
 TEST_CASE("few rows that follow each other are not read ahead") {
     constexpr std::ptrdiff_t size = sizeof(float);
     const float value = 0;  // never read
@@ -246,28 +201,6 @@ TEST_CASE("few rows that follow each other are not read ahead") {
     CHECK(!come_by_themselves(x, reversed, {nullptr, 5, 1000}));
     x.row_stride += size;
     CHECK(!come_by_themselves(x, y, {nullptr, 5, 1}));
-}
-
-TEST_CASE("a step reads rows where they lie that have no gaps, and do not crowd into a cache's sets") {
-    constexpr std::size_t rows = 40, most = 512;
-    constexpr std::ptrdiff_t size = sizeof(float);
-    const std::vector<float> values(rows * most);
-    float copy = 0;
-    const auto placed = [&](std::size_t columns, std::size_t apart) {
-        const InputMatrix x{values.data(), DType::float32, rows, columns, static_cast<std::ptrdiff_t>(apart) * size,
-                            size};
-        return place_rows<float>(x, {nullptr, 1, rows - 1}, &copy, 7);
-    };
-    for (const std::size_t columns : Sizes{30, 50, 256, 500}) {
-        const MatrixView<const float> x = placed(columns, columns);
-        CHECK(x.data == values.data() + columns);
-        CHECK(x.ld == columns);
-        CHECK(x.rows == rows - 1);
-    }
-    for (const MatrixView<const float>& x : {placed(20, 20), placed(50, 51), placed(512, 512)}) {
-        CHECK(x.data == &copy);  // 3 kB, with gaps, 2 KiB apart
-        CHECK(x.ld == 7);
-    }
 }
 
 TEST_CASE("what is read ahead: rows of large matrices in one piece, and of the targets too where both are few") {

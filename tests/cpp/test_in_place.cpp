@@ -1,4 +1,4 @@
-// Inputs and targets that the network reads where they lie: the bits of a copy, errors as for one, and no access
+// Inputs and targets that the network reads where they lie: which, the bits of a copy, errors as for one, and no access
 // beyond.
 #include "network_support.h"
 
@@ -69,6 +69,73 @@ void check_same_training(const NetworkConfig& config, const Data<T>& data, const
 
 }  // namespace
 
+TEST_CASE("rows are read where they lie if they are in order, of the type, and worth it; and are finite or not") {
+    constexpr std::size_t rows = 30, columns = 50, wide = 60;
+    std::vector<float> values(rows * wide, 1.0f);
+    InputMatrix x{values.data(), DType::float32, rows, columns, wide * sizeof(float), sizeof(float)};
+    const auto place = [&](const RowSelection& selected) { return rows_in_place<float>(x, selected); };
+    const RowSelection some{nullptr, 5, 25};
+    CHECK(place(some).data == values.data() + 5 * wide);
+    CHECK(place(some).ld == wide);
+    CHECK(place({nullptr, 0, 10}).data == nullptr);  // 2 kB
+    const std::vector<std::int64_t> order(25, 1);
+    CHECK(place({order.data(), 0, 25}).data == nullptr);
+    CHECK(rows_in_place<double>(x, some).data == nullptr);
+    for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+        CHECK(are_finite(place(some)));
+        values[29 * wide + 49] = bad;
+        CHECK(!are_finite(place(some)));
+        values[29 * wide + 49] = 1;
+        values[29 * wide + 50] = bad;  // of a column beyond
+        CHECK(are_finite(place(some)));
+    }
+    const InputMatrix good = x;
+    x.row_stride = -good.row_stride;
+    CHECK(place({nullptr, 0, 25}).data == nullptr);
+    x.row_stride = 0;
+    CHECK(place({nullptr, 0, 25}).data == nullptr);
+    x = good;
+    x.column_stride = 2 * good.column_stride;
+    CHECK(place(some).data == nullptr);
+    x = good;
+    x.data = reinterpret_cast<const char*>(values.data()) + 1;
+    CHECK(place({nullptr, 0, 25}).data == nullptr);
+    x = good;
+    const Standardization standardization{std::vector<double>(columns), std::vector<double>(columns, 1.0)};
+    x.standardization = &standardization;
+    CHECK(place(some).data == nullptr);
+    // 14 rows of a tile of AVX-512 in eight lines of one set.
+    constexpr std::size_t page = 4096 / sizeof(float);
+    const std::vector<float> pages(rows * page, 1.0f);
+    for (const std::size_t apart : {page, page / 2}) {
+        x = {pages.data(), DType::float32, rows, columns, static_cast<std::ptrdiff_t>(apart * sizeof(float)),
+             sizeof(float)};
+        CHECK((place({nullptr, 0, 25}).data == nullptr) == (apart == page && kernels<float>().tile_rows > 8));
+    }
+}
+
+TEST_CASE("a step reads rows where they lie that have no gaps, and do not crowd into a cache's sets") {
+    constexpr std::size_t rows = 40, most = 512;
+    constexpr std::ptrdiff_t size = sizeof(float);
+    const std::vector<float> values(rows * most);
+    float copy = 0;
+    const auto placed = [&](std::size_t columns, std::size_t apart) {
+        const InputMatrix x{values.data(), DType::float32, rows, columns, static_cast<std::ptrdiff_t>(apart) * size,
+                            size};
+        return place_rows<float>(x, {nullptr, 1, rows - 1}, &copy, 7);
+    };
+    for (const std::size_t columns : Sizes{30, 50, 256, 500}) {
+        const MatrixView<const float> x = placed(columns, columns);
+        CHECK(x.data == values.data() + columns);
+        CHECK(x.ld == columns);
+        CHECK(x.rows == rows - 1);
+    }
+    for (const MatrixView<const float>& x : {placed(20, 20), placed(50, 51), placed(512, 512)}) {
+        CHECK(x.data == &copy);  // 3 kB, with gaps, 2 KiB apart
+        CHECK(x.ld == 7);
+    }
+}
+
 TEST_CASE_TEMPLATE("predictions from inputs where they lie have the bits of those from a copy", T, float, double) {
     constexpr std::size_t rows = 143, padded = 2048 / sizeof(T);  // rows so far apart share few sets of a cache
     for (const std::vector<std::size_t>& widths : {Sizes{33, 40, 3}, Sizes{37, 1}, Sizes{64, 2, 5}}) {
@@ -76,18 +143,16 @@ TEST_CASE_TEMPLATE("predictions from inputs where they lie have the bits of thos
         initialize(net, 3);
         const std::size_t inputs = widths.front(), outputs = widths.back();
         const Data<T> data(rows, inputs, outputs, Loss::mse);
-        std::vector<T> apart(rows * padded), spread(2 * rows * inputs);
-        for (std::size_t i = 0; i < rows; ++i) {
+        const Placed<T> placed(data.x, inputs);
+        std::vector<T> apart(rows * padded);
+        for (std::size_t i = 0; i < rows; ++i)
             std::copy_n(data.x.data() + i * inputs, inputs, apart.data() + i * padded);
-            for (std::size_t j = 0; j < inputs; ++j) spread[2 * (i * inputs + j)] = data.x[i * inputs + j];
-        }
-        InputMatrix copied = view(spread, 2 * inputs), crowded = view(apart, padded);
-        copied.columns = crowded.columns = inputs;
-        copied.column_stride *= 2;
-        CHECK(rows_in_place<T>(copied, {nullptr, 0, rows}).data == nullptr);
+        InputMatrix crowded = view(apart, padded);
+        crowded.columns = inputs;
+        CHECK(rows_in_place<T>(placed.copied(), {nullptr, 0, rows}).data == nullptr);
         std::vector<T> expected(rows * outputs), y(rows * outputs);
-        net.predict(copied, expected.data(), static_cast<std::ptrdiff_t>(outputs), 1, false);
-        for (const InputMatrix& x : {view(data.x, inputs), crowded}) {
+        net.predict(placed.copied(), expected.data(), static_cast<std::ptrdiff_t>(outputs), 1, false);
+        for (const InputMatrix& x : {placed.in_place(), crowded}) {
             CHECK(rows_in_place<T>(x, {nullptr, 0, rows}).data == x.data);
             net.predict(x, y.data(), static_cast<std::ptrdiff_t>(outputs), 1, false);
             CHECK(same_bits(y, expected));
@@ -111,7 +176,8 @@ TEST_CASE_TEMPLATE("training from rows where they lie gives the bits of a copy",
     }
 }
 
-TEST_CASE_TEMPLATE("so it does for classes, as labels and as probabilities", T, float, double) {
+TEST_CASE_TEMPLATE("training on classes where they lie, labels or probabilities, gives the bits of a copy", T, float,
+                   double) {
     for (const Sizes& widths : {Sizes{50, 8, 50}, Sizes{100, 20, 7}}) {
         const NetworkConfig config =
             network_config(widths, Activation::relu, Activation::softmax, Loss::cross_entropy, 0.2);
@@ -121,9 +187,8 @@ TEST_CASE_TEMPLATE("so it does for classes, as labels and as probabilities", T, 
     }
 }
 
-// Of the second X is copied together for the tiles of the weight gradient, whatever the vectors; of the others few rows
-// have kernels of their own.
-TEST_CASE_TEMPLATE("so it does by few rows and by many numbers", T, float, double) {
+// Few rows have kernels of their own; of many numbers a tile's columns are copied together, whatever the vectors.
+TEST_CASE_TEMPLATE("training from few rows or many numbers where they lie gives the bits of a copy", T, float, double) {
     const NetworkConfig wide = network_config({3000, 20, 3}, Activation::tanh, Activation::identity, Loss::mse);
     const Data<T> data(11, 3000, 3, Loss::mse), many(300, 1000, 3, Loss::mse);
     for (const std::size_t batch : Sizes{1, 2, 5}) check_same_training(wide, data, optimizer(UpdateRule::sgd), batch);
