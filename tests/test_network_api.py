@@ -168,102 +168,11 @@ def test_logits():
     )
 
 
-def test_predict_classes():
-    net = classifier()
-    np.testing.assert_array_equal(net.predict_classes(X), net.predict(X).argmax(axis=1))
-    assert net.predict_classes(X[0]) == net.predict(X[0]).argmax()
-    binary = fn.Network([3, 1], output="sigmoid", loss="binary_cross_entropy", seed=0)
-    np.testing.assert_array_equal(binary.predict_classes(X), binary.predict(X)[:, 0] > 0.5)
-    assert binary.predict_classes(X).dtype.kind == "i"
-    assert binary.predict_classes(X[0]) in (0, 1)
-    several = fn.Network([3, 2], output="sigmoid", loss="binary_cross_entropy", seed=0)
-    np.testing.assert_array_equal(several.predict_classes(X), several.predict(X) > 0.5)
-    with pytest.raises(ValueError, match='not output="identity"'):
-        fn.Network([3, 1]).predict_classes(X)
-
-
 @pytest.mark.parametrize("call", ["predict", "forward"])
 @pytest.mark.parametrize("shape", [(30, 4), (30, 2), (4,), (0, 3), (3, 30)])
 def test_wrong_shapes_name_both(call, shape):
     with pytest.raises(ValueError, match=rf"\(n, 3\).*received \({shape[0]},"):
         getattr(fn.Network([3, 2]), call)(np.zeros(shape))
-
-
-# Evaluation
-
-
-def test_evaluate_classes():
-    metrics = pytest.importorskip("sklearn.metrics", reason="compares with scikit-learn")
-    net, weights = classifier(), RNG.uniform(size=30)
-    p = net.predict(X)
-    for y in (LABELS, np.eye(4)[LABELS]):
-        result = net.evaluate(X, y)
-        assert list(result) == ["loss", "accuracy"]
-        assert result["loss"] == pytest.approx(metrics.log_loss(LABELS, p, labels=range(4)), rel=1e-5)
-        assert result["accuracy"] == metrics.accuracy_score(LABELS, p.argmax(axis=1))
-    result = net.evaluate(X, LABELS, weights)
-    expected = metrics.accuracy_score(LABELS, p.argmax(axis=1), sample_weight=weights)
-    assert result["accuracy"] == pytest.approx(expected)
-    expected = metrics.log_loss(LABELS, p, labels=range(4), sample_weight=weights)
-    assert result["loss"] == pytest.approx(expected, rel=1e-5)
-
-
-def test_evaluate_binary():
-    net = fn.Network([3, 1], output="sigmoid", loss="binary_cross_entropy", seed=0)
-    y = LABELS % 2
-    expected = ((net.predict(X)[:, 0] > 0.5) == y).mean()
-    for target in (y, y[:, None], y.astype(bool), y.astype(float)):
-        assert net.evaluate(X, target)["accuracy"] == pytest.approx(expected)
-
-
-def test_evaluate_regression():
-    metrics = pytest.importorskip("sklearn.metrics", reason="compares with scikit-learn")
-    net, weights = fn.Network([3, 2], dtype="float64", seed=0), RNG.uniform(size=30)
-    p = net.predict(X)
-    assert net.evaluate(X, Y)["r2"] == pytest.approx(metrics.r2_score(Y, p))
-    assert net.evaluate(X, Y, weights)["r2"] == pytest.approx(metrics.r2_score(Y, p, sample_weight=weights))
-    assert net.evaluate(X, Y)["loss"] == pytest.approx(metrics.mean_squared_error(Y, p))
-    half_constant = np.column_stack([Y[:, 0], np.ones(30)])
-    assert net.evaluate(X, half_constant)["r2"] == pytest.approx(metrics.r2_score(half_constant, p))
-    net.parameters = np.zeros(8)
-    assert net.evaluate(X, np.zeros((30, 2)))["r2"] == 1.0
-    assert net.evaluate(X, np.ones((30, 2)))["r2"] == 0.0
-    assert np.isnan(net.evaluate(X[:1], Y[:1])["r2"])
-
-
-def test_the_l2_term_is_in_the_loss():
-    net = fn.Network([3, 4, 2], dtype="float64", seed=0)
-    plain = net.evaluate(X, Y)["loss"]
-    penalty = sum((layer.weights**2).sum() for layer in net.layers) / 2
-    net.l2 = 0.3
-    assert net.l2 == 0.3
-    assert net.evaluate(X, Y)["loss"] == pytest.approx(plain + 0.3 * penalty)
-    assert net.loss_and_gradient(X, Y)[0] == pytest.approx(plain + 0.3 * penalty)
-    with pytest.raises(ValueError, match="l2"):
-        net.l2 = -0.1
-
-
-@pytest.mark.parametrize(
-    ("y", "error", "words"),
-    [
-        (LABELS.astype(float), TypeError, "integer"),
-        (LABELS + 1, ValueError, "0 to 3"),
-        (LABELS - 1, ValueError, "0 to 3"),
-        (LABELS[:-1], ValueError, "30 rows"),
-        (np.eye(5)[LABELS], ValueError, "\\(n, 4\\)"),
-        (np.eye(4)[LABELS] * 2, ValueError, "from 0 to 1"),
-    ],
-)
-def test_wrong_class_targets(y, error, words):
-    net = classifier()
-    for call in (
-        net.fit,
-        net.evaluate,
-        net.loss_and_gradient,
-        lambda X, y: net.train_step(X, y, fn.SGD(0.1)),
-    ):
-        with pytest.raises(error, match=words):
-            call(X, y)
 
 
 # The level below
@@ -281,13 +190,6 @@ def test_loss_and_gradient_serves_scipy():
     result = scipy.optimize.minimize(objective, start, jac=True, method="L-BFGS-B")
     net.parameters = result.x
     assert net.evaluate(X, Y)["loss"] < 0.01
-
-
-def test_r2_of_predictions_that_are_not_numbers_is_none():
-    net = fn.Network([2, 1], seed=0)
-    net.parameters[:] = np.nan
-    for y in (np.zeros(5), np.arange(5.0)):
-        assert np.isnan(net.evaluate(np.ones((5, 2)), y)["r2"])
 
 
 def test_the_gradient_can_be_assigned():

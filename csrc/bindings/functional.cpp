@@ -2,6 +2,7 @@
 #include "bindings/register.h"
 #include "core/activation.h"
 #include "core/loss.h"
+#include "core/r2.h"
 #include "kernels/dispatch.h"
 
 namespace fusednet {
@@ -103,6 +104,17 @@ py::tuple loss_value_and_gradient(const std::string& name, const py::array& pred
     });
 }
 
+double coefficient_of_determination(const py::array& prediction, const py::array& target,
+                                    const py::object& sample_weight) {
+    const InputMatrix p = as_matrix(prediction, "prediction"), y = as_matrix(target, "target");
+    if (p.rows != y.rows || p.columns != y.columns) {
+        fail("target: expected shape ", shape_text(prediction), " as the prediction's, received ", shape_text(target));
+    }
+    const InputMatrix w = as_weights(sample_weight, y.rows);
+    const ReleaseFor release(cost * static_cast<double>(y.rows * y.columns));
+    return r2(p, y, w);
+}
+
 }  // namespace
 
 void register_functional(py::module_& m) {
@@ -111,6 +123,8 @@ void register_functional(py::module_& m) {
     m.def("loss", &loss_value_and_gradient, py::arg("name"), py::arg("prediction"), py::arg("target"),
           py::arg("parameter") = 1.0, py::arg("sample_weight") = py::none(),
           "Value and gradient of a loss; cross_entropy and binary_cross_entropy take logits.");
+    m.def("r2", &coefficient_of_determination, py::arg("prediction"), py::arg("target"),
+          py::arg("sample_weight") = py::none(), "The coefficient of determination, averaged over the columns.");
 }
 
 }  // namespace fusednet

@@ -153,6 +153,19 @@ py::array predict(const PyNetwork& self, const py::array& X, const py::object& o
     });
 }
 
+py::array predict_classes(const PyNetwork& self, const py::array& X) {
+    return self.visit([&](auto& net) -> py::array {
+        InputMatrix x = as_rows(X, net.inputs(), true, "X");
+        const auto standardization = net.standardization();
+        x.standardization = standardization.get();
+        py::array_t<std::int64_t> classes = new_classes(net, x.rows, X.ndim() == 1);
+        std::int64_t* const to = classes.mutable_data();
+        const ReleaseFor release(flops(net, x.rows));
+        net.predict_classes(x, to);
+        return classes;
+    });
+}
+
 void standardize(const PyNetwork& self, const py::object& mean, const py::object& inverse_deviation) {
     self.visit([&](auto& net) {
         if (mean.is_none()) return net.standardize(nullptr);
@@ -237,7 +250,8 @@ void register_network(py::module_& m) {
         .def("standardize", &standardize, arg("mean"), arg("inverse_deviation"))
         .def("forward", &forward, arg("X"), arg("training") = true)
         .def("backward", &backward, arg("gradient"))
-        .def("predict", &predict, arg("X"), arg("out") = py::none(), arg("logits") = false);
+        .def("predict", &predict, arg("X"), arg("out") = py::none(), arg("logits") = false)
+        .def("predict_classes", &predict_classes, arg("X"));
     register_training(m, network);
 }
 

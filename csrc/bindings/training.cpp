@@ -66,6 +66,22 @@ std::pair<double, py::array> loss_and_prediction(const PyNetwork& self, const py
     });
 }
 
+std::pair<double, py::array> loss_and_classes(const PyNetwork& self, const py::array& X, const py::array& y,
+                                              const py::object& weight) {
+    return self.visit([&](auto& net) {
+        const Samples s = samples_for(net, X, y, weight);
+        const Loss loss = net.config().loss;
+        check(loss == Loss::cross_entropy || loss == Loss::binary_cross_entropy,
+              "loss_and_classes: expected one of the cross-entropies as the network's loss");
+        py::array_t<std::int64_t> classes = new_classes(net, s.x.rows, false);
+        std::int64_t* const to = classes.mutable_data();
+        std::pair<double, py::array> result(0, classes);
+        const ReleaseFor release(flops(net, s.x.rows));
+        result.first = net.loss(s, nullptr, to);
+        return result;
+    });
+}
+
 double loss_and_gradient(const PyNetwork& self, const py::array& X, const py::array& y, const py::object& weight) {
     return self.visit([&](auto& net) {
         const Samples s = samples_for(net, X, y, weight);
@@ -215,6 +231,7 @@ void register_training(py::module_& m, py::class_<PyNetwork>& network) {
     network.def("check_samples", &check_samples, arg("X"), arg("y"))
         .def("loss", &loss, arg("X"), arg("y"), arg("sample_weight") = py::none())
         .def("loss_and_prediction", &loss_and_prediction, arg("X"), arg("y"), arg("sample_weight") = py::none())
+        .def("loss_and_classes", &loss_and_classes, arg("X"), arg("y"), arg("sample_weight") = py::none())
         .def("loss_and_gradient", &loss_and_gradient, arg("X"), arg("y"), arg("sample_weight") = py::none())
         .def("train_step", &train_step, arg("X"), arg("y"), arg("optimizer"), arg("sample_weight") = py::none())
         .def("part_gradient", &part_gradient, arg("X"), arg("y"), arg("order"), arg("sample_weight") = py::none(),

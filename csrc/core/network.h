@@ -95,8 +95,12 @@ public:
     // Re-entrant. out: (rows, outputs), its strides in elements. Without the output activation where `logits`.
     void predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride,
                  bool logits) const;
-    // Re-entrant. prediction: (rows, outputs), contiguous, or null.
-    double loss(const Samples&, T* prediction = nullptr) const;
+    // Re-entrant. By the logits: the likeliest class of softmax, out: (rows); or 1 for each output of sigmoid that is
+    // above 0.5, else 0, out: (rows, outputs).
+    void predict_classes(const InputMatrix& x, std::int64_t* out) const;
+    // Re-entrant. prediction: (rows, outputs), contiguous, or null. classes: of the losses that take logits, as
+    // predict_classes gives them, or null.
+    double loss(const Samples&, T* prediction = nullptr, std::int64_t* classes = nullptr) const;
 
     double loss_and_gradient(const Samples&);  // no dropout
     double train_step(const Samples&, const Optimizer&);

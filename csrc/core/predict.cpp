@@ -2,6 +2,7 @@
 // of the running thread's own. Nothing of the network is written.
 #include <algorithm>
 
+#include "core/activation.h"
 #include "core/check.h"
 #include "core/network.h"
 #include "kernels/element_types.h"
@@ -23,8 +24,9 @@ std::size_t longest_row(const std::vector<DenseLayer<T>>& layers) {
 constexpr std::size_t carried_rows = 128, most_carried_rows = 1024;
 
 template <class T>
-std::size_t rows_to_carry(const std::vector<DenseLayer<T>>& layers) {
+std::size_t rows_to_carry(const std::vector<DenseLayer<T>>& layers, std::size_t rows) {
     constexpr std::size_t near = std::size_t{1} << 16;  // bytes of activations
+    if (rows <= carried_rows) return carried_rows;
     return std::clamp(near / (longest_row(layers) * sizeof(T)), carried_rows, most_carried_rows);
 }
 
@@ -180,29 +182,76 @@ std::size_t prediction_threads(const std::vector<DenseLayer<T>>& layers, std::si
     return threads_for(cost * (apart ? 4 : 2));
 }
 
+// These targets, where they lie, without gaps, or in `copy`.
+template <class T>
+MatrixView<const T> read_targets(const InputMatrix& y, const RowSelection& rows, std::vector<T>& copy,
+                                 const Range* range) {
+    const MatrixView<const T> in_place = range == nullptr ? rows_in_place<T>(y, rows) : MatrixView<const T>{};
+    if (in_place.data != nullptr && in_place.ld == y.columns && are_finite(in_place)) return in_place;
+    const std::size_t ld = leading_dimension<T>(y.columns);
+    copy.resize(rows.count * ld);
+    gather_rows(y, rows, copy.data(), ld, "y", range);
+    return {copy.data(), rows.count, y.columns, ld};
+}
+
+// body(outputs, rows) for tiles of all rows.
+template <class T, class Body>
+void predict_by_tiles(const std::vector<DenseLayer<T>>& layers, const InputMatrix& x, bool logits, const Body& body) {
+    const Team team(prediction_threads(layers, x.rows, x.rows >= least_rows * get_num_threads()));
+    const std::size_t threads = team.size(), tiles = tiles_of(x.rows, rows_to_carry(layers, x.rows));
+    // As many tiles for each thread: the cuts don't show in the result.
+    const std::size_t even = x.rows < least_rows * threads ? tiles : (tiles + threads - 1) / threads * threads;
+    for_each_tile(x.rows, even, team, [&](const Tile& tile, const Team& helpers) {
+        body(predict_tile(layers, x, tile, helpers, logits), tile.rows);
+    });
+}
+
+// Elements of a row of classes.
+template <class T>
+std::size_t labels_of(const DenseLayer<T>& last) {
+    return last.activation == Activation::softmax ? 1 : last.out;
+}
+
+// See Network::predict_classes.
+template <class T>
+void find_classes(const DenseLayer<T>& last, const TileOutput<T>& logits, std::size_t rows, std::int64_t* out) {
+    if (last.activation == Activation::softmax) {
+        return kernels<T>().argmax(logits.data, logits.ld, out, rows, last.out);
+    }
+    check(last.activation == Activation::sigmoid,
+          "classes need output=\"softmax\" or output=\"sigmoid\", not output=\"", activation_name(last.activation),
+          '"');
+    for (std::size_t i = 0; i < rows; ++i) {
+        for (std::size_t j = 0; j < last.out; ++j)
+            out[i * last.out + j] = logits.data[i * logits.ld + j] > T(0) ? 1 : 0;
+    }
+}
+
 }  // namespace
 
 template <class T>
 void Network<T>::predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride,
                          bool logits) const {
-    const Team team(prediction_threads(layers_, x.rows, x.rows >= least_rows * get_num_threads()));
-    const std::size_t each = x.rows <= carried_rows ? carried_rows : rows_to_carry(layers_);
-    const std::size_t threads = team.size(), tiles = tiles_of(x.rows, each);
-    // As many tiles for each thread: the cuts don't show in the result.
-    const std::size_t even = x.rows < least_rows * threads ? tiles : (tiles + threads - 1) / threads * threads;
-    for_each_tile(x.rows, even, team, [&](const Tile& tile, const Team& helpers) {
-        const RowSelection& rows = tile.rows;
-        const TileOutput<T> y = predict_tile(layers_, x, tile, helpers, logits);
-        copy_rows(y, rows.count, outputs(), out + static_cast<std::ptrdiff_t>(rows.row(0)) * row_stride, row_stride,
+    predict_by_tiles(layers_, x, logits, [&](const TileOutput<T>& y, const RowSelection& rows) {
+        copy_rows(y, rows.count, outputs(), out + static_cast<std::ptrdiff_t>(rows.first) * row_stride, row_stride,
                   column_stride);
     });
 }
 
 template <class T>
-double Network<T>::loss(const Samples& samples, T* prediction) const {
+void Network<T>::predict_classes(const InputMatrix& x, std::int64_t* out) const {
+    const DenseLayer<T>& last = layers_.back();
+    predict_by_tiles(layers_, x, true, [&](const TileOutput<T>& logits, const RowSelection& rows) {
+        find_classes(last, logits, rows.count, out + rows.first * labels_of(last));
+    });
+}
+
+template <class T>
+double Network<T>::loss(const Samples& samples, T* prediction, std::int64_t* classes) const {
     const std::size_t n = samples.x.rows, columns = samples.y.columns;
-    const std::size_t tiles = tiles_of(n, carried_rows);  // whatever the threads: the losses are added up by tiles
-    if (has_custom_loss()) {                              // defined for a batch: all rows are one
+    // Whatever the threads: the losses are added up by tiles.
+    const std::size_t tiles = tiles_of(n, rows_to_carry(layers_, n));
+    if (has_custom_loss()) {  // defined for a batch: all rows are one
         Buffer<T> own(prediction == nullptr ? n * outputs() : 0), target(n * columns);
         if (prediction == nullptr) prediction = own.data();
         predict(samples.x, prediction, static_cast<std::ptrdiff_t>(outputs()), 1, false);
@@ -216,13 +265,13 @@ double Network<T>::loss(const Samples& samples, T* prediction) const {
     for_each_tile(n, tiles, team, [&](const Tile& tile, const Team& helpers) {
         const RowSelection& rows = tile.rows;
         const TileOutput<T> y = predict_tile(layers_, samples.x, tile, helpers, takes_logits(config_.loss));
-        const std::size_t ldt = leading_dimension<T>(columns);
-        std::vector<T> target(samples.labels ? 0 : rows.count * ldt), weight(samples.weight.empty() ? 0 : rows.count);
+        std::vector<T> copy, weight(samples.weight.empty() ? 0 : rows.count);
         std::vector<std::int32_t> label(samples.labels ? rows.count : 0);
+        MatrixView<const T> target{};
         if (samples.labels) {
             gather_labels(samples.y, rows, label.data(), outputs());
         } else {
-            gather_rows(samples.y, rows, target.data(), ldt, "y", target_range(config_.loss));
+            target = read_targets(samples.y, rows, copy, target_range(config_.loss));
         }
         WeightSum sum{static_cast<double>(rows.count), 1.0};
         if (!samples.weight.empty()) {
@@ -230,11 +279,15 @@ double Network<T>::loss(const Samples& samples, T* prediction) const {
             sum = gather_weights(samples.weight, rows, weight.data(), wide.data(), config_.scikit_learn);
         }
         weights[tile.index] = sum.total();
-        losses[tile.index] = sum.unit * kernels<T>().loss({config_.loss, config_.loss_parameter, y.data, y.ld,
-                                                           samples.labels ? nullptr : target.data(), ldt,
-                                                           samples.labels ? label.data() : nullptr,
-                                                           samples.weight.empty() ? nullptr : weight.data(), nullptr, 0,
-                                                           rows.count, outputs(), 0.0, clip()});
+        losses[tile.index] =
+            sum.unit * kernels<T>().loss({config_.loss, config_.loss_parameter, y.data, y.ld, target.data, target.ld,
+                                          samples.labels ? label.data() : nullptr,
+                                          samples.weight.empty() ? nullptr : weight.data(), nullptr, 0, rows.count,
+                                          outputs(), 0.0, clip()});
+        if (classes != nullptr) {
+            const DenseLayer<T>& last = layers_.back();
+            find_classes(last, y, rows.count, classes + rows.first * labels_of(last));
+        }
         if (prediction == nullptr) return;
         if (takes_logits(config_.loss)) activate(layers_.back(), y, rows.count);
         copy_rows(y, rows.count, outputs(), prediction + rows.first * outputs(), static_cast<std::ptrdiff_t>(outputs()),
@@ -250,7 +303,9 @@ double Network<T>::loss(const Samples& samples, T* prediction) const {
 
 template void Network<float>::predict(const InputMatrix&, float*, std::ptrdiff_t, std::ptrdiff_t, bool) const;
 template void Network<double>::predict(const InputMatrix&, double*, std::ptrdiff_t, std::ptrdiff_t, bool) const;
-template double Network<float>::loss(const Samples&, float*) const;
-template double Network<double>::loss(const Samples&, double*) const;
+template void Network<float>::predict_classes(const InputMatrix&, std::int64_t*) const;
+template double Network<float>::loss(const Samples&, float*, std::int64_t*) const;
+template void Network<double>::predict_classes(const InputMatrix&, std::int64_t*) const;
+template double Network<double>::loss(const Samples&, double*, std::int64_t*) const;
 
 }  // namespace fusednet

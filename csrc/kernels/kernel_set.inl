@@ -28,6 +28,7 @@ constexpr KernelTable<T> table_of_kernels = {
     activation_backward<T>,
     softmax<T>,
     softmax_backward<T>,
+    argmax<T>,
     loss<T>,
     update<T>,
     dropout<T>,

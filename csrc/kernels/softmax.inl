@@ -1,4 +1,4 @@
-// Softmax and its derivative.
+// Softmax, its derivative, and the likeliest class.
 #pragma once
 
 #include "elementary.inl"
@@ -166,6 +166,42 @@ void softmax_backward(const T* p, size_t ldp, const T* g, size_t ldg, T* out, si
             access.store(out + j, access.load(p + j) * (access.load(g + j) - inner));
         });
     }
+}
+
+// The first of a row's largest elements, NaN left out; 0 where there is nothing else.
+template <class T>
+size_t argmax_of_one(const T* z, size_t columns) {
+    const Vec<T> largest = broadcast(row_max(z, columns));
+    const Ints<T> none = broadcast_int<T>(static_cast<Int<T>>(columns));
+    Ints<T> lane{}, first = none;  // of those that are in this lane
+    for (size_t i = 0; i < lanes<T>; ++i) lane[i] = static_cast<Int<T>>(i);
+    for_each_vector<T>(columns, [&](size_t j, auto access) {
+        const Ints<T> index = lane + static_cast<Int<T>>(j);
+        first = access.load(z + j) == largest && first == none ? index : first;
+    });
+    auto least = static_cast<Int<T>>(columns);
+    for (size_t i = 0; i < lanes<T>; ++i) least = first[i] < least ? first[i] : least;
+    return static_cast<size_t>(least) < columns ? static_cast<size_t>(least) : 0;
+}
+
+// The same of rows of few columns.
+template <class T>
+void argmax_in_lanes(const T* z, size_t ldz, std::int64_t* out, size_t rows, size_t columns) {
+    RowsInLanes<T> row;
+    for (size_t i = 0; i < rows; i += lanes<T>) {
+        const size_t count = at_most(rows - i, lanes<T>);
+        row.load(z + i * ldz, ldz, count, columns);
+        const Vec<T> largest = row_max(row, columns);
+        Ints<T> first{};
+        for (size_t j = columns; j-- > 0;) first = row[j] == largest ? broadcast_int<T>(static_cast<Int<T>>(j)) : first;
+        for (size_t k = 0; k < count; ++k) out[i + k] = first[k];
+    }
+}
+
+template <class T>
+void argmax(const T* z, size_t ldz, std::int64_t* out, size_t rows, size_t columns) {
+    if (columns <= few_columns<T> && rows > 1) return argmax_in_lanes(z, ldz, out, rows, columns);
+    for (size_t i = 0; i < rows; ++i) out[i] = static_cast<std::int64_t>(argmax_of_one(z + i * ldz, columns));
 }
 
 }  // namespace fusednet::FUSEDNET_SET

@@ -95,12 +95,18 @@ class Network:
     def forward(self, X: _Array, training: bool = True) -> _Array: ...
     def backward(self, gradient: _Array) -> _Array: ...
     def predict(self, X: _Array, out: _Array | None = None, logits: bool = False) -> _Array: ...
+    def predict_classes(self, X: _Array) -> NDArray[np.int64]:
+        """The likeliest class of softmax; or, for each output of sigmoid, whether it is above 0.5."""
     def check_samples(self, X: _Array, y: _Array) -> None:
         """Raise what training on them would because of their shapes or dtypes."""
     def loss(self, X: _Array, y: _Array, sample_weight: _Array | None = None) -> float: ...
     def loss_and_prediction(
         self, X: _Array, y: _Array, sample_weight: _Array | None = None
     ) -> tuple[float, _Array]: ...
+    def loss_and_classes(
+        self, X: _Array, y: _Array, sample_weight: _Array | None = None
+    ) -> tuple[float, NDArray[np.int64]]:
+        """The loss, one of the cross-entropies, and what `predict_classes` returns."""
     def loss_and_gradient(self, X: _Array, y: _Array, sample_weight: _Array | None = None) -> float: ...
     def train_step(
         self, X: _Array, y: _Array, optimizer: Optimizer, sample_weight: _Array | None = None
@@ -154,6 +160,9 @@ def loss(
     name: str, prediction: _Array, target: _Array, parameter: float = 1.0, sample_weight: _Array | None = None
 ) -> tuple[float, _Array]:
     """Value and gradient; cross_entropy and binary_cross_entropy take logits."""
+
+def r2(prediction: _Array, target: _Array, sample_weight: _Array | None = None) -> float:
+    """The coefficient of determination, averaged over the columns."""
 
 def build_info() -> BuildInfo: ...
 def set_num_threads(threads: int | None) -> None: ...

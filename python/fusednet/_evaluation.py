@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from fusednet import _core as core
 from fusednet import losses
 
+CLASSIFYING = ("cross_entropy", "binary_cross_entropy")
+
 if TYPE_CHECKING:
     from fusednet.losses import Loss
     from fusednet.network import Network
@@ -19,19 +21,20 @@ def evaluate(
     net: Network, X: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None
 ) -> dict[str, float]:
     """Return the loss, with the accuracy for the two cross-entropies and R² for every other loss."""
+    if net.loss in CLASSIFYING:
+        loss, labels = net._core.loss_and_classes(X, y, sample_weight)
+        return {"loss": loss, "accuracy": _accuracy(labels, y, sample_weight, net.loss)}
     loss, prediction = net._core.loss_and_prediction(X, y, sample_weight)
-    return {"loss": loss, **scores(net.loss, net.layers[-1].activation, prediction, y, sample_weight)}
+    return {"loss": loss, **_r2(prediction, y, sample_weight)}
 
 
 def scores(
     loss: Loss, output: str, prediction: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None
 ) -> dict[str, float]:
     """Return the accuracy for the two cross-entropies, R² for every other loss, where that has a meaning."""
-    if loss in ("cross_entropy", "binary_cross_entropy"):
-        return {"accuracy": _accuracy(prediction, y, sample_weight, output)}
-    if y.size != prediction.size:  # a loss of one's own gives targets a meaning of its own
-        return {}
-    return {"r2": _r2(prediction, y.reshape(prediction.shape), sample_weight)}
+    if loss in CLASSIFYING:
+        return {"accuracy": _accuracy(classes(prediction, output), y, sample_weight, loss)}
+    return _r2(prediction, y, sample_weight)
 
 
 def loss(loss: Loss, prediction: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None) -> float:
@@ -60,29 +63,17 @@ def classes(prediction: NDArray[Any], output: str) -> NDArray[Any]:
     raise ValueError(f'classes need output="softmax" or output="sigmoid", not output="{output}"')
 
 
-def _accuracy(
-    prediction: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None, output: str
-) -> float:
-    if output == "softmax":
-        hits = prediction.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))
+def _accuracy(labels: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None, loss: Loss) -> float:
+    if loss == "cross_entropy":
+        hits = labels == (y if y.ndim == 1 else y.argmax(axis=1))
     else:
-        hits = ((prediction > 0.5) == (y.reshape(prediction.shape) > 0.5)).mean(axis=1)
-    return float(np.average(hits, weights=sample_weight))
+        hits = labels == (y.reshape(labels.shape) > 0.5)
+    if sample_weight is None:
+        return float(np.count_nonzero(hits) / hits.size)
+    return float(np.average(hits.reshape(len(hits), -1).mean(axis=1), weights=sample_weight))
 
 
-def _r2(prediction: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None) -> float:
-    """R² = 1 − Σ w (y − ŷ)² / Σ w (y − ȳ)², averaged over the outputs.
-
-    As in scikit-learn a constant y gives 1 where it is met exactly, else 0, and a single sample NaN.
-    """
-    if len(y) < 2:
-        return float("nan")
-    y, prediction = y.astype(np.float64, "C"), prediction.astype(np.float64, "C")  # sums in one order
-    residual = np.average((y - prediction) ** 2, axis=0, weights=sample_weight)
-    spread = np.average(
-        (y - np.average(y, axis=0, weights=sample_weight)) ** 2, axis=0, weights=sample_weight
-    )
-    constant = spread == 0
-    scores = np.where(constant, residual == 0, 1.0 - residual / np.where(constant, 1.0, spread))
-    scores[np.isnan(residual)] = np.nan
-    return float(scores.mean())
+def _r2(prediction: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None) -> dict[str, float]:
+    if y.size != prediction.size:  # a loss of one's own gives targets a meaning of its own
+        return {}
+    return {"r2": core.r2(prediction, y.reshape(prediction.shape), sample_weight)}

@@ -244,6 +244,9 @@ class Network(NetworkBase, Exports):
     def predict_classes(self, X: ArrayLike) -> NDArray[Any]:
         """Return class labels: the likeliest class of a softmax output, 0 or 1 for each sigmoid output.
 
+        The logits decide, which is quicker, and tells apart what probabilities round to the same; of equal ones
+        the first class.
+
         Parameters
         ----------
         X : array-like of shape (n, in_features) or (in_features,)
@@ -259,7 +262,9 @@ class Network(NetworkBase, Exports):
         ValueError
             If the output is neither softmax nor sigmoid; and as `predict`.
         """
-        return _evaluation.classes(self.predict(X), self.layers[-1].activation)
+        if type(X) is not ndarray or X.dtype is not self._dtype:
+            X = as_array(X)
+        return self._core.predict_classes(X)
 
     def evaluate(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None

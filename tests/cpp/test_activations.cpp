@@ -293,3 +293,32 @@ TEST_CASE_TEMPLATE("softmax and its derivative by rows", T, float, double) {
         }
     });
 }
+
+TEST_CASE_TEMPLATE("the first of a row's largest elements", T, float, double) {
+    Random random(5);
+    for_each_table<T>([&](const KernelTable<T>& kernels) {
+        for (const std::size_t columns : Sizes{1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 1000}) {
+            for (const std::size_t rows : Sizes{1, 2, 5, 16, 17, 33}) {
+                Matrix<T> z = operand<T>(rows, columns, 2).fill(random, -4, 4);
+                for (std::size_t i = 0; i < rows; ++i) {
+                    T* const row = &z(i, 0);
+                    if (i % 3 == 1) std::transform(row, row + columns, row, [](T x) { return std::round(x); });  // ties
+                    if (i % 5 == 2) std::fill_n(row, columns, -infinity<T>);
+                    if (i % 5 == 3) row[columns - 1] = infinity<T>;
+                }
+                std::vector<std::int64_t> found(rows, -1);
+                kernels.argmax(z.data(), z.ld(), found.data(), rows, columns);
+                for (std::size_t i = 0; i < rows; ++i) {
+                    CHECK(found[i] == std::max_element(&z(i, 0), &z(i, 0) + columns) - &z(i, 0));
+                }
+                z.fill(random, -4, -1);
+                for (std::size_t i = 0; i < rows; ++i) z(i, columns - 1) = quiet_nan<T>;
+                kernels.argmax(z.data(), z.ld(), found.data(), rows, columns);
+                for (std::size_t i = 0; i < rows; ++i) {
+                    const auto numbers = static_cast<std::ptrdiff_t>(columns) - 1;
+                    CHECK(found[i] == (numbers > 0 ? std::max_element(&z(i, 0), &z(i, 0) + numbers) - &z(i, 0) : 0));
+                }
+            }
+        }
+    });
+}

@@ -18,7 +18,7 @@ from fusednet.network import Network
 from fusednet.sklearn import _solvers
 from fusednet.sklearn._engine import Engine, Settings, common_dtype
 from fusednet.sklearn._params import core_activation, hidden_activations
-from fusednet.sklearn._samples import Samples, predict
+from fusednet.sklearn._samples import Samples, by_parts
 from fusednet.sklearn._scaling import Scaling
 from fusednet.sklearn._snapshot import Snapshot
 
@@ -256,8 +256,12 @@ class BaseMLP(BaseEstimator, ABC):
     def _forward(self, X: Any, check_input: bool = True) -> NDArray[Any]:
         """Return the network's outputs, of shape (n_samples, n_outputs)."""
         if check_input:
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return predict(self._attach().core, X)
+            X = self._inputs(X)
+        outputs = by_parts(self._attach().core.predict, X)
+        return outputs.astype(np.result_type(X.dtype, outputs.dtype), copy=False)
+
+    def _inputs(self, X: Any) -> Any:
+        return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

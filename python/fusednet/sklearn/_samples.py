@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,7 +13,7 @@ from fusednet import _core as core
 from fusednet._data import numeric
 from fusednet._progress import Advance
 
-__all__ = ["Samples", "predict"]
+__all__ = ["Samples", "by_parts"]
 
 _Batch: TypeAlias = tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]
 
@@ -116,12 +116,10 @@ class Samples:
         return X, self.y[rows], None if self._weights is None else self._weights[rows]
 
 
-def predict(network: core.Network, X: Any) -> NDArray[Any]:
-    """Return the network's outputs, in the wider precision of the network and `X`."""
-    if issparse(X):
-        rows = X.tocsr()
-        parts = (rows[start : start + _ROWS_AT_ONCE] for start in range(0, X.shape[0], _ROWS_AT_ONCE))
-        outputs = np.concatenate([network.predict(numeric(part.toarray(), "X")) for part in parts])
-    else:
-        outputs = network.predict(numeric(X, "X"))
-    return outputs.astype(np.result_type(X.dtype, outputs.dtype), copy=False)
+def by_parts(call: Callable[[NDArray[Any]], NDArray[Any]], X: Any) -> NDArray[Any]:
+    """Return what `call` does for the rows of `X`, of which sparse ones are taken some at a time."""
+    if not issparse(X):
+        return call(numeric(X, "X"))
+    rows = X.tocsr()
+    starts = range(0, X.shape[0], _ROWS_AT_ONCE)
+    return np.concatenate([call(numeric(rows[i : i + _ROWS_AT_ONCE].toarray(), "X")) for i in starts])

@@ -19,7 +19,7 @@ from fusednet.callbacks import Callback
 from fusednet.sklearn import _params
 from fusednet.sklearn._base import BaseMLP
 from fusednet.sklearn._docs import document
-from fusednet.sklearn._samples import Samples
+from fusednet.sklearn._samples import Samples, by_parts
 from fusednet.sklearn._solvers import Validation
 
 __all__ = ["MLPClassifier"]
@@ -257,16 +257,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             )
         return np.asarray(weights if sample_weight is None else weights * sample_weight)
 
-    def _labels(self, outputs: NDArray[Any]) -> Any:
-        return self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
+    def _likeliest(self, X: Any) -> NDArray[Any]:
+        """Return which of the classes of softmax it is."""
+        return by_parts(self._attach().core.predict_classes, X)
 
     def _score(self, watched: Validation) -> float:
         if len(self.classes_) == 1:  # which is all that `predict` knows, whatever the output
             return 1.0
-        outputs = self._forward(watched.X, check_input=False)
         if watched.targets.ndim == 1:
-            hits = outputs.argmax(axis=1) == watched.targets
+            hits = self._likeliest(watched.X) == watched.targets
         else:
+            outputs = self._forward(watched.X, check_input=False)
             hits = ((outputs > 0.5) == watched.targets).all(axis=1)
         return float(np.average(hits, weights=watched.weights))
 
@@ -290,7 +291,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             If X is not as `fit` takes it, or has other features than there.
         """
         check_is_fitted(self)
-        return self._labels(self._forward(X))
+        if self.out_activation_ == "softmax":
+            return self.classes_[self._likeliest(self._inputs(X))]
+        outputs = self._forward(X)
+        return self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return the probabilities of the classes.
