@@ -229,6 +229,7 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
         const size_t ldw = g.ldw;
 #pragma GCC unroll 16  // else the sums may live in memory, and be stored in every step of the depth
         for (size_t i = 0; i < rows; ++i, w += ldw, out += ldw) {
+            __asm__("" : "+r"(w), "+r"(out));  // else all rows' addresses are worked out before, and kept in memory
 #pragma GCC unroll 8
             for (size_t v = 0; v < Columns::vectors; ++v) {
                 const size_t j = v * lanes<T>, remaining = columns - j;
