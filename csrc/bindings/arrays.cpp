@@ -94,4 +94,18 @@ InputMatrix as_weights(const py::object& weights, std::size_t rows) {
     return m;
 }
 
+void check_order(const RowOrder& order, std::size_t rows) {
+    if (order.ndim() != 1 || order.size() == 0) {
+        fail("order: expected at least one row index in one dimension, received shape ", shape_text(order));
+    }
+    // As unsigned numbers, negative indices are the largest.
+    const std::int64_t *first = order.data(), *last = first + order.size();
+    std::uint64_t largest = 0;
+    for (const std::int64_t* i = first; i != last; ++i) largest = std::max(largest, static_cast<std::uint64_t>(*i));
+    if (largest >= rows) {
+        fail("order: expected row indices from 0 to ", rows - 1, ", received ", *std::min_element(first, last), " to ",
+             *std::max_element(first, last));
+    }
+}
+
 }  // namespace fusednet

@@ -47,6 +47,12 @@ InputMatrix as_rows(const py::array&, std::size_t columns, bool allow_row, const
 // Weights of shape (n,).
 InputMatrix as_weights(const py::object&, std::size_t rows);
 
+// Row indices, int64.
+using RowOrder = py::array_t<std::int64_t, py::array::c_style | aligned_array>;
+
+// Throws where there are none, or one is not below `rows`.
+void check_order(const RowOrder&, std::size_t rows);
+
 // A writable view that keeps the buffer alive.
 template <class T>
 py::array view(const Buffer<T>& buffer, std::vector<py::ssize_t> shape) {

@@ -2,7 +2,7 @@
 #include "bindings/register.h"
 #include "core/activation.h"
 #include "core/loss.h"
-#include "core/r2.h"
+#include "core/statistics.h"
 #include "kernels/dispatch.h"
 
 namespace fusednet {
@@ -115,6 +115,29 @@ double coefficient_of_determination(const py::array& prediction, const py::array
     return r2(p, y, w);
 }
 
+using Doubles = py::array_t<double, py::array::c_style | aligned_array>;
+
+void add_moments(Doubles count, Doubles mean, Doubles squares, const py::array& values, const py::object& rows) {
+    const auto m = static_cast<std::size_t>(count.size()), size = static_cast<std::size_t>(mean.size());
+    check(m > 0 && size % m == 0 && squares.size() == mean.size(), "expected as many means as squares for each count");
+    const Moments moments{count.mutable_data(), mean.mutable_data(), squares.mutable_data(), m, size / m};
+    RowOrder order;
+    if (!rows.is_none()) {
+        order = rows.cast<RowOrder>();
+        check_order(order, m);
+    }
+    const std::size_t taken = rows.is_none() ? m : static_cast<std::size_t>(order.size());
+    with_float_type(values, [&](auto tag) {
+        using T = decltype(tag);
+        const Contiguous<T> in = contiguous<T>(values);
+        check(static_cast<std::size_t>(in.size()) == taken * moments.columns, "values: expected ", taken, " rows of ",
+              moments.columns, ", received shape ", shape_text(values));
+        const std::int64_t* const index = rows.is_none() ? nullptr : order.data();
+        const ReleaseFor release(cost * static_cast<double>(in.size()));
+        add_values(moments, in.data(), index, taken);
+    });
+}
+
 }  // namespace
 
 void register_functional(py::module_& m) {
@@ -125,6 +148,9 @@ void register_functional(py::module_& m) {
           "Value and gradient of a loss; cross_entropy and binary_cross_entropy take logits.");
     m.def("r2", &coefficient_of_determination, py::arg("prediction"), py::arg("target"),
           py::arg("sample_weight") = py::none(), "The coefficient of determination, averaged over the columns.");
+    m.def("add_moments", &add_moments, py::arg("count").noconvert(), py::arg("mean").noconvert(),
+          py::arg("squares").noconvert(), py::arg("values"), py::arg("rows") = py::none(),
+          "Take values into running means and sums of squared distances from them.");
 }
 
 }  // namespace fusednet

@@ -99,22 +99,6 @@ double train_step(const PyNetwork& self, const py::array& X, const py::array& y,
     });
 }
 
-using RowOrder = py::array_t<std::int64_t, py::array::c_style | aligned_array>;
-
-void check_order(const RowOrder& order, std::size_t rows) {
-    if (order.ndim() != 1 || order.size() == 0) {
-        fail("order: expected at least one row index in one dimension, received shape ", shape_text(order));
-    }
-    // As unsigned numbers, negative indices are the largest.
-    const std::int64_t *first = order.data(), *last = first + order.size();
-    std::uint64_t largest = 0;
-    for (const std::int64_t* i = first; i != last; ++i) largest = std::max(largest, static_cast<std::uint64_t>(*i));
-    if (largest >= rows) {
-        fail("order: expected row indices from 0 to ", rows - 1, ", received ", *std::min_element(first, last), " to ",
-             *std::max_element(first, last));
-    }
-}
-
 double part_gradient(const PyNetwork& self, const py::array& X, const py::array& y, const RowOrder& order,
                      const py::object& weight, double share, std::size_t first_row, const py::object& after_layer) {
     return self.visit([&](auto& net) {

@@ -164,6 +164,15 @@ def loss(
 def r2(prediction: _Array, target: _Array, sample_weight: _Array | None = None) -> float:
     """The coefficient of determination, averaged over the columns."""
 
+def add_moments(
+    count: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    values: _Array,
+    rows: NDArray[np.int64] | None = None,
+) -> None:
+    """Take values, of all rows or of some, into running means and sums of squared distances from them."""
+
 def build_info() -> BuildInfo: ...
 def set_num_threads(threads: int | None) -> None: ...
 def get_num_threads() -> int: ...

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fusednet import _core as core
+
 
 class Moments:
     """Means and variances of predictions that come one after the other, by Welford's recurrence [1]_.
@@ -19,12 +21,9 @@ class Moments:
         self.count = np.zeros((*shape[:-1], 1))
         self.mean, self._squares = np.zeros(shape), np.zeros(shape)
 
-    def add(self, values: NDArray[Any], rows: Any = ...) -> None:
+    def add(self, values: NDArray[Any], rows: NDArray[np.int64] | None = None) -> None:
         """Take in one network's predictions, of all rows or of some."""
-        self.count[rows] += 1
-        distance = values - self.mean[rows]
-        self.mean[rows] += distance / self.count[rows]
-        self._squares[rows] += distance * (values - self.mean[rows])
+        core.add_moments(self.count, self.mean, self._squares, values, rows)
 
     def variance(self) -> NDArray[np.float64]:
         """Return Σ (value − mean)² / count; 0 where there is no value."""

@@ -244,8 +244,8 @@ class Network(NetworkBase, Exports):
     def predict_classes(self, X: ArrayLike) -> NDArray[Any]:
         """Return class labels: the likeliest class of a softmax output, 0 or 1 for each sigmoid output.
 
-        The logits decide, which is quicker, and tells apart what probabilities round to the same; of equal ones
-        the first class.
+        The logits decide, which is quicker, and tells apart what probabilities round to the same; of equal
+        ones the first class.
 
         Parameters
         ----------

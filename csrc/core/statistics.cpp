@@ -1,4 +1,4 @@
-#include "core/r2.h"
+#include "core/statistics.h"
 
 #include <algorithm>
 #include <cmath>
@@ -81,5 +81,23 @@ double r2(const InputMatrix& prediction, const InputMatrix& target, const InputM
     }
     return scores / static_cast<double>(n);
 }
+
+template <class T>
+void add_values(const Moments& moments, const T* values, const std::int64_t* index, std::size_t m) {
+    const std::size_t n = moments.columns;
+    for (std::size_t i = 0; i < m; ++i, values += n) {
+        const std::size_t row = index != nullptr ? static_cast<std::size_t>(index[i]) : i;
+        const double share = 1 / ++moments.count[row];
+        double *const mean = moments.mean + row * n, *const squares = moments.squares + row * n;
+        for (std::size_t j = 0; j < n; ++j) {
+            const double value = static_cast<double>(values[j]), distance = value - mean[j];
+            mean[j] += distance * share;
+            squares[j] += distance * (value - mean[j]);
+        }
+    }
+}
+
+template void add_values<float>(const Moments&, const float*, const std::int64_t*, std::size_t);
+template void add_values<double>(const Moments&, const double*, const std::int64_t*, std::size_t);
 
 }  // namespace fusednet
