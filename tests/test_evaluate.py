@@ -127,21 +127,32 @@ def test_r2_of_predictions_that_are_not_numbers_is_none():
         assert np.isnan(net.evaluate(np.ones((5, 2)), y)["r2"])
 
 
+def test_r2_goes_by_rows_with_a_weight():
+    metrics = pytest.importorskip("sklearn.metrics", reason="compares with scikit-learn")
+    net = fn.Network([3, 1], dtype="float64", seed=0)
+    y, weights = X.sum(axis=1), np.ones(30)
+    y[0], weights[0] = -3e38, 0.0
+    expected = metrics.r2_score(y[1:], net.predict(X[1:]))
+    assert net.evaluate(X, y, weights)["r2"] == pytest.approx(expected, rel=1e-12)
+    assert net.evaluate(np.ones((3, 3)), np.array([5.0, 0.1, 0.1]), np.array([0.0, 1.0, 1.0]))["r2"] == 0.0
+
+
 @pytest.mark.parametrize("loss", ["mse", "poisson", "binary_cross_entropy"])
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_the_loss_of_targets_wherever_they_lie(loss, outputs):
     rng = np.random.default_rng(0)
-    inputs = rng.normal(size=(3000, 3))
+    rows = 4096  # whose tiles are read where they lie
+    inputs = rng.normal(size=(rows, 3))
     output = {"mse": "identity", "poisson": "exp", "binary_cross_entropy": "sigmoid"}[loss]
     net = fn.Network([3, 4, outputs], output=output, loss=loss, seed=0)
-    y = rng.integers(2, size=(3000, outputs)).astype("float32")
-    gaps = np.zeros((3000, outputs + 2), "float32")
+    y = rng.integers(2, size=(rows, outputs)).astype("float32")
+    gaps = np.zeros((rows, outputs + 2), "float32")
     gaps[:, :outputs] = y
     expected = net.evaluate(inputs, y.astype("float64"))
     for targets in (gaps[:, :outputs], np.asfortranarray(y), y[::-1].copy()[::-1], y, y.astype(int)):
         assert net.evaluate(inputs, targets) == expected
-    y[2999, 0] = np.nan
-    with pytest.raises(ValueError, match="row 2999, column 0"):
+    y[-1, 0] = np.nan
+    with pytest.raises(ValueError, match=f"row {rows - 1}, column 0"):
         net.evaluate(inputs, y)
 
 

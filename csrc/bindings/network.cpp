@@ -154,12 +154,12 @@ py::array predict(const PyNetwork& self, const py::array& X, const py::object& o
 }
 
 py::array predict_classes(const PyNetwork& self, const py::array& X) {
-    return self.visit([&](auto& net) -> py::array {
+    return self.visit([&](auto& net) {
         InputMatrix x = as_rows(X, net.inputs(), true, "X");
         const auto standardization = net.standardization();
         x.standardization = standardization.get();
-        py::array_t<std::int64_t> classes = new_classes(net, x.rows, X.ndim() == 1);
-        std::int64_t* const to = classes.mutable_data();
+        py::array classes = new_classes(net, x.rows, X.ndim() == 1);
+        auto* to = static_cast<std::int64_t*>(classes.mutable_data());
         const ReleaseFor release(flops(net, x.rows));
         net.predict_classes(x, to);
         return classes;

@@ -19,7 +19,7 @@ double flops(const Network<T>& net, std::size_t rows) {
 
 // For the classes of rows, or of a `flat` one: one a row of softmax, one an output of sigmoid if there are several.
 template <class T>
-py::array_t<std::int64_t> new_classes(const Network<T>& net, std::size_t rows, bool flat) {
+py::array new_classes(const Network<T>& net, std::size_t rows, bool flat) {
     const bool softmax = net.layers().back().activation == Activation::softmax;
     std::vector<py::ssize_t> shape;
     if (!flat) shape.push_back(static_cast<py::ssize_t>(rows));

@@ -73,11 +73,10 @@ std::pair<double, py::array> loss_and_classes(const PyNetwork& self, const py::a
         const Loss loss = net.config().loss;
         check(loss == Loss::cross_entropy || loss == Loss::binary_cross_entropy,
               "loss_and_classes: expected one of the cross-entropies as the network's loss");
-        py::array_t<std::int64_t> classes = new_classes(net, s.x.rows, false);
-        std::int64_t* const to = classes.mutable_data();
-        std::pair<double, py::array> result(0, classes);
+        std::pair<double, py::array> result(0, new_classes(net, s.x.rows, false));
+        auto* classes = static_cast<std::int64_t*>(result.second.mutable_data());
         const ReleaseFor release(flops(net, s.x.rows));
-        result.first = net.loss(s, nullptr, to);
+        result.first = net.loss(s, nullptr, classes);
         return result;
     });
 }

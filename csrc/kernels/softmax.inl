@@ -168,7 +168,7 @@ void softmax_backward(const T* p, size_t ldp, const T* g, size_t ldg, T* out, si
     }
 }
 
-// The first of a row's largest elements, NaN left out; 0 where there is nothing else.
+// The first of a row's largest elements; the first of all where that is NaN. (Others that are NaN are passed over.)
 template <class T>
 size_t argmax_of_one(const T* z, size_t columns) {
     const Vec<T> largest = broadcast(row_max(z, columns));

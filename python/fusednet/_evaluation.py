@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from fusednet import _core as core
 from fusednet import losses
 
-CLASSIFYING = ("cross_entropy", "binary_cross_entropy")
-
 if TYPE_CHECKING:
     from fusednet.losses import Loss
     from fusednet.network import Network
+
+CLASSIFYING = ("cross_entropy", "binary_cross_entropy")  # losses
 
 
 def evaluate(

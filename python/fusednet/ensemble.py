@@ -30,7 +30,6 @@ __all__ = ["Ensemble"]
 
 _CHUNK = 4096  # rows predicted at a time, where they have to be copied
 _PREFIX = "networks.{}."  # of the names of a network's tensors in a file
-_CLASSIFY = ("cross_entropy", "binary_cross_entropy")
 _TRAITS: dict[str, Callable[[Network], object]] = {  # what the networks of an ensemble share
     "number of inputs": lambda net: net.layers[0].in_features,
     "number of outputs": lambda net: net.layers[-1].out_features,
@@ -190,7 +189,11 @@ class Ensemble:
                 f"{len(diverged)} of {len(results)} networks diverged: {'; '.join(diverged)}"
             )
         outputs = self.networks[0].layers[-1].out_features
-        if rows is not None and self._loss not in _CLASSIFY and targets.size == len(targets) * outputs:
+        if (
+            rows is not None
+            and self._loss not in _evaluation.CLASSIFYING
+            and targets.size == len(targets) * outputs
+        ):
             self.noise = self._out_of_bag_noise(inputs, targets.reshape(len(targets), outputs), rows)
         return histories
 
@@ -237,7 +240,9 @@ class Ensemble:
         return mean, np.sqrt(moments.variance() + np.square(noise)).astype(dtype)
 
     def predict_classes(self, X: ArrayLike) -> NDArray[Any]:
-        """Return class labels by the mean probabilities, as `Network.predict_classes` does by one network's.
+        """Return class labels by the mean probabilities: the likeliest, or 0 or 1 for each sigmoid output.
+
+        `Network.predict_classes` goes by logits, and may tell apart what these round to the same.
 
         Parameters
         ----------

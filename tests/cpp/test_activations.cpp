@@ -317,7 +317,10 @@ TEST_CASE_TEMPLATE("the first of a row's largest elements", T, float, double) {
                 for (std::size_t i = 0; i < rows; ++i) {
                     const auto numbers = static_cast<std::ptrdiff_t>(columns) - 1;
                     CHECK(found[i] == (numbers > 0 ? std::max_element(&z(i, 0), &z(i, 0) + numbers) - &z(i, 0) : 0));
+                    z(i, 0) = quiet_nan<T>;
                 }
+                kernels.argmax(z.data(), z.ld(), found.data(), rows, columns);
+                CHECK(std::count(found.begin(), found.end(), 0) == static_cast<std::ptrdiff_t>(rows));
             }
         }
     });

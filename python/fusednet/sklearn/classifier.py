@@ -274,6 +274,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def predict(self, X: Any) -> Any:
         """Return the likeliest labels.
 
+        Of more than two classes the logits decide, which tell apart what probabilities round to the same.
+
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
