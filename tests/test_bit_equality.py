@@ -22,6 +22,8 @@ SHAPES = {
     "wide": ((97, 1500, 10), 33),
     "few rows": ((400, 513, 257), 5),
     "fewer": ((600, 512, 10), 3),  # and weights that are read in halves of the depth
+    "columns of one's own": ((300, 128, 10), 128),  # for each thread in the first layer
+    "uneven columns": ((60, 500, 33), 128),
     "large batch": ((129, 48, 33, 3), 1500),  # taken by blocks, but for the last one of an epoch
     "larger batch": ((9, 16, 1), 7000),
 }

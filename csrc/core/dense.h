@@ -58,6 +58,18 @@ template <class T>
 void dense_forward(const DenseLayer<T>&, const T* x, std::size_t ldx, T* y, T* derivative, std::size_t ldy,
                    std::size_t m, bool logits, const Team&, const Scratch<T>&);
 
+// The columns of W in each of several parts, of whole panels; the last has what is left.
+template <class T>
+std::size_t part_columns(const DenseLayer<T>& layer, std::size_t parts) {
+    const std::size_t panel = kernels<T>().panel_columns;
+    return (layer.out + parts * panel - 1) / (parts * panel) * panel;
+}
+
+// The columns of y in one of those parts.
+template <class T>
+void forward_columns(const DenseLayer<T>&, const T* x, std::size_t ldx, T* y, T* derivative, std::size_t ldy,
+                     std::size_t m, std::size_t part, std::size_t parts, const Scratch<T>&);
+
 // KernelTable::dropout by a team.
 template <class T>
 void dense_dropout(const DropoutArguments<T>&, const Team&);
@@ -98,10 +110,12 @@ template <class T>
 void input_gradient(const DenseLayer<T>&, const T* dz, std::size_t lddz, std::size_t m, const BelowLayer<T>&,
                     std::size_t ldx, const Scratch<T>&);
 
-// One of several parts of the gradient by a trainable layer's parameters, and what becomes of it. There may be fewer.
+// One of several parts of the gradient by a trainable layer's parameters, and what becomes of it: some rows of W, if
+// there are enough for so many, or those columns that forward_columns has read, and no other thread.
 template <class T>
 void parameter_gradient(const DenseLayer<T>&, const T* x, std::size_t ldx, const T* dz, std::size_t lddz, std::size_t m,
-                        const GradientFactors<T>&, std::size_t part, std::size_t parts, const Scratch<T>&);
+                        const GradientFactors<T>&, std::size_t part, std::size_t parts, bool columns,
+                        const Scratch<T>&);
 
 // The gradients by the layer's input x, and by its parameters where it is trainable.
 template <class T>

@@ -130,18 +130,21 @@ WeightSum Network<T>::batch_weights(const Samples& samples, const RowSelection& 
     return weights;
 }
 
-// From `at` on of the workspace, m rows, whose first has that number in the batch for dropout.
+// From `at` on of the workspace, m rows, whose first has that number in the batch for dropout. The first layer may be
+// done already, but for its dropout.
 template <class T>
 void Network<T>::forward_layers(const Workspace<T>& work, std::size_t at, std::size_t m, bool logits, const Team& team,
-                                const Scratch<T>& scratch, std::size_t first_row) {
+                                const Scratch<T>& scratch, std::size_t first_row, bool first_is_done) {
     const T* x = work.x + at * work.ldx;
     std::size_t ldx = work.ldx;
     for (std::size_t l = 0; l < layers_.size(); ++l) {
         const LayerTape<T>& tape = work.layers[l];
         const std::size_t offset = at * tape.ld;  // LayerTape::from would take the smallest networks too long
         T *output = tape.output + offset, *derivative = tape.derivative != nullptr ? tape.derivative + offset : nullptr;
-        dense_forward(layers_[l], x, ldx, output, derivative, tape.ld, m, logits && l + 1 == layers_.size(), team,
-                      scratch);
+        if (l > 0 || !first_is_done) {
+            dense_forward(layers_[l], x, ldx, output, derivative, tape.ld, m, logits && l + 1 == layers_.size(), team,
+                          scratch);
+        }
         if (tape.dropout_applied) {
             dense_dropout<T>({output, tape.mask + offset, tape.dropped + offset, tape.ld, m, layers_[l].out, first_row,
                               dropout_[l], config_.seed, dropout_step_, static_cast<std::uint32_t>(l)},

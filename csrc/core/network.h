@@ -143,9 +143,10 @@ private:
                                 const Team&, const BatchPart&, std::size_t following);
     void add_gradients(const T* slots, std::size_t count, const Team&);
     bool shares_rows(std::size_t batch, std::size_t threads) const;
+    bool keeps_columns(std::size_t threads) const;
     double pass_by_rows(const Samples&, const RowSelection&, double scale, bool dropout, const Team&, const BatchPart&,
-                        std::size_t following);
-    void backward_by_parts(std::size_t m, const GradientFactors<T>&, const Team&);
+                        std::size_t following, bool columns);
+    void backward_by_parts(std::size_t m, const GradientFactors<T>&, const Team&, bool columns);
     TeamTrial* trial(std::size_t rows, const Team&);
     StepResult tried_step(TeamTrial*, const Samples&, const RowSelection&, const Optimizer&, const Team&,
                           std::size_t batch, std::size_t following);
@@ -162,7 +163,7 @@ private:
     WeightSum batch_weights(const Samples&, const RowSelection&);
     void check_weights(const Samples&) const;
     void forward_layers(const Workspace<T>&, std::size_t at, std::size_t m, bool logits, const Team&, const Scratch<T>&,
-                        std::size_t first_row);
+                        std::size_t first_row, bool first_is_done = false);
     void set_dropout(Workspace<T>&, bool dropout);
     LossArguments<T> loss_arguments(const Workspace<T>&, const Samples&, std::size_t first, std::size_t m,
                                     double scale);

@@ -31,11 +31,14 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
     const bool large = is_large(m);
     // (Of layers one by one each is announced as soon as it is through.)
     const bool shared = team.size() > 1 && part.after_layer == nullptr && shares_rows(m, team.size());
+    const bool fused = optimizer != nullptr && optimizer->fusible();
+    const bool by_rows = optimizer != nullptr && !fused && steps_by_rows(*optimizer, shared);
+    const bool columns = shared && fused && keeps_columns(team.size());
     double sum = 0;
     if (large) {
         sum = large_batch_gradient(samples, rows, scale, decay, dropout, team, part, following);
     } else if (shared) {
-        sum = pass_by_rows(samples, rows, scale, dropout, team, part, following);
+        sum = pass_by_rows(samples, rows, scale, dropout, team, part, following, columns);
     } else {
         read_ahead(workspace_, 0, samples, rows, m, m + following, m);
         sum = forward_pass(workspace_, samples, rows, 0, scale, dropout, team, part.first_row);
@@ -48,8 +51,6 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
         if (optimizer != nullptr) apply(*optimizer, team);
         return {value, weight};
     }
-    const bool fused = optimizer != nullptr && optimizer->fusible();
-    const bool by_rows = optimizer != nullptr && !fused && steps_by_rows(*optimizer, shared);
     UpdateArguments arguments;
     OptimizerStep<T> optimizer_step;
     if (by_rows) {
@@ -62,7 +63,7 @@ typename Network<T>::StepResult Network<T>::step(const Samples& samples, const R
                                      static_cast<T>(fused ? optimizer->weight_decay : 0.0),
                                      fused ? nullptr : gradient_.data(), by_rows ? &optimizer_step : nullptr};
     if (shared) {
-        backward_by_parts(m, factors, team);
+        backward_by_parts(m, factors, team, columns);
     } else {
         backward_layers(workspace_, m, factors, false, team, part);
     }
