@@ -21,9 +21,9 @@ bool Network<T>::shares_rows(std::size_t batch, std::size_t threads) const {
 }
 
 // Whether each thread computes some of the first layer's outputs, of all rows, and updates the columns of W that they
-// come from: no core reads then what another has written. (Of other layers each has to read all of W, since it needs
-// the gradient by their inputs.) For updates that need nothing but W: of moments as well, columns of rows that are a
-// power of two apart would use half of a core's cache.
+// come from: no core reads then what another has written of them. (Of other layers each has to read all of W, since it
+// needs the gradient by their inputs.) For updates that need nothing but W: of moments as well, columns of rows that
+// are a power of two apart would use half of a core's cache.
 template <class T>
 bool Network<T>::keeps_columns(std::size_t threads) const {
     const DenseLayer<T>& first = layers_.front();

@@ -126,6 +126,18 @@ TEST_CASE_TEMPLATE("a batch that threads share by its rows trains to the same bi
     }
 }
 
+// Two and four threads have panels of the first layer each. (The inputs of 33 rows are copied.)
+TEST_CASE_TEMPLATE("threads that keep columns of the first layer train to the same bits", T, float, double) {
+    const Data<T> data(200, 30, 5, Loss::cross_entropy);
+    NetworkConfig config =
+        network_config({30, 128, 50, 39, 5}, Activation::gelu, Activation::softmax, Loss::cross_entropy, 0.3);
+    config.l2 = 0.01;
+    for (const std::size_t rows : Sizes{33, 64, 129}) {
+        CAPTURE(rows);
+        check_same_bits(config, data, rows, optimizer(UpdateRule::sgd));
+    }
+}
+
 // Of the second batch there are fewer chunks than threads.
 TEST_CASE("columns that lie in one piece are shared, too, and small batches by fewer threads") {
     constexpr std::size_t batch = 600, last = 150;
