@@ -13,7 +13,6 @@ import fusednet as fn
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 3))
 Y = np.stack([X.sum(axis=1), X[:, 0] ** 2], axis=1)
-LABELS = RNG.integers(0, 4, size=30)
 
 
 def classifier(**options):

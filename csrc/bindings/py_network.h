@@ -17,13 +17,12 @@ double flops(const Network<T>& net, std::size_t rows) {
     return 2.0 * static_cast<double>(rows) * static_cast<double>(net.parameters().size());
 }
 
-// For the classes of rows, or of a `flat` one: one a row of softmax, one an output of sigmoid if there are several.
+// For the classes of rows, or of a `flat` one; the second axis is for several labels.
 template <class T>
 py::array new_classes(const Network<T>& net, std::size_t rows, bool flat) {
-    const bool softmax = net.layers().back().activation == Activation::softmax;
     std::vector<py::ssize_t> shape;
     if (!flat) shape.push_back(static_cast<py::ssize_t>(rows));
-    if (!softmax && net.outputs() > 1) shape.push_back(static_cast<py::ssize_t>(net.outputs()));
+    if (net.labels() > 1) shape.push_back(static_cast<py::ssize_t>(net.labels()));
     return py::array_t<std::int64_t>(shape);
 }
 

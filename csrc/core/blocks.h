@@ -65,4 +65,19 @@ private:
     std::size_t rows_, columns_, row_step_, column_step_, column_blocks_ = 1, count_;
 };
 
+// The columns of W in each of several parts, of whole panels.
+template <class T>
+std::size_t part_columns(const DenseLayer<T>& layer, std::size_t parts) {
+    const std::size_t panel = kernels<T>().panel_columns;
+    return (layer.out + parts * panel - 1) / (parts * panel) * panel;
+}
+
+// One of these parts, of so many rows. The last has what is left: callers see to it that there is something
+// (Network::keeps_columns).
+template <class T>
+Block column_part(const DenseLayer<T>& layer, std::size_t rows, std::size_t part, std::size_t parts) {
+    const std::size_t most = part_columns(layer, parts), first = part * most;
+    return {0, rows, first, std::min(most, layer.out - first)};
+}
+
 }  // namespace fusednet

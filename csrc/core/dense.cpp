@@ -102,10 +102,10 @@ template <class T>
 void forward_columns(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y, T* derivative, std::size_t ldy,
                      std::size_t m, std::size_t part, std::size_t parts, const Scratch<T>& scratch) {
     const ForwardPass<T> pass{layer, x, ldx, y, derivative, ldy, layer.activation, scratch};
-    const std::size_t most = part_columns(layer, parts), first = part * most, step = product_rows(layer, m);
-    const std::size_t columns = std::min(most, layer.out - first);
+    const Block own = column_part(layer, m, part, parts);
+    const std::size_t step = product_rows(layer, m);
     for (std::size_t i = 0; i < m; i += step)
-        forward_block(pass, {i, std::min(step, m - i), first, columns}, 0, layer.in, 0);
+        forward_block(pass, {i, std::min(step, m - i), own.column, own.columns}, 0, layer.in, 0);
 }
 
 template <class T>

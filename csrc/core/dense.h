@@ -58,15 +58,7 @@ template <class T>
 void dense_forward(const DenseLayer<T>&, const T* x, std::size_t ldx, T* y, T* derivative, std::size_t ldy,
                    std::size_t m, bool logits, const Team&, const Scratch<T>&);
 
-// The columns of W in each of several parts, of whole panels. The last has what is left: callers see to it that there
-// is something (Network::keeps_columns).
-template <class T>
-std::size_t part_columns(const DenseLayer<T>& layer, std::size_t parts) {
-    const std::size_t panel = kernels<T>().panel_columns;
-    return (layer.out + parts * panel - 1) / (parts * panel) * panel;
-}
-
-// The columns of y in one of those parts.
+// The columns of y in one of several parts (column_part in core/blocks.h).
 template <class T>
 void forward_columns(const DenseLayer<T>&, const T* x, std::size_t ldx, T* y, T* derivative, std::size_t ldy,
                      std::size_t m, std::size_t part, std::size_t parts, const Scratch<T>&);

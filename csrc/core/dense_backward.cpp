@@ -113,10 +113,7 @@ void parameter_gradient(const DenseLayer<T>& layer, const T* x, std::size_t ldx,
                         bool columns, const Scratch<T>& scratch) {
     const KernelTable<T>& k = kernels<T>();
     const ParameterPass<T> pass{layer, x, ldx, dz, lddz, m, factors, scratch, true};
-    if (columns) {
-        const std::size_t most = part_columns(layer, parts), first = part * most;
-        return parameter_block(pass, {0, layer.in, first, std::min(most, layer.out - first)}, 0);
-    }
+    if (columns) return parameter_block(pass, column_part(layer, layer.in, part, parts), 0);
     // Whole vectors of rows, not tiles of a few; where there are not enough of them, columns too.
     const std::size_t rows = (layer.in + parts * k.lanes - 1) / (parts * k.lanes) * k.lanes;
     const Blocks blocks(layer.in, rows, layer.out, k.panel_columns, parts, 1);

@@ -62,6 +62,7 @@ public:
     const Buffer<T>& gradient() const { return gradient_; }
     std::size_t inputs() const { return layers_.front().in; }
     std::size_t outputs() const { return layers_.back().out; }
+    std::size_t labels() const { return layers_.back().activation == Activation::softmax ? 1 : outputs(); }
     std::size_t offset(std::size_t layer) const { return layers_[layer].offset; }
     bool has_custom_loss() const { return config_.loss == Loss::custom; }
 
@@ -95,8 +96,8 @@ public:
     // Re-entrant. out: (rows, outputs), its strides in elements. Without the output activation where `logits`.
     void predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride, std::ptrdiff_t column_stride,
                  bool logits) const;
-    // Re-entrant. By the logits: the likeliest class of softmax, out: (rows); or 1 for each output of sigmoid that is
-    // above 0.5, else 0, out: (rows, outputs).
+    // Re-entrant. By the logits: the likeliest class of softmax; or 1 for each output of sigmoid that is
+    // above 0.5, else 0. out: (rows, labels).
     void predict_classes(const InputMatrix& x, std::int64_t* out) const;
     // Re-entrant. prediction: (rows, outputs), contiguous, or null. classes: of the losses that take logits, as
     // predict_classes gives them, or null.

@@ -206,12 +206,6 @@ void predict_by_tiles(const std::vector<DenseLayer<T>>& layers, const InputMatri
     });
 }
 
-// Elements of a row of classes.
-template <class T>
-std::size_t labels_of(const DenseLayer<T>& last) {
-    return last.activation == Activation::softmax ? 1 : last.out;
-}
-
 // See Network::predict_classes.
 template <class T>
 void find_classes(const DenseLayer<T>& last, const TileOutput<T>& logits, std::size_t rows, std::int64_t* out) {
@@ -240,9 +234,8 @@ void Network<T>::predict(const InputMatrix& x, T* out, std::ptrdiff_t row_stride
 
 template <class T>
 void Network<T>::predict_classes(const InputMatrix& x, std::int64_t* out) const {
-    const DenseLayer<T>& last = layers_.back();
     predict_by_tiles(layers_, x, true, [&](const TileOutput<T>& logits, const RowSelection& rows) {
-        find_classes(last, logits, rows.count, out + rows.first * labels_of(last));
+        find_classes(layers_.back(), logits, rows.count, out + rows.first * labels());
     });
 }
 
@@ -284,10 +277,7 @@ double Network<T>::loss(const Samples& samples, T* prediction, std::int64_t* cla
                                           samples.labels ? label.data() : nullptr,
                                           samples.weight.empty() ? nullptr : weight.data(), nullptr, 0, rows.count,
                                           outputs(), 0.0, clip()});
-        if (classes != nullptr) {
-            const DenseLayer<T>& last = layers_.back();
-            find_classes(last, y, rows.count, classes + rows.first * labels_of(last));
-        }
+        if (classes != nullptr) find_classes(layers_.back(), y, rows.count, classes + rows.first * labels());
         if (prediction == nullptr) return;
         if (takes_logits(config_.loss)) activate(layers_.back(), y, rows.count);
         copy_rows(y, rows.count, outputs(), prediction + rows.first * outputs(), static_cast<std::ptrdiff_t>(outputs()),

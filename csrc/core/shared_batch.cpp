@@ -3,6 +3,7 @@
 // three or four times, where each keeps some columns of the first W for itself.
 #include <algorithm>
 
+#include "core/blocks.h"
 #include "core/network.h"
 
 namespace fusednet {
