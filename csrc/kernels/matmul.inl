@@ -32,6 +32,16 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
     }
 }
 
+// for_each_row_tile for products of that depth: a tile of many rows takes its last steps in another way, if it has as
+// many.
+template <class Body>
+FUSEDNET_INLINE void for_each_product_tile(size_t m, size_t depth, const Body& body) {
+    if constexpr (rows_at_once < tile_rows) {
+        if (depth == 1) return for_each_row_tile<1, rows_at_once>(m, body);
+    }
+    for_each_row_tile<1>(m, body);
+}
+
 // Up to how many tiles of rows read W where it lies, as a copy would not pay. Fewer where its rows are so far apart
 // that a block of them crowds into a few sets of the first-level cache, and lies on more pages than the processor has
 // addresses of at hand; or where they start amid a line and vectors are as long as lines, so that each reaches over
@@ -64,7 +74,8 @@ struct Product {
 // below, which have been out of use for a block of the depth.
 template <bool fetching, class Columns, class T>
 void product_panel(const Product<T>& p, T* panel, Prefetch<T>* ahead, ReadAhead* rows_ahead) {
-    for_each_row_tile<1>(p.m, [=](size_t i, auto height) {
+    if (p.depth == 1) panel = nullptr;
+    for_each_product_tile(p.m, p.depth, [=](size_t i, auto height) {
         T* c = p.c + i * p.ldc;
         read_ahead(rows_ahead);
         if (fetching && p.start == nullptr && i + height.n < p.m)

@@ -44,46 +44,65 @@ struct TileColumns {
     static constexpr size_t vectors = count, lanes = sizeof(V) / sizeof(V{}[0]), width = vectors * lanes;
 };
 
-// acc (rows, vectors) += A (rows, depth) · B (depth, vectors), depth ≥ 1. `across`: A is given transposed,
-// (depth, rows). Else its rows are reached from a pointer for every three, by the addressing modes of x86: a pointer
-// or an offset for each would not fit into the registers. `packing`: the lines of B are copied to `panel` on the way,
-// where the next tiles find them side by side. `interrupted`: every ahead->interval() steps ahead->next()
-// fetches or transposes what comes next.
+// So many rows of a tile as wide as panels have a dozen results or fewer, which are stored while others are computed.
+constexpr size_t rows_at_once = FUSEDNET_VECTOR_BYTES == 64 ? 6 : tile_rows;
+
+// The last steps of more rows are taken row by row, and each row is stored before the next one's: where a store takes
+// two cycles, as of 64 bytes on Zen 4, all of them together would hold up the next tile for as long as a step or two.
+template <size_t rows, class Columns>
+constexpr size_t last_steps = rows > rows_at_once&& Columns::vectors == tile_vectors ? 2 : 0;
+
+// What a tile multiplies: A (rows, depth), or transposed, (depth, rows), and B. With `panel`, the lines of B are copied
+// there on the way, where the next tiles find them side by side.
+template <class T>
+struct Factors {
+    const T* a;
+    size_t lda;
+    const T* b;
+    size_t ldb;
+    T* panel;
+};
+
+// acc (rows, vectors) += A · B (depth, vectors) but for the last steps, to which `f` moves on; depth ≥ 1, and no less
+// than those. `across`: A is transposed. Else its rows are reached from a pointer for every three, by the addressing
+// modes of x86: a pointer or an offset for each would not fit into the registers. `packing`: into f.panel.
+// `interrupted`: every ahead->interval() steps ahead->next() fetches or transposes what comes next.
 template <bool across, bool packing, bool interrupted, size_t rows, class Columns, class T, class Ahead>
-FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb, size_t depth, T* panel, Ahead* ahead,
+FUSEDNET_INLINE void multiply_add(Factors<T>& f, size_t depth, Ahead* ahead,
                                   typename Columns::Vector (&acc)[rows][Columns::vectors]) {
     using V = typename Columns::Vector;
-    constexpr size_t vectors = Columns::vectors;
+    constexpr size_t vectors = Columns::vectors, last = last_steps<rows, Columns>;
     constexpr size_t groups = across ? 1 : (rows + 2) / 3;
     const T* base[groups];
 #pragma GCC unroll 8
-    for (size_t g = 0; g < groups; ++g) base[g] = a + 3 * g * lda;
+    for (size_t g = 0; g < groups; ++g) base[g] = f.a + 3 * g * f.lda;
     const auto advance = [&](size_t steps) FUSEDNET_ALWAYS_INLINE {
         do {
             V line[vectors];
 #pragma GCC unroll 8
             for (size_t v = 0; v < vectors; ++v) {
-                line[v] = load<T, V>(b + v * Columns::lanes);
+                line[v] = load<T, V>(f.b + v * Columns::lanes);
                 if constexpr (rows == 2 || rows == 3) keep_in_register(line[v]);  // of more GCC does so itself
-                if constexpr (packing) store(panel + v * Columns::lanes, line[v]);
+                if constexpr (packing) store(f.panel + v * Columns::lanes, line[v]);
             }
             if constexpr (packing) {
-                panel += Columns::width;
+                f.panel += Columns::width;
 #pragma GCC unroll 2
                 for (size_t j = 0; j < Columns::width; j += cache_line / sizeof(T))
-                    __builtin_prefetch(b + packing_lead * ldb + j);
+                    __builtin_prefetch(f.b + packing_lead * f.ldb + j);
             }
 #pragma GCC unroll 16
             for (size_t i = 0; i < rows; ++i) {
-                const V x = broadcast<T, V>(across ? base[0][i] : base[i / 3][i % 3 * lda]);
+                const V x = broadcast<T, V>(across ? base[0][i] : base[i / 3][i % 3 * f.lda]);
 #pragma GCC unroll 8
                 for (size_t v = 0; v < vectors; ++v) acc[i][v] = fma(x, line[v], acc[i][v]);
             }
 #pragma GCC unroll 8
-            for (size_t g = 0; g < groups; ++g) base[g] += across ? lda : 1;
-            b += ldb;
+            for (size_t g = 0; g < groups; ++g) base[g] += across ? f.lda : 1;
+            f.b += f.ldb;
         } while (--steps != 0);
     };
+    depth -= last;
     if constexpr (interrupted) {
         while (depth > ahead->interval()) {
             const size_t steps = ahead->interval();
@@ -92,7 +111,43 @@ FUSEDNET_INLINE void multiply_add(const T* a, size_t lda, const T* b, size_t ldb
             ahead->next();
         }
     }
-    advance(depth);
+    if (last == 0 || depth > 0) advance(depth);
+    f.a = base[0];
+}
+
+// Takes the last steps of each row, if there are any, and then calls finish(row).
+template <bool across, bool packing, size_t rows, class Columns, class T, class Finish>
+FUSEDNET_INLINE void finish_tile(const Factors<T>& f, typename Columns::Vector (&acc)[rows][Columns::vectors],
+                                 const Finish& finish) {
+    using V = typename Columns::Vector;
+    constexpr size_t vectors = Columns::vectors;
+    constexpr bool stepping = last_steps<rows, Columns> > 0;
+    const T *a = f.a, *second = f.b + f.ldb;
+    V first[vectors];
+#pragma GCC unroll 8
+    for (size_t v = 0; stepping && v < vectors; ++v) {
+        const size_t j = v * Columns::lanes;
+        first[v] = load<T, V>(f.b + j);
+        if constexpr (packing) {
+            store(f.panel + j, first[v]);
+            store(f.panel + Columns::width + j, load<T, V>(second + j));
+        }
+    }
+#pragma GCC unroll 16
+    for (size_t i = 0; i < rows; ++i) {
+        if constexpr (stepping) {
+            // Else all addresses are worked out before, and the second line is loaded: more than there are registers.
+            __asm__("" : "+r"(a), "+r"(second));
+            const V x = broadcast<T, V>(a[0]), next = broadcast<T, V>(a[across ? f.lda : 1]);
+#pragma GCC unroll 8
+            for (size_t v = 0; v < vectors; ++v) {
+                acc[i][v] = fma(x, first[v], acc[i][v]);
+                acc[i][v] = fma(next, load<T, V>(second + v * Columns::lanes), acc[i][v]);
+            }
+            a += across ? 1 : f.lda;
+        }
+        finish(i);
+    }
 }
 
 // body(row, vector, offset) for each vector of a tile of a matrix with that leading dimension.
@@ -112,7 +167,11 @@ struct Floor {
 
     template <class Tile>
     FUSEDNET_INLINE void finish(const Tile& tile) const {
-        tile([this](auto sum, size_t) FUSEDNET_ALWAYS_INLINE { return clamp_below(sum, floor); });
+        if (floor > no_floor<T>) {
+            tile([this](auto sum, size_t) FUSEDNET_ALWAYS_INLINE { return clamp_below(sum, floor); });
+        } else {
+            tile([](auto sum, size_t) FUSEDNET_ALWAYS_INLINE { return sum; });
+        }
     }
 };
 
@@ -131,11 +190,19 @@ __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, 
     } else {
         for_each_element<rows, Columns>(ldc, [&](size_t i, size_t v, size_t j) { acc[i][v] = load<T, V>(c + j); });
     }
-    multiply_add<false, packing, interrupted, rows, Columns, T>(a, lda, b, ldb, depth, panel, ahead, acc);
-    __asm__("" : "+r"(ldc));  // else the rows' addresses are worked out before, and kept in memory
+    Factors<T> factors{a, lda, b, ldb, panel};
+    multiply_add<false, packing, interrupted, rows, Columns>(factors, depth, ahead, acc);
     last.finish([&](auto finish) FUSEDNET_ALWAYS_INLINE {
-        for_each_element<rows, Columns>(
-            ldc, [&](size_t i, size_t v, size_t j) FUSEDNET_ALWAYS_INLINE { store(c + j, finish(acc[i][v], j)); });
+        size_t row = 0;
+        finish_tile<false, packing, rows, Columns>(factors, acc, [&](size_t i) FUSEDNET_ALWAYS_INLINE {
+            __asm__("" : "+r"(row));  // else the rows' addresses are worked out before, and kept in memory
+#pragma GCC unroll 8
+            for (size_t v = 0; v < Columns::vectors; ++v) {
+                const size_t j = row + v * Columns::lanes;
+                store(c + j, finish(acc[i][v], j));
+            }
+            row += ldc;
+        });
     });
 }
 
@@ -215,20 +282,28 @@ template <bool packing, bool interrupted, size_t rows, class Columns, class T, c
 __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t offset, size_t columns, const T* x,
                                            size_t ldx, const T* dz, size_t lddz, T* panel, Ahead* ahead) {
     typename Columns::Vector acc[rows][Columns::vectors] = {};
-    multiply_add<true, packing, interrupted, rows, Columns, T>(x, ldx, dz, lddz, g.m, panel, ahead, acc);
-    if (are_adjacent(g, columns)) {
+    Factors<T> factors{x, ldx, dz, lddz, panel};
+    multiply_add<true, packing, interrupted, rows, Columns>(factors, g.m, ahead, acc);
+    const auto finish_each = [&](const auto& finish) FUSEDNET_ALWAYS_INLINE {
+        finish_tile<true, packing, rows, Columns>(factors, acc, finish);
+    };
+    // Masks are another code for all that: not for the last steps, too.
+    constexpr bool stepping = last_steps<rows, Columns> > 0;
+    if (stepping ? columns < Columns::width : are_adjacent(g, columns)) {
         // Each row over what the one before has left beyond the columns, which are no more than the width.
         T sums[rows * whole_vectors<T>(Columns::width)];
-        for_each_element<rows, Columns>(columns,
-                                        [&](size_t i, size_t v, size_t j) { store(sums + j, whole(acc[i][v])); });
+        finish_each([&](size_t i) FUSEDNET_ALWAYS_INLINE {
+#pragma GCC unroll 8
+            for (size_t v = 0; v < Columns::vectors; ++v)
+                store(sums + i * columns + v * Columns::lanes, whole(acc[i][v]));
+        });
         return finish_rows(g, offset, sums, rows, columns);
     }
     finish_weights(g, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
         const T* w = g.w + offset;
         T* out = g.out + offset;
         const size_t ldw = g.ldw;
-#pragma GCC unroll 16  // else the sums may live in memory, and be stored in every step of the depth
-        for (size_t i = 0; i < rows; ++i, w += ldw, out += ldw) {
+        finish_each([&](size_t i) FUSEDNET_ALWAYS_INLINE {
             __asm__("" : "+r"(w), "+r"(out));  // else all rows' addresses are worked out before, and kept in memory
 #pragma GCC unroll 8
             for (size_t v = 0; v < Columns::vectors; ++v) {
@@ -236,14 +311,16 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
                 const Vec<T> sum = whole(acc[i][v]);
                 // Only the last of them may reach beyond the matrix, and half a vector always does.
                 const bool last = v + 1 == Columns::vectors, half = Columns::lanes < lanes<T>;
-                if (!last || (!half && remaining >= lanes<T>)) {
+                if (stepping || !last || (!half && remaining >= lanes<T>)) {
                     store(out + j, with_weight(sum, [=] { return load(w + j); }));
                 } else {
                     const Vec<T> r = with_weight(sum, [=] { return load_partial(w + j, remaining); });
                     store_partial(out + j, r, remaining);
                 }
             }
-        }
+            w += ldw;
+            out += ldw;
+        });
     });
 }
 

@@ -34,7 +34,7 @@ void for_each_shape(Body body) {
                                  {1, 140, 1100, 0}, {4, 516, 300, 0}, {29, 420, 330, 0},  {40, 10, 70, 0},
                                  {33, 12, 350, 0},  {50, 9, 65, 3},   {30, 22, 20, 0},    {35, 43, 80, 0},
                                  {30, 37, 4, 3},    {18, 100, 6, 0},  {1, 430, 341, 0},   {1, 1024, 300, 0},
-                                 {3, 448, 700, 0},  {7, 430, 700, 0}, {21, 430, 341, 0}};
+                                 {3, 448, 700, 0},  {7, 430, 700, 0}, {21, 430, 341, 0},  {20, 8210, 1, 0}};
     for (const std::size_t tile_rows : {3u, 6u, 10u, 14u}) {  // of one set or another
         const std::size_t two_tiles = tile_rows + 1, nine_tiles = 8 * tile_rows + 1;
         // W is far, and X and dZ are copied: by AVX-512 only where they are several times as large.
