@@ -41,7 +41,7 @@ void multiply_block(const InputGradient<T>& g, const Panel<T>& columns, size_t c
     const T* start = first == 0 ? zeros : nullptr;
     if (first + depth < g.n) gate.output = nullptr;
     with_columns<T>(columns.width, [&](auto tile_columns) {
-        for_each_product_tile(g.m, depth, [&](size_t i, auto height) {
+        for_each_product_tile<decltype(tile_columns)>(g.m, depth, [&](size_t i, auto height) {
             const size_t offset = i * g.lddx + column;
             read_ahead(g.ahead);
             product_tile<false, true, height.n, decltype(tile_columns), T>(g.dz + i * g.lddz + first, g.lddz, panel,

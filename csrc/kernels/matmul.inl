@@ -32,11 +32,10 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
     }
 }
 
-// for_each_row_tile for products of that depth: a tile of many rows takes its last steps in another way, if it has as
-// many.
-template <class Body>
+// for_each_row_tile for products of that depth: a single step leaves none that could be taken row by row.
+template <class Columns, class Body>
 FUSEDNET_INLINE void for_each_product_tile(size_t m, size_t depth, const Body& body) {
-    if constexpr (rows_at_once < tile_rows) {
+    if constexpr (last_steps<tile_rows, Columns> > 0) {
         if (depth == 1) return for_each_row_tile<1, rows_at_once>(m, body);
     }
     for_each_row_tile<1>(m, body);
@@ -75,7 +74,7 @@ struct Product {
 template <bool fetching, class Columns, class T>
 void product_panel(const Product<T>& p, T* panel, Prefetch<T>* ahead, ReadAhead* rows_ahead) {
     if (p.depth == 1) panel = nullptr;
-    for_each_product_tile(p.m, p.depth, [=](size_t i, auto height) {
+    for_each_product_tile<Columns>(p.m, p.depth, [=](size_t i, auto height) {
         T* c = p.c + i * p.ldc;
         read_ahead(rows_ahead);
         if (fetching && p.start == nullptr && i + height.n < p.m)
