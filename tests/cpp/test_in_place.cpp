@@ -105,12 +105,12 @@ TEST_CASE("rows are read where they lie if they are in order, of the type, and w
     x.standardization = &standardization;
     CHECK(place(some).data == nullptr);
     // 14 rows of a tile of AVX-512 in eight lines of one set.
-    constexpr std::size_t page = 4096 / sizeof(float);
-    const std::vector<float> pages(rows * page, 1.0f);
-    for (const std::size_t apart : {page, page / 2}) {
+    constexpr std::size_t far = page / sizeof(float);
+    const std::vector<float> pages(rows * far, 1.0f);
+    for (const std::size_t apart : {far, far / 2}) {
         x = {pages.data(), DType::float32, rows, columns, static_cast<std::ptrdiff_t>(apart * sizeof(float)),
              sizeof(float)};
-        CHECK((place({nullptr, 0, 25}).data == nullptr) == (apart == page && kernels<float>().tile_rows > 8));
+        CHECK((place({nullptr, 0, 25}).data == nullptr) == (apart == far && kernels<float>().tile_rows > 8));
     }
 }
 
