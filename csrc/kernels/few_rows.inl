@@ -25,6 +25,7 @@ FUSEDNET_INLINE void product_columns(const T* a, size_t lda, const T* b, size_t 
         // The last two nearly equal: of few vectors W comes more slowly.
         const size_t count = left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
         with_count<1, most>(count, [&](auto vectors) {
+            static_assert(!ends_by_rows<rows, TileColumns<Vec<T>, vectors.n>>);  // a block may be of one step
             product_tile<false, false, rows, TileColumns<Vec<T>, vectors.n>, T, Prefetch<T>>(
                 a, lda, b + j, ldb, depth, start != nullptr ? start + j : nullptr, c + j, ldc, Floor<T>{floor}, nullptr,
                 nullptr);

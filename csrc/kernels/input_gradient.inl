@@ -151,7 +151,8 @@ void transpose_sums(const T* sums, size_t width, size_t rows, size_t m, T* dx, s
     }
 }
 
-// By rows of W, which are columns of dX: dXᵀ = W · dZᵀ, the same sums. W comes from memory once, as it lies there.
+// By rows of W, which are columns of dX: dXᵀ = W · dZᵀ, the same sums. W comes from memory once, as it lies there. Its
+// rows are longer than the last steps of a tile, or goes_by_rows would say no.
 template <class T>
 __attribute__((noinline)) void input_gradient_by_rows(const InputGradient<T>& g) {
     const T zeros[panel_columns<T>] = {};

@@ -32,10 +32,10 @@ FUSEDNET_INLINE void for_each_row_tile(size_t m, const Body& body) {
     }
 }
 
-// for_each_row_tile for products of that depth: a single step leaves none that could be taken row by row.
+// for_each_row_tile for products of that depth: a single step is less than a tile needs that ends by rows.
 template <class Columns, class Body>
 FUSEDNET_INLINE void for_each_product_tile(size_t m, size_t depth, const Body& body) {
-    if constexpr (last_steps<tile_rows, Columns> > 0) {
+    if constexpr (ends_by_rows<tile_rows, Columns>) {
         if (depth == 1) return for_each_row_tile<1, rows_at_once>(m, body);
     }
     for_each_row_tile<1>(m, body);
@@ -73,7 +73,6 @@ struct Product {
 // below, which have been out of use for a block of the depth.
 template <bool fetching, class Columns, class T>
 void product_panel(const Product<T>& p, T* panel, Prefetch<T>* ahead, ReadAhead* rows_ahead) {
-    if (p.depth == 1) panel = nullptr;
     for_each_product_tile<Columns>(p.m, p.depth, [=](size_t i, auto height) {
         T* c = p.c + i * p.ldc;
         read_ahead(rows_ahead);
@@ -210,7 +209,8 @@ void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final
                     product.ldb = panel.width;
                 }
                 with_panel<T>(panel, far || are_many(f.ahead), [&](auto columns, auto fetching) {
-                    T* copy = whole && packing ? f.panel : nullptr;
+                    // A single step's tiles are low, and copy nothing.
+                    T* copy = whole && packing && block > 1 ? f.panel : nullptr;
                     product_panel<fetching.n, decltype(columns), T>(product, copy, &lines, f.ahead);
                 });
             }

@@ -177,12 +177,15 @@ FUSEDNET_INLINE void transpose_block(const T* w, size_t ldw, T* out, size_t ldo)
 
 constexpr size_t never = ~size_t{0};
 
+// Tiles of AVX-512 take so many steps in another way at their end (see finish_tile), in which nothing interrupts them.
+constexpr size_t last_steps = FUSEDNET_VECTOR_BYTES == 64 ? 2 : 0;
+
 // The steps between two of so many interruptions of tiles of so many steps each. No tile ends with steps for which
 // another is due: those would be lost.
 constexpr size_t interval_between(size_t interruptions, size_t tiles, size_t steps) {
     if (interruptions == 0) return never;
     const size_t each = (interruptions + tiles - 1) / tiles;
-    return steps > each ? (steps - 1) / each : 1;
+    return steps > each + last_steps ? (steps - last_steps - 1) / each : 1;
 }
 
 // panel (depth, width) = w (columns, depth)ᵀ, zeros beyond `columns`: a block at a time while something else is

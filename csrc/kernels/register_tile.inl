@@ -44,16 +44,17 @@ struct TileColumns {
     static constexpr size_t vectors = count, lanes = sizeof(V) / sizeof(V{}[0]), width = vectors * lanes;
 };
 
-// So many rows of a tile as wide as panels have a dozen results or fewer, which are stored while others are computed.
-constexpr size_t rows_at_once = FUSEDNET_VECTOR_BYTES == 64 ? 6 : tile_rows;
+// So many rows of a tile may be stored all at once, while the next tile computes: a dozen vectors of AVX-512.
+constexpr size_t rows_at_once = last_steps > 0 ? 6 : tile_rows;
+static_assert(last_steps == 0 || last_steps == 2);  // as finish_tile takes them
 
-// The last steps of more rows are taken row by row, and each row is stored before the next one's: where a store takes
+// More rows take their last steps one after the other, and each is stored before the next one's: where a store takes
 // two cycles, as of 64 bytes on Zen 4, all of them together would hold up the next tile for as long as a step or two.
 template <size_t rows, class Columns>
-constexpr size_t last_steps = rows > rows_at_once&& Columns::vectors == tile_vectors ? 2 : 0;
+constexpr bool ends_by_rows = (rows > rows_at_once) && Columns::vectors == tile_vectors;
 
-// What a tile multiplies: A (rows, depth), or transposed, (depth, rows), and B. With `panel`, the lines of B are copied
-// there on the way, where the next tiles find them side by side.
+// What a tile multiplies: A (rows, depth), or transposed, (depth, rows), and B. A tile that is `packing` copies the
+// lines of B to `panel` on the way, where the next tiles find them side by side.
 template <class T>
 struct Factors {
     const T* a;
@@ -63,15 +64,15 @@ struct Factors {
     T* panel;
 };
 
-// acc (rows, vectors) += A · B (depth, vectors) but for the last steps, to which `f` moves on; depth ≥ 1, and no less
-// than those. `across`: A is transposed. Else its rows are reached from a pointer for every three, by the addressing
-// modes of x86: a pointer or an offset for each would not fit into the registers. `packing`: into f.panel.
-// `interrupted`: every ahead->interval() steps ahead->next() fetches or transposes what comes next.
+// acc (rows, vectors) += A · B (depth, vectors), but for the last steps of a tile that ends by rows, to which `f` moves
+// on: it must be as deep as those, and any tile a step. `across`: A is transposed. Else its rows are reached from a
+// pointer for every three, by the addressing modes of x86: a pointer or an offset for each would not fit into the
+// registers. `interrupted`: every ahead->interval() steps ahead->next() fetches or transposes what comes next.
 template <bool across, bool packing, bool interrupted, size_t rows, class Columns, class T, class Ahead>
 FUSEDNET_INLINE void multiply_add(Factors<T>& f, size_t depth, Ahead* ahead,
                                   typename Columns::Vector (&acc)[rows][Columns::vectors]) {
     using V = typename Columns::Vector;
-    constexpr size_t vectors = Columns::vectors, last = last_steps<rows, Columns>;
+    constexpr size_t vectors = Columns::vectors, last = ends_by_rows<rows, Columns> ? last_steps : 0;
     constexpr size_t groups = across ? 1 : (rows + 2) / 3;
     const T* base[groups];
 #pragma GCC unroll 8
@@ -115,38 +116,39 @@ FUSEDNET_INLINE void multiply_add(Factors<T>& f, size_t depth, Ahead* ahead,
     f.a = base[0];
 }
 
-// Takes the last steps of each row, if there are any, and then calls finish(row).
+// finish(row) for each row, after its last steps where the tile ends by rows.
 template <bool across, bool packing, size_t rows, class Columns, class T, class Finish>
 FUSEDNET_INLINE void finish_tile(const Factors<T>& f, typename Columns::Vector (&acc)[rows][Columns::vectors],
                                  const Finish& finish) {
-    using V = typename Columns::Vector;
-    constexpr size_t vectors = Columns::vectors;
-    constexpr bool stepping = last_steps<rows, Columns> > 0;
-    const T *a = f.a, *second = f.b + f.ldb;
-    V first[vectors];
-#pragma GCC unroll 8
-    for (size_t v = 0; stepping && v < vectors; ++v) {
-        const size_t j = v * Columns::lanes;
-        first[v] = load<T, V>(f.b + j);
-        if constexpr (packing) {
-            store(f.panel + j, first[v]);
-            store(f.panel + Columns::width + j, load<T, V>(second + j));
-        }
-    }
+    if constexpr (!ends_by_rows<rows, Columns>) {
 #pragma GCC unroll 16
-    for (size_t i = 0; i < rows; ++i) {
-        if constexpr (stepping) {
-            // Else all addresses are worked out before, and the second line is loaded: more than there are registers.
+        for (size_t i = 0; i < rows; ++i) finish(i);
+    } else {
+        using V = typename Columns::Vector;
+        const T *a = f.a, *second = f.b + f.ldb;
+        V first[Columns::vectors];
+#pragma GCC unroll 8
+        for (size_t v = 0; v < Columns::vectors; ++v) {
+            const size_t j = v * Columns::lanes;
+            first[v] = load<T, V>(f.b + j);
+            if constexpr (packing) {
+                store(f.panel + j, first[v]);
+                store(f.panel + Columns::width + j, load<T, V>(second + j));
+            }
+        }
+#pragma GCC unroll 16
+        for (size_t i = 0; i < rows; ++i) {
+            // Else all addresses are worked out before, and the second line is kept: more than there are registers.
             __asm__("" : "+r"(a), "+r"(second));
             const V x = broadcast<T, V>(a[0]), next = broadcast<T, V>(a[across ? f.lda : 1]);
 #pragma GCC unroll 8
-            for (size_t v = 0; v < vectors; ++v) {
+            for (size_t v = 0; v < Columns::vectors; ++v) {
                 acc[i][v] = fma(x, first[v], acc[i][v]);
                 acc[i][v] = fma(next, load<T, V>(second + v * Columns::lanes), acc[i][v]);
             }
             a += across ? 1 : f.lda;
+            finish(i);
         }
-        finish(i);
     }
 }
 
@@ -167,7 +169,7 @@ struct Floor {
 
     template <class Tile>
     FUSEDNET_INLINE void finish(const Tile& tile) const {
-        // The bound takes the time of a multiply-add, which tiles of AVX-512 would feel, and smaller ones the question.
+        // A bound takes as long as a multiply-add; with shorter vectors the branch around it took longer.
         if (FUSEDNET_VECTOR_BYTES == 64 && floor == no_floor<T>) {
             tile([](auto sum, size_t) FUSEDNET_ALWAYS_INLINE { return sum; });
         } else {
@@ -288,9 +290,9 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
     const auto finish_each = [&](const auto& finish) FUSEDNET_ALWAYS_INLINE {
         finish_tile<true, packing, rows, Columns>(factors, acc, finish);
     };
-    // Masks are another code for all that: not for the last steps, too.
-    constexpr bool stepping = last_steps<rows, Columns> > 0;
-    if (stepping ? columns < Columns::width : are_adjacent(g, columns)) {
+    // By way of memory, too, where masks would double the code of a tile that ends by rows.
+    constexpr bool by_rows = ends_by_rows<rows, Columns>;
+    if (by_rows ? columns < Columns::width : are_adjacent(g, columns)) {
         // Each row over what the one before has left beyond the columns, which are no more than the width.
         T sums[rows * whole_vectors<T>(Columns::width)];
         finish_each([&](size_t i) FUSEDNET_ALWAYS_INLINE {
@@ -312,7 +314,7 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
                 const Vec<T> sum = whole(acc[i][v]);
                 // Only the last of them may reach beyond the matrix, and half a vector always does.
                 const bool last = v + 1 == Columns::vectors, half = Columns::lanes < lanes<T>;
-                if (stepping || !last || (!half && remaining >= lanes<T>)) {
+                if (by_rows || !last || (!half && remaining >= lanes<T>)) {
                     store(out + j, with_weight(sum, [=] { return load(w + j); }));
                 } else {
                     const Vec<T> r = with_weight(sum, [=] { return load_partial(w + j, remaining); });

@@ -47,6 +47,7 @@ void column_weight_gradient(const WeightGradient<T>& g) {
 
 // Up to so many rows of X give a tile less to do than it takes to begin and to end it.
 constexpr size_t shallow_depth = FUSEDNET_VECTOR_BYTES == 64 ? 8 : 6;
+static_assert(shallow_depth >= last_steps);
 
 // By so few rows, m: four rows of W at a time, as they lie in memory. The last vector of a row overlaps the one before
 // it, as a mask would hold up the next row: what it adds to is read first.
