@@ -61,17 +61,23 @@ void update(const UpdateArguments& a, T* w, const T* g, T* first, T* second, siz
     if (a.drop_subnormal) drop_subnormal(g, first, second, n);
 }
 
+// By several chains, which hide the latency of a multiply-add.
 template <class T>
 double sum_squares(const T* x, size_t n) {
-    constexpr size_t block = 64 * lanes<T>;
+    constexpr size_t chains = 4, step = chains * lanes<T>, block = 16 * step;
     double total = 0;
     for (size_t i = 0; i < n; i += block) {
-        Vec<T> sum{};
-        for_each_vector<T>(n - i < block ? n - i : block, [&](size_t j, auto access) {
+        Vec<T> sum[chains] = {};
+        const size_t length = at_most(n - i, block), whole = length - length % step;
+        const auto add = [&](size_t j, size_t chain, auto access) {
             const Vec<T> v = access.load(x + i + j);
-            sum += v * v;
-        });
-        total += static_cast<double>(sum_lanes<T>(sum));
+            sum[chain] = fma(v, v, sum[chain]);
+        };
+        for (size_t j = 0; j < whole; j += step) {
+            for (size_t c = 0; c < chains; ++c) add(j + c * lanes<T>, c, WholeAccess<T>{});
+        }
+        for_each_vector<T>(length - whole, [&](size_t j, auto access) { add(whole + j, 0, access); });
+        total += static_cast<double>(sum_lanes<T>((sum[0] + sum[1]) + (sum[2] + sum[3])));
     }
     return total;
 }
