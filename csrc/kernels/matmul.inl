@@ -2,8 +2,9 @@
 #pragma once
 
 #include "activations.inl"
+#include "dot_tile.inl"
 #include "few_rows.inl"
-#include "register_tile.inl"
+#include "narrow_tile.inl"
 
 namespace fusednet::FUSEDNET_SET {
 

@@ -1,0 +1,74 @@
+// Products whose result is a single column or row: dot products by vectors, for several rows at a time.
+#pragma once
+
+#include "register_tile.inl"
+
+namespace fusednet::FUSEDNET_SET {
+
+// Lane i is sum_lanes(v[i]), the same additions in the same order.
+template <class T>
+FUSEDNET_INLINE Vec<T> sum_each(const Vec<T> (&v)[lanes<T>]) {
+    Vec<T> r[piece<T>];  // piece b of r[i] is that of v[b * piece + i]: the sum of its pieces
+#pragma GCC unroll 4
+    for (size_t i = 0; i < piece<T>; ++i) {
+        const Vec<T>* const u = v + i;
+#if FUSEDNET_VECTOR_BYTES == 16
+        r[i] = u[0];
+#else
+        using Pairs = Vec<double>;  // of floats
+        const auto add_halves = [](Vec<T> a, Vec<T> b) FUSEDNET_ALWAYS_INLINE {
+            return (Vec<T>)lower_halves((Pairs)a, (Pairs)b) + (Vec<T>)upper_halves((Pairs)a, (Pairs)b);
+        };
+#if FUSEDNET_VECTOR_BYTES == 32
+        r[i] = add_halves(u[0], u[piece<T>]);
+#else
+        const Pairs a = (Pairs)add_halves(u[0], u[2 * piece<T>]), b = (Pairs)add_halves(u[piece<T>], u[3 * piece<T>]);
+        r[i] = (Vec<T>)even_pieces(a, b) + (Vec<T>)odd_pieces(a, b);
+#endif
+#endif
+    }
+    transpose_pieces<T>(r);
+    if constexpr (piece<T> == 4) {
+        return (r[0] + r[1]) + (r[2] + r[3]);
+    } else {
+        return r[0] + r[1];
+    }
+}
+
+// y[i] = start + x[i, :] · w for contiguous w: the products whose result is a single, contiguous column or row. (One
+// column of a wider result goes through the tiles: its bits must not depend on where the result was split.)
+template <size_t rows, class T>
+FUSEDNET_INLINE void dot_tile(const T* x, size_t ldx, const T* w, size_t k, T start, T* y, size_t ldy) {
+    Vec<T> acc[rows] = {};
+    for_each_vector<T>(k, [&](size_t p, auto access) {
+        const Vec<T> line = access.load(w + p);
+#pragma GCC unroll 16
+        for (size_t i = 0; i < rows; ++i) acc[i] = fma(access.load(x + i * ldx + p), line, acc[i]);
+    });
+    if constexpr (rows == lanes<T>) {
+        const Vec<T> sums = broadcast(start) + sum_each<T>(acc);
+        if (ldy == 1) return store(y, sums);
+        for (size_t i = 0; i < rows; ++i) y[i * ldy] = sums[i];
+    } else {
+        for (size_t i = 0; i < rows; ++i) y[i * ldy] = start + sum_lanes<T>(acc[i]);
+    }
+}
+
+template <class T>
+void dot_rows(const T* x, size_t ldx, const T* w, size_t m, size_t k, T start, T* y, size_t ldy, ReadAhead* ahead) {
+    // From memory a processor reads ahead by itself where long rows go on, and short ones as a whole.
+    const size_t row = k * sizeof(T);
+    const bool fetching = are_many(ahead) && ahead->uncached && row >= 4 * cache_line && row < 32 * cache_line;
+    size_t i = 0;
+    const auto tiles = [&](auto rows) FUSEDNET_ALWAYS_INLINE {
+        for (; i + rows.n <= m; i += rows.n) {
+            if (fetching) read_ahead(ahead, rows.n * row);
+            dot_tile<rows.n, T>(x + i * ldx, ldx, w, k, start, y + i * ldy, ldy);
+        }
+    };
+    if constexpr (lanes<T> > 4) tiles(Count<lanes<T>>{});
+    tiles(Count<4>{});
+    tiles(Count<1>{});
+}
+
+}  // namespace fusednet::FUSEDNET_SET
