@@ -113,6 +113,15 @@ void take_rows(const MatrixView<const T>& placed, const InputMatrix& source, con
 template <class T>
 bool are_finite(const MatrixView<const T>& x);
 
+// Whether each row of X·W + b begins with a finite number. It does not where the row of X has a NaN or an infinity,
+// whatever the weights, zeros included.
+template <class T>
+bool are_sums_finite(const T* z, std::size_t ld, std::size_t rows) {
+    T excess = 0;
+    for (const T* const end = z + rows * ld; z != end; z += ld) excess += *z - *z;
+    return excess == T(0);
+}
+
 // The weights of a batch, in a unit near the largest: only their ratios count, and T can hold those, however large or
 // small the weights are. The unit is a power of two, which costs no digits. (A double has to hold the total.)
 struct WeightSum {

@@ -160,11 +160,14 @@ private:
     }
     void place_anew(Workspace<T>&, const Samples&, const RowSelection&) const;
     bool is_own(const MatrixView<const T>&) const;
-    void gather(Workspace<T>&, const Samples&, const RowSelection&, std::size_t at, const Team&);
+    void gather(Workspace<T>&, const Samples&, const RowSelection&, std::size_t at, const Team&, bool look = true);
     WeightSum batch_weights(const Samples&, const RowSelection&);
     void check_weights(const Samples&) const;
     void forward_layers(const Workspace<T>&, std::size_t at, std::size_t m, bool logits, const Team&, const Scratch<T>&,
                         std::size_t first_row, bool first_is_done = false);
+    bool looks_at_sums(const Workspace<T>&, const Team&) const;
+    Activation first_activation() const;
+    void forward_first(Workspace<T>&, const Samples&, const RowSelection&, std::size_t at, const Scratch<T>&);
     void set_dropout(Workspace<T>&, bool dropout);
     LossArguments<T> loss_arguments(const Workspace<T>&, const Samples&, std::size_t first, std::size_t m,
                                     double scale);

@@ -84,15 +84,6 @@ void activate(const DenseLayer<T>& layer, const TileOutput<T>& y, std::size_t ro
     }
 }
 
-// Whether each row of X·W + b begins with a finite number. It does not where the row of X has a NaN or an infinity,
-// whatever the weights, zeros included.
-template <class T>
-bool are_sums_finite(const TileOutput<T>& y, std::size_t rows) {
-    T excess = 0;
-    for (std::size_t i = 0; i < rows; ++i) excess += y.data[i * y.ld] - y.data[i * y.ld];
-    return excess == T(0);
-}
-
 // One tile through all layers, whose columns a team shares. Inputs that are read where they lie have to be looked at:
 // before the first layer; or, where its outputs are fewer and no team has split them, by its sums.
 template <class T>
@@ -120,7 +111,8 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
         dense_forward<T>(l, from, ld, y.data, nullptr, y.ld, rows.count, look || last, team,
                          {arena.panels, arena.panel_size, &ahead});
         if (look) {
-            if (!are_sums_finite(y, rows.count) && !are_finite(inputs)) gather_rows(x, rows, arena.a, ld, "X");
+            if (!are_sums_finite(y.data, y.ld, rows.count) && !are_finite(inputs))
+                gather_rows(x, rows, arena.a, ld, "X");
             if (!last) activate(l, y, rows.count);
         }
         from = y.data;
