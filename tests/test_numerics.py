@@ -177,7 +177,7 @@ def test_data_that_are_not_finite(where, bad, dtype):
     np.testing.assert_array_equal(net.parameters, before.parameters)
 
 
-# A step reads such inputs where they lie, and looks at the first layer's sums.
+# One thread reads such inputs where they lie, and looks at the first layer's sums.
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
@@ -190,40 +190,41 @@ def test_data_that_are_not_finite(where, bad, dtype):
         ([260, 40, 1], {}),
     ],
 )
-def test_inputs_that_are_not_finite_where_they_lie(widths, options, dtype, bad):
+def test_inputs_that_are_not_finite_where_they_lie(widths, options, dtype, bad, threads):
     rng = np.random.default_rng(0)
-    net = fn.Network(widths, dtype=dtype, seed=0, **options)
-    net.parameters[net.parameters == net.parameters.max()] = 0
     X = rng.standard_normal((150, 260)).astype(dtype)
-    y = (
-        rng.integers(3, size=150)
-        if net.loss == "cross_entropy"
-        else rng.uniform(0, 1, (150, widths[-1])).astype(dtype)
-    )
-    before = net.parameters.copy()
-    X[77, 13] = bad
-    for step in (net.train_step, net.loss_and_gradient):
-        arguments = [fn.SGD(0.01)] if step == net.train_step else []
-        with pytest.raises(ValueError, match=f"received {bad} in row 77, column 13"):
-            step(X, y, *arguments)
-    with pytest.raises(ValueError, match=f"received {bad} in row 77, column 13"):
-        net.fit(X, y, optimizer=fn.SGD(0.01), batch_size=50, shuffle=False)
-    np.testing.assert_array_equal(net.parameters, before)
+    labels, values = rng.integers(3, size=150), rng.uniform(0, 1, (150, widths[-1])).astype(dtype)
+    for count in (1, 2):
+        threads(count)
+        net = fn.Network(widths, dtype=dtype, seed=0, **options)
+        net.layers[0].weights[13] = 0
+        y = labels.copy() if net.loss == "cross_entropy" else values.copy()
+        before = net.parameters.copy()
+        X[77, 13] = bad
+        for target in (0, 3 if net.loss == "cross_entropy" else np.nan):
+            y[77] = target
+            for step in (net.train_step, net.loss_and_gradient):
+                arguments = [fn.SGD(0.01)] if step == net.train_step else []
+                with pytest.raises(ValueError, match=f"X: .*received {bad} in row 77, column 13"):
+                    step(X, y, *arguments)
+            with pytest.raises(ValueError, match=f"received {bad} in row 77, column 13"):
+                net.fit(X, y, optimizer=fn.SGD(0.01), batch_size=100, shuffle=False)
+        np.testing.assert_array_equal(net.parameters, before)
 
 
-def test_sums_that_overflow_where_inputs_lie():
-    net, copied = (fn.Network([260, 9, 1], activation="tanh", seed=0) for _ in range(2))
+def test_sums_that_overflow_where_inputs_lie(threads):
+    threads(1)
     X = np.full((150, 260), 1e20, dtype=np.float32)
     y = np.zeros((150, 1), dtype=np.float32)
-    for each in (net, copied):
-        each.parameters[: 260 * 9] = 1e25
-    losses = [
-        each.train_step(inputs, y, fn.SGD(0.01))
-        for each, inputs in ((net, X), (copied, X.astype(np.float64)))
-    ]
-    assert np.isfinite(losses[0])
-    assert losses[0] == losses[1]
-    np.testing.assert_array_equal(net.parameters, copied.parameters)
+    trained = []
+    for inputs in (X, X.astype(np.float64)):  # which are copied
+        net = fn.Network([260, 9, 1], activation="tanh", seed=0)
+        net.layers[0].weights[:] = 1e25
+        loss = net.train_step(inputs, y, fn.SGD(0.01))
+        assert np.isfinite(loss)
+        trained.append((loss, net.parameters))
+    assert trained[0][0] == trained[1][0]
+    np.testing.assert_array_equal(trained[0][1], trained[1][1])
 
 
 def test_numbers_too_large_for_float32():

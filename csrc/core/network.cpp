@@ -174,16 +174,16 @@ Activation Network<T>::first_activation() const {
     return layers_.size() == 1 && takes_logits(config_.loss) ? Activation::identity : layers_.front().activation;
 }
 
-// The first layer of inputs that gather() has not looked at.
+// The first layer of inputs that nobody has looked at.
 template <class T>
-void Network<T>::forward_first(Workspace<T>& work, const Samples& samples, const RowSelection& rows, std::size_t at,
-                               const Scratch<T>& scratch) {
+void Network<T>::forward_first(Workspace<T>& work, const Samples& samples, const RowSelection& rows) {
     const Team alone(1);
-    const LayerTape<T> tape = work.layers.front().from(at);
-    const MatrixView<const T> x{work.x + at * work.ldx, rows.count, inputs(), work.ldx};
-    dense_forward<T>(layers_.front(), x.data, x.ld, tape.output, nullptr, tape.ld, rows.count, true, alone, scratch);
+    const LayerTape<T>& tape = work.layers.front();
+    const MatrixView<const T> x{work.x, rows.count, inputs(), work.ldx};
+    dense_forward<T>(layers_.front(), x.data, x.ld, tape.output, nullptr, tape.ld, rows.count, true, alone,
+                     work.scratch());
     if (!are_sums_finite(tape.output, tape.ld, rows.count))
-        check_rows<T>(x, samples.x, rows, work.input + at * work.ld_input, work.ld_input, "X", alone, nullptr);
+        check_rows<T>(x, samples.x, rows, work.input, work.ld_input, "X", alone, nullptr);
     const Activation f = first_activation();
     if (f == Activation::identity) return;
     kernels<T>().activation(f, tape.output, tape.output, tape.derivative, rows.count * tape.ld);
@@ -249,9 +249,9 @@ double Network<T>::forward_pass(Workspace<T>& work, const Samples& samples, cons
                                 double scale, bool dropout, const Team& team, std::size_t first_row) {
     place(work, samples, rows);
     const bool by_sums = looks_at_sums(work, team);
+    if (by_sums) forward_first(work, samples, rows);
     gather(work, samples, rows, 0, team, !by_sums);
     set_dropout(work, dropout);
-    if (by_sums) forward_first(work, samples, rows, 0, work.scratch());
     forward_layers(work, 0, rows.count, takes_logits(config_.loss), team, work.scratch(), first_row, by_sums);
     return loss_gradient(work, samples, first, rows.count, scale, team);
 }

@@ -167,7 +167,7 @@ private:
                         std::size_t first_row, bool first_is_done = false);
     bool looks_at_sums(const Workspace<T>&, const Team&) const;
     Activation first_activation() const;
-    void forward_first(Workspace<T>&, const Samples&, const RowSelection&, std::size_t at, const Scratch<T>&);
+    void forward_first(Workspace<T>&, const Samples&, const RowSelection&);
     void set_dropout(Workspace<T>&, bool dropout);
     LossArguments<T> loss_arguments(const Workspace<T>&, const Samples&, std::size_t first, std::size_t m,
                                     double scale);
