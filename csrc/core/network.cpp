@@ -158,8 +158,8 @@ void Network<T>::forward_layers(const Workspace<T>& work, std::size_t at, std::s
 }
 
 // Whether one thread, which reads long rows of X where they lie, finds out by the first layer's few sums whether they
-// are finite. To look at all of them takes 784-10 8 % of a step, 784-32-10 5. (Activations take a pass of their own
-// then: 784-256-128-10 gains nothing. And of short rows that look is what fetches them in time: 100-16-1 loses 2 %.)
+// are finite. To look at all of them takes 784-10 a tenth of a step, 784-32-10 5 %. (Activations take a pass of their
+// own then: 784-256-128-10 gains nothing. And of short rows that look fetches them in time: 100-16-1 would lose 2 %.)
 template <class T>
 bool Network<T>::looks_at_sums(const Workspace<T>& work, const Team& team) const {
     constexpr std::size_t long_row = 1024;
