@@ -35,6 +35,21 @@ FUSEDNET_INLINE Vec<T> sum_each(const Vec<T> (&v)[lanes<T>]) {
     }
 }
 
+// Lane i is sum_lanes of the lanes i of v: the sum where each of them is a chain of its own.
+template <class T>
+FUSEDNET_INLINE Vec<T> sum_chains(Vec<T> (&v)[lanes<T>]) {
+#pragma GCC unroll 4
+    for (size_t half = lanes<T> / 2; half >= piece<T>; half /= 2) {
+#pragma GCC unroll 8
+        for (size_t i = 0; i < half; ++i) v[i] += v[i + half];
+    }
+    if constexpr (piece<T> == 4) {
+        return (v[0] + v[1]) + (v[2] + v[3]);
+    } else {
+        return v[0] + v[1];
+    }
+}
+
 // y[i] = start + x[i, :] · w for contiguous w: the products whose result is a single, contiguous column or row. (One
 // column of a wider result goes through the tiles: its bits must not depend on where the result was split.)
 template <size_t rows, class T>

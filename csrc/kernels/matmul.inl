@@ -2,11 +2,19 @@
 #pragma once
 
 #include "activations.inl"
-#include "dot_tile.inl"
+#include "few_columns.inl"
 #include "few_rows.inl"
 #include "narrow_tile.inl"
 
 namespace fusednet::FUSEDNET_SET {
+
+// Elements of scratch for a panel that is a copy, or for columns that go by dot products.
+template <class T>
+size_t panel_size(size_t depth) {
+    const size_t copy = at_most(depth, longest_block(depth_block)) * panel_columns<T>;
+    const size_t dots = masks ? dot_panel_size<T>(depth) : 0;
+    return copy > dots ? copy : dots;
+}
 
 // body(TileColumns) for the width of a panel.
 template <class T, class Body>
@@ -226,6 +234,12 @@ void dense_forward(const DenseForward<T>& f) {
     if (f.n == 1 && f.ldw == 1) {
         dot_rows(f.x, f.ldx, f.w, f.m, f.k, f.bias != nullptr ? f.bias[0] : T(0), f.y, f.ldy, f.ahead);
         return f.ldy == 1 ? activate_columns(f, 0, 1, f.m) : activate_columns(f, 0, f.m, 1);
+    }
+    if constexpr (masks) {
+        if (goes_by_dots(f)) {
+            forward_by_dots(f);
+            return activate_columns(f, 0, f.m, f.n);
+        }
     }
     const T floor = f.activation == Activation::relu ? T(0) : no_floor<T>;
     const bool far = is_far<T>(f.k, f.ldw);

@@ -44,49 +44,49 @@ constexpr size_t whole_pieces(size_t n) {
     return (n + piece<T> - 1) / piece<T> * piece<T>;
 }
 
-// Whether so many last columns have: whole vectors would be wider than pieces, and the depth repays the transposition
-// that follows. Three pieces save a quarter at most: of much depth, and of so many rows that whole vectors go down
-// them. (Either tile gives the same bits.)
+// Whether so many last columns have: of whole vectors a quarter of the lanes or more would be nobody's, and the depth
+// repays the transposition that follows. If it is less than half, it has to be much, and of so many rows that whole
+// vectors go down them. (Either tile gives the same bits.)
 template <class T>
 FUSEDNET_INLINE bool is_narrow(const WeightGradient<T>& g, size_t columns) {
-    const size_t width = whole_pieces<T>(columns);
-    if (!masks || width > narrow_pieces * piece<T> || width >= whole_vectors<T>(columns)) return false;
-    return width < narrow_pieces * piece<T> ? g.m >= lanes<T> : g.m >= 64 && g.k >= 4 * lanes<T>;
+    const size_t width = whole_vectors<T>(columns);
+    if (!masks || columns > narrow_pieces * piece<T> || 4 * columns > 3 * width) return false;
+    return 2 * columns <= width ? g.m >= lanes<T> : g.m >= 64 && g.k >= 4 * lanes<T>;
 }
 
 // The vectors of rows of such a tile: with each a sum for each column in a register, and what is multiplied.
-template <size_t pieces, class T>
-constexpr size_t narrow_vectors = 2 * (pieces * piece<T> + 1) < (FUSEDNET_VECTOR_BYTES == 64 ? 32 : 16) ? 2 : 1;
+template <size_t width>
+constexpr size_t narrow_vectors = 2 * (width + 1) < (FUSEDNET_VECTOR_BYTES == 64 ? 32 : 16) ? 2 : 1;
 
-// update_tile for those: here the vectors go down the rows, and multiply fewer lanes that nobody wants. The last one
-// may have more lanes than there are rows.
-template <size_t vectors, size_t pieces, class T>
+// update_tile for those: here the vectors go down the rows, and multiply `width` columns, no more than are wanted or a
+// piece. The last one may have more lanes than there are rows.
+template <size_t vectors, size_t width, class T>
 __attribute__((noinline)) void update_narrow_tile(const WeightGradient<T>& g, size_t offset, size_t rows,
                                                   size_t columns, const T* x, const T* dz) {
-    constexpr size_t width = pieces * piece<T>;
+    constexpr size_t pieces = whole_pieces<T>(width) / piece<T>;
     Vec<T> acc[vectors][pieces][piece<T>] = {};
     const size_t rest = rows - (vectors - 1) * lanes<T>;
-    const size_t interval = burst_interval(g.ahead, 2 * vectors * lanes<T> * width);
+    const size_t interval = burst_interval(g.ahead, 2 * vectors * lanes<T> * pieces * piece<T>);
     for (size_t left = g.m; left > 0; read_ahead(g.ahead)) {
         const size_t steps = at_most(left, interval);
         for (size_t p = 0; p < steps; ++p, x += g.ldx, dz += g.lddz) {
             Vec<T> line[vectors];
             for (size_t v = 0; v < vectors; ++v)
                 line[v] = v + 1 < vectors ? load(x + v * lanes<T>) : load_partial(x + v * lanes<T>, rest);
-#pragma GCC unroll 3
-            for (size_t q = 0; q < pieces; ++q) {
-#pragma GCC unroll 4
-                for (size_t j = 0; j < piece<T>; ++j) {
-                    const Vec<T> factor = broadcast(dz[q * piece<T> + j]);
+#pragma GCC unroll 12
+            for (size_t j = 0; j < width; ++j) {
+                const Vec<T> factor = broadcast(dz[j]);
 #pragma GCC unroll 2
-                    for (size_t v = 0; v < vectors; ++v) acc[v][q][j] = fma(line[v], factor, acc[v][q][j]);
+                for (size_t v = 0; v < vectors; ++v) {
+                    Vec<T>& sum = acc[v][j / piece<T>][j % piece<T>];
+                    sum = fma(line[v], factor, sum);
                 }
             }
         }
         left -= steps;
     }
     T transposed[pieces][piece<T>][lanes<T>];  // row i is piece i / piece<T> of the vectors i % piece<T>
-    T sums[vectors * lanes<T> * width];
+    T sums[vectors * lanes<T> * width + piece<T>];
 #pragma GCC unroll 2  // else the sums may live in memory, and be stored in every step of the depth
     for (size_t v = 0; v < vectors; ++v) {
 #pragma GCC unroll 3

@@ -38,12 +38,6 @@ constexpr size_t panel_columns = tile_vectors * lanes<T>;
 template <class T>
 constexpr size_t transposed_block = at_most(depth_block, first_level_cache / (2 * panel_columns<T> * sizeof(T)));
 
-// Elements of scratch for a panel that is a copy.
-template <class T>
-size_t panel_size(size_t depth) {
-    return at_most(depth, longest_block(depth_block)) * panel_columns<T>;
-}
-
 // The next panel of what remains: its columns, and those rounded up to whole vectors, or half a one. A vector and a
 // half are two panels.
 template <class T>

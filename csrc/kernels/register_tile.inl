@@ -2,7 +2,8 @@
 // element of A and loads vectors of B. Every element of a result is summed over the depth in ascending order by its own
 // chain of multiply-adds, so its bits depend neither on the tile it falls into nor on how the work is split over
 // threads. (Some products have other chains, by the shape alone: the narrow one of narrow_tile.inl has two, of even and
-// of odd steps; that with a single column, and the input gradient of a single row, are dot products, in dot_tile.inl.)
+// of odd steps; those with a single column or a few, and the input gradient of a single row, are dot products, in
+// dot_tile.inl and few_columns.inl.)
 #pragma once
 
 #include "elementary.inl"

@@ -194,12 +194,13 @@ void update_narrow(const WeightGradient<T>& g) {
     const size_t columns = last_panel<T>(g.n);
     if (columns == 0 || !is_narrow(g, columns)) return;
     const size_t j = g.n - columns;
-    with_count<1, narrow_pieces>(whole_pieces<T>(columns) / piece<T>, [&](auto pieces) {
-        constexpr size_t most = narrow_vectors<pieces.n, T>;
+    const size_t multiplied = columns < piece<T> ? piece<T> : columns;
+    with_count<piece<T>, narrow_pieces * piece<T>>(multiplied, [&](auto width) {
+        constexpr size_t most = narrow_vectors<width.n>;
         for (size_t i = 0; i < g.k; i += most * lanes<T>) {
             const size_t rows = at_most(g.k - i, most * lanes<T>);
             with_count<1, most>((rows + lanes<T> - 1) / lanes<T>, [&](auto vectors) {
-                update_narrow_tile<vectors.n, pieces.n>(g, i * g.ldw + j, rows, columns, g.x + i, g.dz + j);
+                update_narrow_tile<vectors.n, width.n>(g, i * g.ldw + j, rows, columns, g.x + i, g.dz + j);
             });
         }
     });

@@ -225,10 +225,12 @@ TEST_CASE("what is read ahead: rows of large matrices in one piece, and of the t
     other.columns = 16;  // a line
     CHECK(plan(x, other, 64, 1e9).others.count == 0);
     CHECK(plan(x, {}, 64, 1e9).others.count == 0);
-    // 384 lines in the time of four tiles: a burst of 24 for every 2^15 flops.
+    // 384 lines in the time of four tiles, a burst of 24 for every 2^15 flops: twice as often, but not too often.
     const ReadAhead many = plan(x, y, 64, 1 << 19);
     CHECK(many.burst == 24);
-    CHECK(many.flops == 1 << 15);
+    CHECK(many.flops == 1 << 14);
+    CHECK(plan(x, y, 64, 1 << 17).flops == 5800);
+    CHECK(plan(x, y, 64, 1 << 16).flops == 1 << 12);
     other = x;
     other.rows = 2048;  // 256 KiB
     CHECK(plan(other, {}, 64, 1e9).rows.count == 0);

@@ -239,6 +239,14 @@ TEST_CASE_TEMPLATE("input_gradient applies the derivative and the mask", T, floa
     }
 }
 
+// One panel serves all layers of a network: that of the deepest.
+TEST_CASE_TEMPLATE("panel_size does not fall with the depth", T, float, double) {
+    for_each_table<T>([](const KernelTable<T>& kernels) {
+        for (std::size_t depth = 1; depth < 3000; ++depth)
+            CHECK(kernels.panel_size(depth) <= kernels.panel_size(depth + 1));
+    });
+}
+
 // What is fetched leaves no trace but in the list: a tile that is not interrupted takes off one line.
 TEST_CASE_TEMPLATE("dense_forward takes off rows to be read amid tiles", T, float, double) {
     constexpr std::size_t rows = 15, depth = 100, many = 10000;
