@@ -77,6 +77,7 @@ SGD = [
     Case((64, 128, 128, 1), 32),
     Case((64, 128, 128, 1), 256),
     Case((64, 128, 128, 1), 5_000),
+    Case((784, 10), 128),  # a linear model: few columns, and more inputs than products
     Case((784, 32, 10), 128),  # whose inputs take as long to come as its products
     Case((784, 256, 128, 10), 64),
     Case((784, 512, 512, 10), 128),

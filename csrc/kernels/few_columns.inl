@@ -14,10 +14,10 @@ constexpr size_t tile_lanes(size_t columns) {
     return halves && columns <= piece<T> ? piece<T> : panels_width<T>(columns);
 }
 
-// Whether a quarter of them or more would be nobody's.
+// Whether a quarter of them or more would be nobody's, and more than one.
 template <class T>
 constexpr bool is_wasteful(size_t columns) {
-    return 4 * columns <= 3 * tile_lanes<T>(columns);
+    return 4 * columns <= 3 * tile_lanes<T>(columns) && columns + 1 < tile_lanes<T>(columns);
 }
 
 // Whether dot products are so many fewer multiply-adds that they pay for the sums of lanes and for Wᵀ. By the shape of
@@ -117,18 +117,22 @@ void dot_columns_in_place(const T* x, size_t ldx, const T* w, size_t depth, size
         for (size_t first = 0; first < lanes<T>; first += most) {
             Vec<T> sum[most][rows] = {};
             const auto advance = [&](size_t p, size_t q) FUSEDNET_ALWAYS_INLINE {
-                const Vec<T> line = access.load(w + (p + q) * columns + j);
+                const Vec<T> line = access.load(w + p * columns + j);
 #pragma GCC unroll 3
-                for (size_t i = 0; i < rows; ++i) sum[q][i] = fma(broadcast(x[i * ldx + p + q]), line, sum[q][i]);
+                for (size_t i = 0; i < rows; ++i) sum[q][i] = fma(broadcast(x[i * ldx + p]), line, sum[q][i]);
             };
-            size_t p = first;
-            for (; p + most <= depth; p += lanes<T>) {
+            size_t p = 0;
+            for (; p + lanes<T> <= depth; p += lanes<T>) {
 #pragma GCC unroll 16
-                for (size_t q = 0; q < most; ++q) advance(p, q);
+                for (size_t q = 0; q < most; ++q) advance(p + first + q, q);
             }
 #pragma GCC unroll 16
             for (size_t q = 0; q < most; ++q) {
-                if (p + q < depth) advance(p, q);
+                if (p + first + q < depth) {
+                    advance(p + first + q, q);
+                } else if (p < depth) {
+                    for (size_t i = 0; i < rows; ++i) sum[q][i] += Vec<T>{};  // as dot_columns: −0 becomes 0
+                }
                 for (size_t i = 0; i < rows; ++i) chain[i][first + q] = sum[q][i];
             }
         }
@@ -149,6 +153,7 @@ void dot_all_rows(const DenseForward<T>& f, const T* x, size_t depth, const T* s
         }
     };
     tiles(Count<most>{});
+    if constexpr (most > 3) tiles(Count<most / 2>{});
     if constexpr (most > 1) tiles(Count<1>{});
 }
 

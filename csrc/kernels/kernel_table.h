@@ -64,7 +64,7 @@ struct RowList {
 };
 
 // Rows that somebody will read next, of one matrix and then of another. The products bring them into the second-level
-// cache on the way, a few lines at a time, and take them off: before each tile; and, if they are many beside what there
+// cache on the way, a few lines at a time, and take them off: with each tile; and, if they are many beside what there
 // is to compute, amid tiles.
 struct ReadAhead {
     RowList rows, others;

@@ -131,7 +131,11 @@ void product_partial(const Product<T>& p, size_t columns) {
         for (; d + chains <= p.depth; d += chains) {
             for (size_t chain = 0; chain < chains; ++chain) advance(d + chain, acc[chain]);
         }
-        if (d < p.depth) advance(d, acc[0]);
+        if (d < p.depth) {
+            advance(d, acc[0]);
+            // As product_narrow_tile, whose last pair ends with zeros: −0 becomes 0.
+            for (size_t i = 0; chains == 2 && i < rows.n; ++i) acc[chains - 1][i] += Vec<T>{};
+        }
         for (size_t i = 0; i < rows.n; ++i) {
             const Vec<T> sum = chains == 1 ? acc[0][i] : begin(i) + (acc[0][i] + acc[chains - 1][i]);
             store(p.c + i * p.ldc, clamp_below(sum, p.floor));

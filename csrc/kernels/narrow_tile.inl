@@ -66,7 +66,7 @@ __attribute__((noinline)) void update_narrow_tile(const WeightGradient<T>& g, si
     constexpr size_t pieces = whole_pieces<T>(width) / piece<T>;
     Vec<T> acc[vectors][pieces][piece<T>] = {};
     const size_t rest = rows - (vectors - 1) * lanes<T>;
-    const size_t interval = burst_interval(g.ahead, 2 * vectors * lanes<T> * pieces * piece<T>);
+    const size_t interval = burst_interval(g.ahead, 2 * vectors * lanes<T> * width);
     for (size_t left = g.m; left > 0; read_ahead(g.ahead)) {
         const size_t steps = at_most(left, interval);
         for (size_t p = 0; p < steps; ++p, x += g.ldx, dz += g.lddz) {

@@ -36,8 +36,10 @@ void for_each_shape(Body body) {
                                  {30, 37, 4, 3},     {18, 100, 6, 0},  {1, 430, 341, 0},   {1, 1024, 300, 0},
                                  {3, 448, 700, 0},   {7, 430, 700, 0}, {21, 430, 341, 0},  {20, 8210, 1, 0},
                                  {20, 40, 12801, 0}, {40, 64, 3201, 0}};  // of both the last block is a step
-    for (std::size_t columns = 2; columns < 13; ++columns)  // by dot products, of one block of the depth, two, three
+    for (std::size_t columns = 2; columns < 13; ++columns) {  // by dot products, of one block of the depth, two, three
         others.push_back({15 + columns, columns, 100 * columns - 1, 0});
+        others.push_back({8, columns, 512, 0});  // a whole block
+    }
     for (const std::size_t tile_rows : {3u, 6u, 10u, 14u}) {  // of one set or another
         const std::size_t two_tiles = tile_rows + 1, nine_tiles = 8 * tile_rows + 1;
         // W is far, and X and dZ are copied: by AVX-512 only where they are several times as large.

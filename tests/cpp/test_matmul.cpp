@@ -114,15 +114,46 @@ TEST_CASE_TEMPLATE("dense_forward takes an infinite input to infinite outputs", 
     Random random(3);
     for (const std::size_t columns : sizes) {
         for (const std::size_t depth : {1u, 2u, 3u, 257u}) {
-            Matrix<T> x = operand<T>(3, depth).fill(random), w = operand<T>(depth, columns).fill(random, 1, 2);
-            x(1, depth - 1) = infinite;  // hidden activations may be: exp overflows
+            for (const std::size_t rows : {3u, 20u}) {
+                Matrix<T> x = operand<T>(rows, depth).fill(random), w = operand<T>(depth, columns).fill(random, 1, 2);
+                x(1, depth - 1) = infinite;  // hidden activations may be: exp overflows
+                for_each_table<T>([&](const KernelTable<T>& kernels) {
+                    Matrix<T> y = padded<T>(Role<T>::output, rows, columns, kernels.lanes, 0);
+                    Forward<T>{kernels, x, w, nullptr}(y);
+                    for (std::size_t i = 0; i < rows; ++i) {
+                        for (std::size_t j = 0; j < columns; ++j)
+                            CHECK((i == 1 ? y(i, j) == infinite : std::isfinite(y(i, j))));
+                    }
+                });
+            }
+        }
+    }
+}
+
+// Sums of products that vanish: −0 or 0, whichever it is for the row by itself.
+TEST_CASE_TEMPLATE("a row has the same zeros by itself and among others", T, float, double) {
+    constexpr T least = std::numeric_limits<T>::min();
+    for (const std::size_t columns : {2u, 5u, 10u}) {
+        for (const std::size_t depth : {496u, 497u, 509u}) {
+            Matrix<T> x = operand<T>(20, depth), w = operand<T>(depth, columns), b = operand<T>(1, columns);
+            for (std::size_t p = 0; p < depth; ++p) {
+                for (std::size_t i = 0; i < x.rows(); ++i) x(i, p) = least;
+                for (std::size_t j = 0; j < columns; ++j) w(p, j) = -least;
+            }
+            for (std::size_t j = 0; j < columns; ++j) b(0, j) = -T(0);
+            CAPTURE(columns);
+            CAPTURE(depth);
             for_each_table<T>([&](const KernelTable<T>& kernels) {
-                Matrix<T> y = padded<T>(Role<T>::output, 3, columns, kernels.lanes, 0);
-                Forward<T>{kernels, x, w, nullptr}(y);
-                for (std::size_t j = 0; j < columns; ++j) {
-                    CHECK(std::isfinite(y(0, j)));
-                    CHECK(y(1, j) == infinite);
-                    CHECK(std::isfinite(y(2, j)));
+                const Forward<T> forward{kernels, x, w, b.data()};
+                Matrix<T> y = padded<T>(Role<T>::output, x.rows(), columns, kernels.lanes, 0), alone = y;
+                forward(y);
+                for (std::size_t i = 0; i < x.rows(); ++i)
+                    forward.block(alone, Activation::identity, nullptr, i, 1, 0, columns);
+                for (std::size_t i = 0; i < x.rows(); ++i) {
+                    for (std::size_t j = 0; j < columns; ++j) {
+                        CHECK(y(i, j) == T(0));
+                        CHECK(std::signbit(y(i, j)) == std::signbit(alone(i, j)));
+                    }
                 }
             });
         }
@@ -139,7 +170,10 @@ TEST_CASE_TEMPLATE("dense_forward applies the activation and stores its derivati
                            {5, 19, 700, 0},
                            {1, 140, 1100, 0},
                            {2, 512, 300, 0},
-                           {3, 150, 300, 0}}) {
+                           {3, 150, 300, 0},
+                           {2, 5, 300, 0},
+                           {9, 5, 300, 0},
+                           {9, 10, 700, 0}}) {
         Matrix<T> x = operand<T>(s.rows, s.depth).fill(random, -3, 3), w = operand<T>(s.depth, s.columns).fill(random);
         const Matrix<T> b = operand<T>(1, s.columns).fill(random);
         for_each_table<T>([&](const KernelTable<T>& kernels) {
@@ -249,7 +283,7 @@ TEST_CASE_TEMPLATE("panel_size does not fall with the depth", T, float, double) 
 
 // What is fetched leaves no trace but in the list: a tile that is not interrupted takes off one line.
 TEST_CASE_TEMPLATE("dense_forward takes off rows to be read amid tiles", T, float, double) {
-    constexpr std::size_t rows = 15, depth = 100, many = 10000;
+    constexpr std::size_t rows = 15, depth = 1000, many = 100000;
     for (const std::size_t columns : {std::size_t{2}, std::size_t{10}}) {
         const Matrix<T> x = operand<T>(rows, depth, 0), w = operand<T>(depth, columns, 0);
         for_each_table<T>([&](const KernelTable<T>& kernels) {
