@@ -157,7 +157,7 @@ ReadAhead plan_read_ahead(const InputMatrix& x, const InputMatrix& y, const RowS
     // All lines, spread over the register tiles, of so many flops or fewer. The processor has room for a dozen on their
     // way; with twice as many it waits, but for less than it would for those left behind. Of inputs that are large
     // beside the products tiles are interrupted for them: twice as often as would do, so that the last ones are there
-    // in time, but no more often than memory gives so many if that would do.
+    // in time, but then not before memory has brought those of the burst before, some `busy` flops later.
     constexpr double tile = 1 << 17, most = 24, busy = 5800;
     const std::size_t bytes = ahead.rows.count * ahead.rows.bytes + ahead.others.count * ahead.others.bytes;
     const double wanted = static_cast<double>(bytes) / line * tile / flops;

@@ -5,6 +5,16 @@
 
 namespace fusednet::FUSEDNET_SET {
 
+// The sum of as many vectors as a piece has elements, in the order in which sum_lanes adds those.
+template <class T>
+FUSEDNET_INLINE Vec<T> sum_piece(const Vec<T>* v) {
+    if constexpr (piece<T> == 4) {
+        return (v[0] + v[1]) + (v[2] + v[3]);
+    } else {
+        return v[0] + v[1];
+    }
+}
+
 // Lane i is sum_lanes(v[i]), the same additions in the same order.
 template <class T>
 FUSEDNET_INLINE Vec<T> sum_each(const Vec<T> (&v)[lanes<T>]) {
@@ -28,11 +38,7 @@ FUSEDNET_INLINE Vec<T> sum_each(const Vec<T> (&v)[lanes<T>]) {
 #endif
     }
     transpose_pieces<T>(r);
-    if constexpr (piece<T> == 4) {
-        return (r[0] + r[1]) + (r[2] + r[3]);
-    } else {
-        return r[0] + r[1];
-    }
+    return sum_piece<T>(r);
 }
 
 // Lane i is sum_lanes of the lanes i of v: the sum where each of them is a chain of its own.
@@ -43,11 +49,7 @@ FUSEDNET_INLINE Vec<T> sum_chains(Vec<T> (&v)[lanes<T>]) {
 #pragma GCC unroll 8
         for (size_t i = 0; i < half; ++i) v[i] += v[i + half];
     }
-    if constexpr (piece<T> == 4) {
-        return (v[0] + v[1]) + (v[2] + v[3]);
-    } else {
-        return v[0] + v[1];
-    }
+    return sum_piece<T>(v);
 }
 
 // y[i] = start + x[i, :] · w for contiguous w: the products whose result is a single, contiguous column or row. (One
