@@ -11,7 +11,7 @@ namespace fusednet::FUSEDNET_SET {
 // Elements of scratch for a panel that is a copy, or for columns that go by dot products.
 template <class T>
 size_t panel_size(size_t depth) {
-    const size_t copy = at_most(depth, longest_block(depth_block)) * panel_columns<T>;
+    const size_t copy = at_most(depth, longest_block(halves ? long_depth_block : depth_block)) * panel_columns<T>;
     const size_t dots = masks ? dot_panel_size<T>(depth) : 0;
     return copy > dots ? copy : dots;
 }
@@ -103,14 +103,12 @@ void product_panel(const Product<T>& p, T* panel, Prefetch<T>* ahead, ReadAhead*
 // By so many columns, a piece or fewer. (Only AVX-512 has the halves that it takes.)
 template <class T>
 void product_narrow(const Product<T>& p, size_t columns, T* panel, ReadAhead* rows_ahead) {
-    if constexpr (halves) {
-        pack_pairs(p.b, p.ldb, p.depth, columns, panel);
-        for_each_row_tile<1>(p.m, [=](size_t i, auto height) {
-            read_ahead(rows_ahead);
-            product_narrow_tile<height.n>(p.a + i * p.lda, p.lda, panel, p.depth, p.start, p.c + i * p.ldc, p.ldc,
-                                          p.floor, rows_ahead);
-        });
-    }
+    pack_pairs(p.b, p.ldb, p.depth, columns, panel);
+    for_each_row_tile<1>(p.m, [=](size_t i, auto height) {
+        read_ahead(rows_ahead);
+        product_narrow_tile<height.n>(p.a + i * p.lda, p.lda, panel, p.depth, p.start, p.c + i * p.ldc, p.ldc, p.floor,
+                                      rows_ahead);
+    });
 }
 
 // Few rows by less than a vector of columns, B in place: a copy would take longer than the product. By two chains where
@@ -178,6 +176,27 @@ FUSEDNET_INLINE const T* padded_bias(const DenseForward<T>& f, size_t column, co
     return padded;
 }
 
+// The last columns, a piece or fewer. By blocks of the depth that are the same for all processors: their bits depend on
+// them, since each block adds the sum of two chains.
+template <class T>
+void forward_narrow(const DenseForward<T>& f, size_t columns, T final_floor) {
+    const size_t j = f.n - columns, rows = block_rows(f.k, depth_block);
+    const Panel<T> panel(columns);
+    T edge[panel_columns<T>];
+    for (size_t p = 0; p < f.k; p += rows) {
+        const size_t block = at_most(f.k - p, rows);
+        const T* const start = p == 0 && !f.continued ? padded_bias(f, j, panel, edge) : nullptr;
+        const T floor = p + block == f.k ? final_floor : no_floor<T>;
+        const Product<T> product{f.x + p, f.ldx, f.w + p * f.ldw + j, f.ldw, f.m, block, start, f.y + j, f.ldy, floor};
+        if (f.m <= few_rows) {
+            product_partial<2>(product, columns);
+        } else {
+            product_narrow(product, columns, f.panel, f.ahead);
+        }
+    }
+    activate_products(f, j, panel.width);
+}
+
 // Y = f(X·W + b), the columns from `first` on. By blocks of the depth, each for all panels before the next: of X and W
 // only one block need stay in the caches.
 template <class T>
@@ -185,11 +204,14 @@ void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final
     const bool strips = goes_by_strips(f);
     if (strips) first = f.n / lanes<T> * lanes<T>;
     const bool packing = f.m > unpacked_tiles(f) * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
-    const size_t rows = block_rows(f.k, depth_block), tiles = (f.m + tile_rows - 1) / tile_rows;
+    const size_t usual = halves && f.halved_registers ? long_depth_block : depth_block;
+    const size_t rows = block_rows(f.k, usual), tiles = (f.m + tile_rows - 1) / tile_rows;
     const auto fetch = [&](size_t p, size_t j, size_t steps) {
         const size_t columns = Panel<T>(f.n - j).columns;
         return Prefetch<T>({f.w + p * f.ldw + j}, f.ldw, at_most(f.k - p, rows), columns, tiles, steps);
     };
+    const size_t narrow = halves && last_panel<T>(f.n) <= piece<T> ? last_panel<T>(f.n) : 0;  // half of a half or less
+    const size_t end = f.n - narrow;
     T edge[panel_columns<T>];
     for (size_t p = 0; p < f.k; p += rows) {
         const size_t block = at_most(f.k - p, rows);
@@ -197,22 +219,19 @@ void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final
         const T floor = last ? final_floor : no_floor<T>;
         if (strips) forward_strips(f, p, block, first, floor);
         if (strips && last) activate_products(f, 0, first);
-        for (size_t j = first; j < f.n;) {
+        for (size_t j = first; j < end;) {
             const Panel<T> panel(f.n - j);
             const bool whole = panel.width == panel.columns;
             const T* w = f.w + p * f.ldw + j;
             Product<T> product{f.x + p, f.ldx, w, f.ldw, f.m, block, nullptr, f.y + j, f.ldy, floor};
             if (begin) product.start = f.bias != nullptr && whole ? f.bias + j : padded_bias(f, j, panel, edge);
-            const bool narrow = halves && panel.columns <= piece<T>;  // a piece would fill half of a half
             if (masks && f.m <= few_rows && panel.columns < lanes<T>) {
-                narrow ? product_partial<2>(product, panel.columns) : product_partial<1>(product, panel.columns);
-            } else if (narrow) {
-                product_narrow(product, panel.columns, f.panel, f.ahead);
+                product_partial<1>(product, panel.columns);
             } else {
                 Prefetch<T> lines;
                 if (far) {
                     const size_t next = j + panel.columns;
-                    lines = next < f.n ? fetch(p, next, block) : fetch(p + block, first, block);
+                    lines = next < end ? fetch(p, next, block) : fetch(p + block, first, block);
                 } else if (are_many(f.ahead)) {
                     lines = {f.ahead, panel.width};
                 }
@@ -230,6 +249,9 @@ void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final
             if (last) activate_products(f, j, panel.width);
             j += panel.columns;
         }
+    }
+    if constexpr (halves) {
+        if (narrow > 0) forward_narrow(f, narrow, final_floor);
     }
 }
 
