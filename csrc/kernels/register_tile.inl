@@ -54,6 +54,11 @@ static_assert(last_steps == 0 || last_steps == 2);  // as finish_tile takes them
 template <size_t rows, class Columns>
 constexpr bool ends_by_rows = (rows > rows_at_once) && Columns::vectors == tile_vectors;
 
+// In tiles of a W that is far, so many rows are read before the one above them is written. Where rows are a multiple of
+// 1 KiB apart, the last twelve bits of their addresses repeat, and a processor that compares only those has the load of
+// a row wait for the store of one that it takes for the same.
+constexpr size_t rows_behind = 4;
+
 // What a tile multiplies: A (rows, depth), or transposed, (depth, rows), and B. A tile that is `packing` copies the
 // lines of B to `panel` on the way, where the next tiles find them side by side.
 template <class T>
@@ -117,13 +122,17 @@ FUSEDNET_INLINE void multiply_add(Factors<T>& f, size_t depth, Ahead* ahead,
     f.a = base[0];
 }
 
-// finish(row) for each row, after its last steps where the tile ends by rows.
-template <bool across, bool packing, size_t rows, class Columns, class T, class Finish>
+// finish(row) for each row, after its last steps where the tile ends by rows, and so many rows behind it save(row).
+template <bool across, bool packing, size_t behind, size_t rows, class Columns, class T, class Finish, class Save>
 FUSEDNET_INLINE void finish_tile(const Factors<T>& f, typename Columns::Vector (&acc)[rows][Columns::vectors],
-                                 const Finish& finish) {
+                                 const Finish& finish, const Save& save) {
+    const auto finish_row = [&](size_t i) FUSEDNET_ALWAYS_INLINE {
+        finish(i);
+        if (i >= behind) save(i - behind);
+    };
     if constexpr (!ends_by_rows<rows, Columns>) {
 #pragma GCC unroll 16
-        for (size_t i = 0; i < rows; ++i) finish(i);
+        for (size_t i = 0; i < rows; ++i) finish_row(i);
     } else {
         using V = typename Columns::Vector;
         const T *a = f.a, *second = f.b + f.ldb;
@@ -148,9 +157,11 @@ FUSEDNET_INLINE void finish_tile(const Factors<T>& f, typename Columns::Vector (
                 acc[i][v] = fma(next, load<T, V>(second + v * Columns::lanes), acc[i][v]);
             }
             a += across ? 1 : f.lda;
-            finish(i);
+            finish_row(i);
         }
     }
+#pragma GCC unroll 16
+    for (size_t i = rows - behind; i < rows; ++i) save(i);
 }
 
 // body(row, vector, offset) for each vector of a tile of a matrix with that leading dimension.
@@ -198,7 +209,7 @@ __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, 
     multiply_add<false, packing, interrupted, rows, Columns>(factors, depth, ahead, acc);
     last.finish([&](auto finish) FUSEDNET_ALWAYS_INLINE {
         size_t row = 0;
-        finish_tile<false, packing, rows, Columns>(factors, acc, [&](size_t i) FUSEDNET_ALWAYS_INLINE {
+        const auto save = [&](size_t i) FUSEDNET_ALWAYS_INLINE {
             __asm__("" : "+r"(row));  // else the rows' addresses are worked out before, and kept in memory
 #pragma GCC unroll 8
             for (size_t v = 0; v < Columns::vectors; ++v) {
@@ -206,7 +217,8 @@ __attribute__((noinline)) void product_tile(const T* a, size_t lda, const T* b, 
                 store(c + j, finish(acc[i][v], j));
             }
             row += ldc;
-        });
+        };
+        finish_tile<false, packing, 0, rows, Columns>(factors, acc, [](size_t) {}, save);
     });
 }
 
@@ -258,43 +270,51 @@ __attribute__((noinline)) void update_tile(const WeightGradient<T>& g, size_t of
     typename Columns::Vector acc[rows][Columns::vectors] = {};
     Factors<T> factors{x, ldx, dz, lddz, panel};
     multiply_add<true, packing, interrupted, rows, Columns>(factors, g.m, ahead, acc);
-    const auto finish_each = [&](const auto& finish) FUSEDNET_ALWAYS_INLINE {
-        finish_tile<true, packing, rows, Columns>(factors, acc, finish);
-    };
     // By way of memory, too, where masks would double the code of a tile that ends by rows.
     constexpr bool by_rows = ends_by_rows<rows, Columns>;
     if (by_rows ? columns < Columns::width : are_adjacent(g, columns)) {
         // Each row over what the one before has left beyond the columns, which are no more than the width.
         T sums[rows * whole_vectors<T>(Columns::width)];
-        finish_each([&](size_t i) FUSEDNET_ALWAYS_INLINE {
+        const auto save = [&](size_t i) FUSEDNET_ALWAYS_INLINE {
 #pragma GCC unroll 8
             for (size_t v = 0; v < Columns::vectors; ++v)
                 store(sums + i * columns + v * Columns::lanes, whole(acc[i][v]));
-        });
+        };
+        finish_tile<true, packing, 0, rows, Columns>(factors, acc, [](size_t) {}, save);
         return finish_rows(g, offset, sums, rows, columns);
     }
+    // Only the last of a row's vectors may reach beyond the matrix, and half a vector always does.
+    const auto is_whole = [=](size_t v) FUSEDNET_ALWAYS_INLINE {
+        const bool last = v + 1 == Columns::vectors, half = Columns::lanes < lanes<T>;
+        return by_rows || !last || (!half && columns - v * lanes<T> >= lanes<T>);
+    };
+    constexpr size_t behind = interrupted ? at_most(rows, rows_behind) : 0;
     finish_weights(g, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
         const T* w = g.w + offset;
         T* out = g.out + offset;
         const size_t ldw = g.ldw;
-        finish_each([&](size_t i) FUSEDNET_ALWAYS_INLINE {
-            __asm__("" : "+r"(w), "+r"(out));  // else all rows' addresses are worked out before, and kept in memory
+        Vec<T> results[rows][Columns::vectors];
+        const auto finish = [&](size_t i) FUSEDNET_ALWAYS_INLINE {
+            __asm__("" : "+r"(w));  // else all rows' addresses are worked out before, and kept in memory
 #pragma GCC unroll 8
             for (size_t v = 0; v < Columns::vectors; ++v) {
                 const size_t j = v * lanes<T>, remaining = columns - j;
                 const Vec<T> sum = whole(acc[i][v]);
-                // Only the last of them may reach beyond the matrix, and half a vector always does.
-                const bool last = v + 1 == Columns::vectors, half = Columns::lanes < lanes<T>;
-                if (by_rows || !last || (!half && remaining >= lanes<T>)) {
-                    store(out + j, with_weight(sum, [=] { return load(w + j); }));
-                } else {
-                    const Vec<T> r = with_weight(sum, [=] { return load_partial(w + j, remaining); });
-                    store_partial(out + j, r, remaining);
-                }
+                results[i][v] = is_whole(v) ? with_weight(sum, [=] { return load(w + j); })
+                                            : with_weight(sum, [=] { return load_partial(w + j, remaining); });
             }
             w += ldw;
+        };
+        const auto save = [&](size_t i) FUSEDNET_ALWAYS_INLINE {
+            __asm__("" : "+r"(out));
+#pragma GCC unroll 8
+            for (size_t v = 0; v < Columns::vectors; ++v) {
+                const size_t j = v * lanes<T>;
+                is_whole(v) ? store(out + j, results[i][v]) : store_partial(out + j, results[i][v], columns - j);
+            }
             out += ldw;
-        });
+        };
+        finish_tile<true, packing, behind, rows, Columns>(factors, acc, finish, save);
     });
 }
 
