@@ -54,9 +54,9 @@ static_assert(last_steps == 0 || last_steps == 2);  // as finish_tile takes them
 template <size_t rows, class Columns>
 constexpr bool ends_by_rows = (rows > rows_at_once) && Columns::vectors == tile_vectors;
 
-// In tiles of a W that is far, so many rows are read before the one above them is written. Where rows are a multiple of
-// 1 KiB apart, the last twelve bits of their addresses repeat, and a processor that compares only those has the load of
-// a row wait for the store of one that it takes for the same.
+// In tiles that are interrupted, most of them of a W that is far, so many rows are read before the one above them is
+// written. Where rows are a multiple of 1 KiB apart, the last twelve bits of their addresses repeat, and a processor
+// that compares only those has the load of a row wait for the store of one that it takes for the same.
 constexpr size_t rows_behind = 4;
 
 // What a tile multiplies: A (rows, depth), or transposed, (depth, rows), and B. A tile that is `packing` copies the
