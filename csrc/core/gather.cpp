@@ -154,11 +154,13 @@ ReadAhead plan_read_ahead(const InputMatrix& x, const InputMatrix& y, const RowS
     ReadAhead ahead{rows_to_fetch(x, rows), {}};
     // Of few targets many rows are on one line: the processor sees in time where they go on.
     if (targets >= 2 * line && rows.count * (inputs + targets) <= room) ahead.others = rows_to_fetch(y, rows);
-    // All lines, spread over the register tiles, of so many flops or fewer: a quarter more than would do, so that the
-    // last are there in time, and no more, as what comes early is gone again from a cache that large weights go
-    // through. The processor has room for a dozen on their way; with twice as many it waits, but for less than it would
-    // for those left behind. Of inputs that are large beside the products tiles are interrupted for them: twice as
-    // often as would do, but then not before memory has brought those of the burst before, some `busy` flops later.
+    // All lines, spread over register tiles of so many flops, and a quarter more, so that the last are there in time;
+    // no more, as what comes early is gone again from a cache that large weights go through. (Tiles of a deep product
+    // are up to five times as large, and so bring in but some of the lines: as good, for the processor sees by itself
+    // where long rows go on.) The processor has room for a dozen on their way; with twice as many it waits, but for
+    // less than it would for those left behind. Of inputs that are large beside the products tiles are interrupted for
+    // them: twice as often as would do, but then not before memory has brought those of the burst before, some `busy`
+    // flops later.
     constexpr double tile = 1 << 17, most = 24, busy = 5800;
     const std::size_t bytes = ahead.rows.count * ahead.rows.bytes + ahead.others.count * ahead.others.bytes;
     const double wanted = static_cast<double>(bytes) / line * tile / flops;
