@@ -79,14 +79,13 @@ struct Product {
 
 // By the columns of a panel. Without one, B is used where it lies. Else, of more than awkward_tiles tiles, the first
 // leaves a copy of B there for the others. `fetching`: what `ahead` has, and before a tile the results of the one
-// below, which have been out of use for a block of the depth.
+// below, which have been out of use for a block of the depth or since the last step.
 template <bool fetching, class Columns, class T>
 void product_panel(const Product<T>& p, T* panel, Prefetch<T>* ahead, ReadAhead* rows_ahead) {
     for_each_product_tile<Columns>(p.m, p.depth, [=](size_t i, auto height) {
         T* c = p.c + i * p.ldc;
         read_ahead(rows_ahead);
-        if (fetching && p.start == nullptr && i + height.n < p.m)
-            fetch_rows<Columns::width, true>(c + height.n * p.ldc, p.ldc, height.n);
+        if (fetching && i + height.n < p.m) fetch_rows<Columns::width, true>(c + height.n * p.ldc, p.ldc, height.n);
         if constexpr (height.n >= least_height(awkward_tiles)) {
             if (i == 0 && panel != nullptr) {
                 return product_tile<true, fetching, height.n, Columns, T>(p.a, p.lda, p.b, p.ldb, p.depth, p.start, c,

@@ -101,6 +101,9 @@ bool copies(const WeightGradient<T>& g) {
 }
 
 // The tiles' results as they are. `fetching`: rows to be read, if they are many, or else what the next tile writes.
+// Where X and dZ are large, too, and no other thread reads them, the last tile of each row fetches the next one's
+// columns of X, and those of the first row fetch dZ in place of W. (As if to be written: a choice would cost the short
+// tiles more.)
 template <class T, bool fetching>
 class StoredRows {
 public:
@@ -109,19 +112,28 @@ public:
     static constexpr bool interrupts(bool, size_t) { return fetching; }
     static constexpr size_t least_tiles(bool packing) { return packing || fetching ? 1 : 0; }
 
-    explicit StoredRows(const WeightGradient<T>& g) : g_(g) {}
+    explicit StoredRows(const WeightGradient<T>& g)
+        : g_(g), fetching_factors_(!g.shared && g.m * (g.ldx + g.lddz) * sizeof(T) > size_t{1} << 18) {}
 
-    void begin_rows(size_t i, size_t) { offset_ = i * g_.ldw; }
+    void begin_rows(size_t i, size_t rows) {
+        offset_ = i * g_.ldw;
+        end_ = i + rows;
+    }
     const WeightGradient<T>& results() const { return g_; }
     size_t offset(size_t j) const { return offset_ + j; }
     Ahead* begin_tile(size_t j, size_t rows, size_t columns) {
         if constexpr (!fetching) return nullptr;
         const size_t next = j + columns;
+        const bool more = next < g_.n;
         if (are_many(g_.ahead)) {
             ahead_ = {g_.ahead, columns};
-            return &ahead_;
+        } else if (fetching_factors_ && !more) {
+            ahead_ = fetch(g_.x + end_, g_.ldx, end_ < g_.k ? g_.m : 0);
+        } else if (fetching_factors_ && offset_ == 0) {
+            ahead_ = fetch(g_.dz + next, g_.lddz, g_.m);
+        } else {
+            ahead_ = fetch(g_.out + offset(next), g_.ldw, more ? rows : 0);
         }
-        ahead_ = {{g_.out + offset_ + next}, g_.ldw, next < g_.n ? rows : 0, panel_columns<T>, 1, g_.m};
         return &ahead_;
     }
     void end_tile(size_t, size_t, size_t) {}
@@ -129,8 +141,12 @@ public:
     void end() {}
 
 private:
+    // A panel's columns of so many rows while a tile computes.
+    Ahead fetch(const T* first, size_t ld, size_t rows) const { return {{first}, ld, rows, panel_columns<T>, 1, g_.m}; }
+
     const WeightGradient<T>& g_;
-    size_t offset_ = 0;
+    const bool fetching_factors_;
+    size_t offset_ = 0, end_ = 0;
     Ahead ahead_;
 };
 
