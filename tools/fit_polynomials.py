@@ -63,32 +63,32 @@ def fit(name, function, interval, terms, dtype, relative_to=None):
 
 
 def tanh_segments():
-    """Print the tables of tanh for float32: 32 segments of [0, 16), their centers and polynomials about them.
+    """Print the tables of tanh for float32: 16 segments of [0, 16), their centers and polynomials about them.
 
-    A segment is a quarter of an octave, [1/16, 1/16·5/4) the first; its place in the tables is given by the
-    lowest five bits that sign, exponent and two bits of mantissa leave above bit 21. The place of [14, 16)
-    serves the numbers below 1/16: larger ones are clamped to 10, where tanh is 1.
+    A segment is half an octave, [1/16, 1/16·3/2) the first; its place in the tables is given by the lowest
+    three bits of the exponent and the first of the mantissa. The place of [12, 16) serves the numbers below
+    1/16: larger ones are clamped to 10, where tanh is 1.
     """
-    rows, worst = [None] * 32, mpf(0)
+    rows, worst = [None] * 16, mpf(0)
     for octave in range(-4, 4):
-        for quarter in range(4):
-            low = mpf(2) ** octave * (4 + quarter) / 4
-            half = mpf(2) ** octave / 8
+        for part in range(2):
+            low = mpf(2) ** octave * (2 + part) / 2
+            half = mpf(2) ** octave / 4
             center = low + half
-            place = ((127 + octave) * 4 + quarter) % 32
-            if low == 14:
+            place = ((127 + octave) * 2 + part) % 16
+            if low == 12:
                 center, half = mpf(0), mpf(1) / 16
-                odd = chebyfit(lambda r: (tanh(r) / r - 1) / r**2 if r else mpf(-1) / 3, [0, half], 3)
+                odd = chebyfit(lambda r: (tanh(r) / r - 1) / r**2 if r else mpf(-1) / 3, [0, half], 4)
                 exact = [mpf(0), mpf(1), mpf(0), *odd[::-1]]
             else:
-                exact = chebyfit(lambda r, c=center: tanh(c + r), [-half, half], 6)[::-1]
+                exact = chebyfit(lambda r, c=center: tanh(c + r), [-half, half], 7)[::-1]
             rounded = [mpf(float(np.float32(float(c)))) for c in exact]
             start = mpf(10) ** -6 if center == 0 else -half
             for r in linspace(start, half, 101):
                 worst = max(worst, fabs(polyval(rounded[::-1], r) / tanh(center + r) - 1))
             rows[place] = [center, *rounded]
     print(f"// tanh: relative error {mp.nstr(worst, 2)}")
-    for name, column in zip(("center", *(f"c{k}" for k in range(6))), zip(*rows, strict=True), strict=True):
+    for name, column in zip(("center", *(f"c{k}" for k in range(7))), zip(*rows, strict=True), strict=True):
         print(f"// {name}\n" + ", ".join(f"{float(c):.9g}f" if c % 1 else f"{int(c)}" for c in column))
 
 

@@ -241,9 +241,9 @@ FUSEDNET_INLINE Vec<float> divide_any(Vec<float> a, Vec<float> b) {
 FUSEDNET_INLINE Vec<double> divide_any(Vec<double> a, Vec<double> b) { return a / b; }
 
 #if FUSEDNET_VECTOR_BYTES == 64
-// table[index mod 32], lane by lane.
-FUSEDNET_INLINE Vec<float> lookup(const float (&table)[32], Ints<float> index) {
-    return (Vec<float>)_mm512_permutex2var_ps((__m512)load(table), (__m512i)index, (__m512)load(table + 16));
+// table[index mod 16], lane by lane.
+FUSEDNET_INLINE Vec<float> lookup(const float (&table)[16], Ints<float> index) {
+    return (Vec<float>)_mm512_permutexvar_ps((__m512i)index, (__m512)load(table));
 }
 #endif
 
