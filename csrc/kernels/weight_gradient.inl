@@ -91,13 +91,18 @@ __attribute__((noinline)) void update_shallow(const WeightGradient<T>& g) {
 template <class T>
 constexpr size_t x_tile_width = whole_vectors<T>(tile_rows);
 
+// The bytes of X and dZ.
+template <class T>
+size_t factor_bytes(const WeightGradient<T>& g) {
+    return g.m * (g.ldx + g.lddz) * sizeof(T);
+}
+
 // Whether X and dZ are to be copied for the tiles: if they are large, or come from distant cores, for whose lines tiles
 // wait one after the other, and a copy a dozen at a time. A tile of AVX-512 computes several times as much as others
 // with each line that it reads: those do better by lines side by side long before the second-level cache is full.
 template <class T>
 bool copies(const WeightGradient<T>& g) {
-    return g.distant ||
-           g.m * (g.ldx + g.lddz) * sizeof(T) > (FUSEDNET_VECTOR_BYTES == 64 ? size_t{3} << 19 : size_t{1} << 18);
+    return g.distant || factor_bytes(g) > (FUSEDNET_VECTOR_BYTES == 64 ? size_t{3} << 19 : size_t{1} << 18);
 }
 
 // The tiles' results as they are. `fetching`: rows to be read, if they are many, or else what the next tile writes.
@@ -113,7 +118,7 @@ public:
     static constexpr size_t least_tiles(bool packing) { return packing || fetching ? 1 : 0; }
 
     explicit StoredRows(const WeightGradient<T>& g)
-        : g_(g), fetching_factors_(!g.shared && g.m * (g.ldx + g.lddz) * sizeof(T) > size_t{1} << 18) {}
+        : g_(g), fetching_factors_(!g.shared && factor_bytes(g) > size_t{1} << 18) {}
 
     void begin_rows(size_t i, size_t rows) {
         offset_ = i * g_.ldw;
