@@ -5,7 +5,7 @@ minimax polynomial, and free of its iteration. The printed error is that of the 
 """
 
 import numpy as np
-from mpmath import chebyfit, erfc, exp, expm1, fabs, linspace, log, log1p, mp, mpf, polyval, sqrt, tanh
+from mpmath import chebyfit, erfc, exp, expm1, fabs, floor, linspace, log, log1p, mp, mpf, polyval, sqrt, tanh
 
 mp.dps = 60
 
@@ -62,34 +62,54 @@ def fit(name, function, interval, terms, dtype, relative_to=None):
     print(", ".join(f"{float(c):.{digits}g}" for c in rounded))
 
 
-def tanh_segments():
-    """Print the tables of tanh for float32: 16 segments of [0, 16), their centers and polynomials about them.
+def float32(x):
+    return mpf(float(np.float32(float(x))))
 
-    A segment is half an octave, [1/16, 1/16·3/2) the first; its place in the tables is given by the lowest
-    three bits of the exponent and the first of the mantissa. The place of [12, 16) serves the numbers below
-    1/16: larger ones are clamped to 10, where tanh is 1.
+
+def tanh_segment(low, high):
+    """Return a center of the segment and the polynomial of tanh about it, its constant first.
+
+    Of the centers near the middle it is the one whose constant loses least when it is rounded. That of the
+    first segment is zero: there an error counts relative to r, so the fit leaves out what lies near it.
     """
+    if low == 0:
+        odd = chebyfit(lambda r: (tanh(r) / r - 1) / r**2, [high / 2, high], 3)
+        return mpf(0), [mpf(0), mpf(1), mpf(0), *odd[::-1]]
+
+    def fitted(center):
+        return chebyfit(lambda r: tanh(center + r), [low - center, high - center], 6)[::-1]
+
+    middle, half = (low + high) / 2, (high - low) / 2
+    excess = fitted(middle)[0] - tanh(middle)
+
+    def loss(center):
+        constant = tanh(center) + excess
+        return fabs(float32(constant) - constant)
+
+    center = min((middle + half * k / 512 for k in range(-32, 33)), key=loss)
+    return center, fitted(center)
+
+
+def tanh_segments():
+    """Print the tables of tanh for float32: 16 segments of [0, 9.375), their centers and polynomials.
+
+    A segment is a quarter of an octave of |x| + 5/8; its place in the tables is given by the lowest two bits
+    of the sum's exponent and the first two of its mantissa.
+    """
+    start = offset = mpf(5) / 8
     rows, worst = [None] * 16, mpf(0)
-    for octave in range(-4, 4):
-        for part in range(2):
-            low = mpf(2) ** octave * (2 + part) / 2
-            half = mpf(2) ** octave / 4
-            center = low + half
-            place = ((127 + octave) * 2 + part) % 16
-            if low == 12:
-                center, half = mpf(0), mpf(1) / 16
-                odd = chebyfit(lambda r: (tanh(r) / r - 1) / r**2 if r else mpf(-1) / 3, [0, half], 4)
-                exact = [mpf(0), mpf(1), mpf(0), *odd[::-1]]
-            else:
-                exact = chebyfit(lambda r, c=center: tanh(c + r), [-half, half], 7)[::-1]
-            rounded = [mpf(float(np.float32(float(c)))) for c in exact]
-            start = mpf(10) ** -6 if center == 0 else -half
-            for r in linspace(start, half, 101):
-                worst = max(worst, fabs(polyval(rounded[::-1], r) / tanh(center + r) - 1))
-            rows[place] = [center, *rounded]
+    for place in [*range(9, 16), *range(9)]:
+        end = start + mpf(2) ** floor(log(start, 2)) / 4
+        low, high = start - offset, end - offset
+        center, exact = tanh_segment(low, high)
+        rounded = [float32(c) for c in exact]
+        for x in linspace(low or mpf(10) ** -6, high, 101):
+            worst = max(worst, fabs(polyval(rounded[::-1], x - center) / tanh(x) - 1))
+        rows[place] = [center, *rounded]
+        start = end
     print(f"// tanh: relative error {mp.nstr(worst, 2)}")
-    for name, column in zip(("center", *(f"c{k}" for k in range(7))), zip(*rows, strict=True), strict=True):
-        print(f"// {name}\n" + ", ".join(f"{float(c):.9g}f" if c % 1 else f"{int(c)}" for c in column))
+    for name, column in zip(("center", *(f"c{k}" for k in range(6))), zip(*rows, strict=True), strict=True):
+        print(f"// {name}\n" + ", ".join(f"{float(c):.9g}f" if c % 1 else f"{int(c)}.0f" for c in column))
 
 
 half_ln2 = log(mpf(2)) / 2 * mpf("1.001")

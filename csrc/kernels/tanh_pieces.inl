@@ -7,54 +7,47 @@ namespace fusednet::FUSEDNET_SET {
 
 #if FUSEDNET_VECTOR_BYTES == 64
 
-// Half an octave each, from 1/16 up: tanh(center + r) = c0 + c1·r + … + c6·r⁶.
+// A quarter of an octave of |x| + 5/8 each: tanh(center + r) = c0 + c1·r + … + c5·r⁵.
 struct TanhPieces {
-    static constexpr float center[16] = {2.5f,     3.5f,     5.0f,    7.0f,    10.0f,  0.0f,   0.078125f, 0.109375f,
-                                         0.15625f, 0.21875f, 0.3125f, 0.4375f, 0.625f, 0.875f, 1.25f,     1.75f};
-    static constexpr float c0[16] = {0.986614287f, 0.998177886f, 0.999909222f,  0.999998331f,
-                                     1.0f,         0.0f,         0.0779664442f, 0.108940929f,
-                                     0.154990733f, 0.215326339f, 0.302709728f,  0.411570042f,
-                                     0.554599702f, 0.703905582f, 0.848283648f,  0.941375554f};
-    static constexpr float c1[16] = {0.0265923385f,   0.00364095578f, 0.000181858966f, 3.33119829e-06f,
-                                     9.32062072e-09f, 1.0f,           0.99392122f,     0.988131881f,
-                                     0.975977898f,    0.95363456f,    0.908366799f,    0.830610096f,
-                                     0.692419171f,    0.5045169f,     0.28041476f,     0.113812044f};
+    static constexpr float center[16] = {
+        1.61572266f, 2.12207031f, 2.61328125f,  3.12695312f,  3.87109375f,  4.85742188f,  5.86328125f,  6.88671875f,
+        8.31835938f, 0.0f,        0.189941406f, 0.313354492f, 0.505371094f, 0.752929688f, 0.999511719f, 1.24926758f};
+    static constexpr float c0[16] = {0.924001276f, 0.971709788f, 0.989313483f, 0.99616152f, 0.999132097f, 0.999879241f,
+                                     0.999983847f, 0.999997914f, 0.999999881f, 0.0f,        0.187689677f, 0.303485721f,
+                                     0.466330737f, 0.636893511f, 0.761389017f, 0.848078132f};
+    static constexpr float c1[16] = {0.146221846f,    0.0557800718f,  0.02125879f,     0.007662219f,
+                                     0.00173496618f,  0.00024148135f, 3.23041495e-05f, 4.17206002e-06f,
+                                     2.37555611e-07f, 1.0f,           0.964772582f,    0.907896399f,
+                                     0.782535732f,    0.59436667f,    0.420286775f,    0.280763477f};
     static constexpr float c2[16] = {
-        -0.0262361951f, -0.00363426586f, -0.000181633892f, -3.32735158e-06f, -8.49435988e-09f, 0.0f,
-        -0.0774925053f, -0.107648008f,   -0.151267529f,    -0.205342636f,    -0.274971485f,    -0.341854244f,
-        -0.384015471f,  -0.355132282f,   -0.237871364f,    -0.1071399f};
-    static constexpr float c3[16] = {0.0170173794f,   0.00241172756f, 0.0001188311f, 2.17695651e-06f,
-                                     3.39692252e-09f, -0.333333313f,  -0.325265259f, -0.31765002f,
-                                     -0.301880866f,   -0.273662478f,  -0.219552398f, -0.136173368f,
-                                     -0.017837828f,   0.0818049312f,  0.108326137f,  0.0629282296f};
-    static constexpr float c4[16] = {-0.00805013347f,  -0.00119769503f,  -5.99548512e-05f, -1.09876123e-06f,
-                                     -2.25878871e-09f, -3.27997645e-06f, 0.0511906072f,    0.0704877526f,
-                                     0.0972112268f,    0.127374262f,     0.158117428f,     0.169995964f,
-                                     0.13789548f,      0.0607949533f,    -0.0125845121f,   -0.0235224459f};
-    static constexpr float c5[16] = {0.00288762478f,  0.000490369508f, 2.84743473e-05f, 5.22717187e-07f,
-                                     2.07201145e-09f, 0.133595869f,    0.126496702f,    0.120143615f,
-                                     0.107186332f,    0.0849474669f,   0.0455060638f,   -0.00596181583f,
-                                     -0.0543354079f,  -0.0585474186f,  -0.0196909122f,  0.0034823285f};
-    static constexpr float c6[16] = {-0.000700921926f, -0.000156666618f, -9.09981827e-06f, -1.67354528e-07f,
-                                     -5.96311556e-10f, -0.00672871061f,  -0.0286434535f,   -0.0389703363f,
-                                     -0.0523440763f,   -0.0652699247f,   -0.0723985136f,   -0.0616372153f,
-                                     -0.02403979f,     0.012994145f,     0.0150892772f,    0.00207437156f};
+        -0.135118186f,    -0.0542008653f,   -0.0210302826f,   -0.007632141f, -0.00173078442f, -0.000241093279f,
+        -3.22539854e-05f, -4.16514604e-06f, -2.32266203e-07f, 0.0f,          -0.181077361f,   -0.275532991f,
+        -0.364913791f,    -0.378548115f,    -0.320004314f,    -0.238111451f};
+    static constexpr float c3[16] = {0.0760921165f,   0.034076605f,   0.0137231797f,   0.00504904892f,
+                                     0.00115334755f,  0.00016111166f, 2.15466625e-05f, 2.77591721e-06f,
+                                     1.60696203e-07f, -0.333344668f,  -0.287607551f,   -0.21901308f,
+                                     -0.0907004401f,  0.042969469f,   0.103549004f,    0.108347118f};
+    static constexpr float c4[16] = {-0.0248832759f,   -0.0150949406f,   -0.00662238989f,  -0.0025140692f,
+                                     -0.000603398599f, -8.44291353e-05f, -1.13095393e-05f, -1.46162745e-06f,
+                                     -9.54950963e-08f, 0.000344438507f,  0.113994256f,     0.157887608f,
+                                     0.162784934f,     0.0987935811f,    0.0282657016f,    -0.0121614011f};
+    static constexpr float c5[16] = {0.00120146014f,  0.00445986353f,  0.0023565751f,   0.000973896589f,
+                                     0.000234429288f, 3.21515872e-05f, 4.35905895e-06f, 5.90077661e-07f,
+                                     3.26636389e-08f, 0.130475089f,    0.0965507105f,   0.0455061123f,
+                                     -0.026557561f,   -0.0635297373f,  -0.046248965f,   -0.0193030089f};
 };
 
-// A piece is found by the lowest three bits of the exponent and the first one of the mantissa. The numbers below 1/16
-// have the place of [12, 16), which none need: beyond 10, tanh is 1. (As many pieces as a register has elements: a
-// look-up in two has three operands, as a multiply-add has, and a Zen 4 does not do both at once.)
+// A piece is found by the lowest two bits of that sum's exponent and the first two of its mantissa. Beyond 9.25 tanh is
+// 1. (As many pieces as a register has elements: a look-up in two has three operands, as a multiply-add has, and a Zen
+// 4 does not do both at once.)
 FUSEDNET_INLINE Vec<float> tanh_by_pieces(Vec<float> x) {
     using P = TanhPieces;
     const Ints<float> sign = bits<float>(x) & bits<float>(broadcast(-0.0f));
     const Vec<float> size = (Vec<float>)(bits<float>(x) ^ sign);
-    const Vec<float> bounded = smaller(broadcast(10.0f), size);
-    constexpr Int<float> below_first = 0x3d7fffff;  // the number before 1/16
-    const Ints<float> pattern = bits<float>(bounded), first = broadcast_int<float>(below_first);
-    const Ints<float> piece = (pattern > first ? pattern : first) >> 22;
+    const Vec<float> bounded = smaller(broadcast(9.25f), size);
+    const Ints<float> piece = bits<float>(bounded + 0.625f) >> 21;
     const Vec<float> r = bounded - lookup(P::center, piece);
-    Vec<float> p = fma(lookup(P::c6, piece), r, lookup(P::c5, piece));
-    p = fma(p, r, lookup(P::c4, piece));
+    Vec<float> p = fma(lookup(P::c5, piece), r, lookup(P::c4, piece));
     p = fma(p, r, lookup(P::c3, piece));
     p = fma(p, r, lookup(P::c2, piece));
     p = fma(p, r, lookup(P::c1, piece));
