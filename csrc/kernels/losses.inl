@@ -106,11 +106,11 @@ struct CrossEntropyRows {
 
 // The labels' targets, in lanes.
 template <class T>
-FUSEDNET_INLINE void one_hot(const std::int32_t* label, size_t rows, size_t columns, RowsInLanes<T>& t) {
+FUSEDNET_INLINE void one_hot(const std::int32_t* label, size_t rows, RowsInLanes<T>& t) {
     Int<T> index[lanes<T>] = {};
     for (size_t i = 0; i < rows; ++i) index[i] = label[i];
     const auto labels = load<Int<T>, Ints<T>>(index);
-    for (size_t j = 0; j < columns; ++j) {
+    for (size_t j = 0; j < t.columns(); ++j) {
         t.set(j, labels == static_cast<Int<T>>(j) ? broadcast(T(1)) : Vec<T>{});
     }
 }
@@ -118,22 +118,22 @@ FUSEDNET_INLINE void one_hot(const std::int32_t* label, size_t rows, size_t colu
 // Of rows of few columns; writes their gradient.
 template <class T>
 void cross_entropy_in_lanes(const LossArguments<T>& a, CrossEntropyRows<T>& r) {
-    RowsInLanes<T> z, t;
+    RowsInLanes<T> z(a.columns), t(a.columns);
     for (size_t i = 0; i < a.rows; i += lanes<T>) {
         const size_t rows = at_most(a.rows - i, lanes<T>);
-        z.load(a.prediction + i * a.ldp, a.ldp, rows, a.columns);
+        z.load(a.prediction + i * a.ldp, a.ldp, a.ldp, rows);
         if (a.target != nullptr) {
-            t.load(a.target + i * a.ldt, a.ldt, rows, a.columns);
+            t.load(a.target + i * a.ldt, a.ldt, a.columns, rows);
         } else {
-            one_hot(a.label + i, rows, a.columns, t);
+            one_hot(a.label + i, rows, t);
         }
-        const Vec<T> largest = row_max(z, a.columns);
+        const Vec<T> largest = row_max(z);
         Vec<T> mass{}, dot{};
         for (size_t j = 0; j < a.columns; ++j) {
             mass += t[j];
             dot += t[j] == T(0) ? Vec<T>{} : t[j] * (z[j] - largest);
         }
-        const Vec<T> sum = shifted_exponentials(z, a.columns, largest);
+        const Vec<T> sum = shifted_exponentials(z, largest);
         store(r.sum + i, sum);
         store(r.mass + i, mass);
         store(r.dot + i, dot);
@@ -142,7 +142,7 @@ void cross_entropy_in_lanes(const LossArguments<T>& a, CrossEntropyRows<T>& r) {
         if (a.weight != nullptr) factor *= load_partial(a.weight + i, rows);
         const Vec<T> probability_factor = divide(factor * mass, sum);
         for (size_t j = 0; j < a.columns; ++j) z.set(j, z[j] * probability_factor - t[j] * factor);
-        z.store(a.gradient + i * a.ldg, a.ldg, rows, a.columns);
+        z.store(a.gradient + i * a.ldg, a.ldg, rows);
     }
 }
 
@@ -190,7 +190,8 @@ template <class T>
 double cross_entropy(const LossArguments<T>& a) {
     const Limits limits(a.clip);
     const T lowest = static_cast<T>(limits.low), highest = static_cast<T>(limits.high);
-    double total = 0;
+    constexpr size_t chains = 4;  // of additions in double, as the sum may be too large for T where logits are large
+    double totals[chains] = {};
     CrossEntropyRows<T> r;
     for (size_t first = 0; first < a.rows; first += r.most) {
         const LossArguments<T> part = rows_of(a, first, at_most(a.rows - first, r.most));
@@ -205,12 +206,16 @@ double cross_entropy(const LossArguments<T>& a) {
             const Vec<T> exact = log_sum * access.load(r.mass + i) - access.load(r.dot + i);
             store(value + i, clamp_below(clamp_above(exact, highest), lowest));
         });
-        for (size_t i = 0; i < part.rows; ++i) {  // of large logits the sum may be too large for T
-            total +=
-                static_cast<double>(value[i]) * static_cast<double>(part.weight != nullptr ? part.weight[i] : T(1));
+        const auto weighted = [&](size_t i) {
+            return static_cast<double>(value[i]) * static_cast<double>(part.weight != nullptr ? part.weight[i] : T(1));
+        };
+        size_t i = 0;
+        for (; i + chains <= part.rows; i += chains) {
+            for (size_t c = 0; c < chains; ++c) totals[c] += weighted(i + c);
         }
+        for (; i < part.rows; ++i) totals[0] += weighted(i);
     }
-    return total;
+    return (totals[0] + totals[1]) + (totals[2] + totals[3]);
 }
 
 template <class T>

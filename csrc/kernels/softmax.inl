@@ -67,52 +67,84 @@ constexpr size_t few_columns = at_most(16, 2 * lanes<T> - 1);
 template <class T>
 class RowsInLanes {
 public:
-    FUSEDNET_INLINE void load(const T* z, size_t ldz, size_t rows, size_t columns) {
+    // All columns are to be set, or loaded.
+    explicit RowsInLanes(size_t columns) : columns_(columns) {
+        for (size_t j = columns; j < whole_vectors<T>(columns); ++j) set(j, Vec<T>{});
+    }
+
+    // `room`: elements of each row that may be read, no fewer than columns.
+    FUSEDNET_INLINE void load(const T* z, size_t ldz, size_t room, size_t rows) {
+        if (are_whole(room, rows)) return transpose_from(z, ldz);
         alignas(Vec<T>) T copies[lanes<T>][most];
         for (size_t i = 0; i < lanes<T>; ++i) {
             const T* const row = z + at_most(i, rows - 1) * ldz;
             for_each_vector<T>(
-                columns, [&](size_t j, auto access) { FUSEDNET_SET::store(copies[i] + j, access.load(row + j)); });
+                columns_, [&](size_t j, auto access) { FUSEDNET_SET::store(copies[i] + j, access.load(row + j)); });
         }
-        for (size_t j = 0; j < columns; j += block_columns<T>) {
-            transpose_block(copies[0] + j, most, column_[j], lanes<T>);
-        }
+        transpose_from(copies[0], most);
     }
 
-    FUSEDNET_INLINE void store(T* y, size_t ldy, size_t rows, size_t columns) const {
+    // Up to the next row, where that leaves room for whole vectors.
+    FUSEDNET_INLINE void store(T* y, size_t ldy, size_t rows) const {
+        if (are_whole(ldy, rows)) return transpose_to(y, ldy);
         alignas(Vec<T>) T copies[lanes<T>][most];
-        for (size_t j = 0; j < columns; j += lanes<T>) {
-            for (size_t i = 0; i < lanes<T>; i += block_columns<T>) {
-                transpose_block(column_[j] + i, lanes<T>, copies[i] + j, most);
-            }
-        }
+        transpose_to(copies[0], most);
         for (size_t i = 0; i < rows; ++i) {
-            for_each_vector<T>(columns, [&](size_t j, auto access) {
+            for_each_vector<T>(columns_, [&](size_t j, auto access) {
                 access.store(y + i * ldy + j, FUSEDNET_SET::load(copies[i] + j));
             });
         }
     }
 
+    size_t columns() const { return columns_; }
     FUSEDNET_INLINE Vec<T> operator[](size_t j) const { return FUSEDNET_SET::load(column_[j]); }
     FUSEDNET_INLINE void set(size_t j, Vec<T> v) { FUSEDNET_SET::store(column_[j], v); }
 
 private:
     static constexpr size_t most = 16;  // columns, in whole vectors
-    alignas(Vec<T>) T column_[most][lanes<T>] = {};
+
+    // Whether there are as many rows as lanes, with room for whole vectors.
+    bool are_whole(size_t room, size_t rows) const { return rows == lanes<T> && room >= whole_vectors<T>(columns_); }
+
+    FUSEDNET_INLINE void transpose_from(const T* z, size_t ldz) {
+        for (size_t j = 0; j < columns_; j += block_columns<T>) transpose_block(z + j, ldz, column_[j], lanes<T>);
+    }
+    FUSEDNET_INLINE void transpose_to(T* y, size_t ldy) const {
+        if (columns_ <= piece<T>) return transpose_pieces_to(y, ldy);
+        for (size_t j = 0; j < columns_; j += lanes<T>) {
+            for (size_t i = 0; i < lanes<T>; i += block_columns<T>)
+                transpose_block(column_[j] + i, lanes<T>, y + i * ldy + j, ldy);
+        }
+    }
+
+    // No more than a piece of each row.
+    FUSEDNET_INLINE void transpose_pieces_to(T* y, size_t ldy) const {
+        Vec<T> r[piece<T>];
+        for (size_t j = 0; j < piece<T>; ++j) r[j] = (*this)[j];
+        transpose_pieces<T>(r);
+        alignas(Vec<T>) T transposed[piece<T>][lanes<T>];  // row i is piece i / piece<T> of the vector i % piece<T>
+        for (size_t j = 0; j < piece<T>; ++j) FUSEDNET_SET::store(transposed[j], r[j]);
+        for (size_t i = 0; i < lanes<T>; ++i) {
+            __builtin_memcpy(y + i * ldy, transposed[i % piece<T>] + i / piece<T> * piece<T>, piece<T> * sizeof(T));
+        }
+    }
+
+    const size_t columns_;
+    alignas(Vec<T>) T column_[most][lanes<T>];
 };
 
 template <class T>
-FUSEDNET_INLINE Vec<T> row_max(const RowsInLanes<T>& z, size_t columns) {
+FUSEDNET_INLINE Vec<T> row_max(const RowsInLanes<T>& z) {
     Vec<T> largest = z[0];
-    for (size_t j = 1; j < columns; ++j) largest = larger(z[j], largest);
+    for (size_t j = 1; j < z.columns(); ++j) largest = larger(z[j], largest);
     return largest;
 }
 
 // As above, in place.
 template <class T>
-FUSEDNET_INLINE Vec<T> shifted_exponentials(RowsInLanes<T>& z, size_t columns, Vec<T> largest) {
+FUSEDNET_INLINE Vec<T> shifted_exponentials(RowsInLanes<T>& z, Vec<T> largest) {
     CompensatedSum<Vec<T>> sum;
-    for (size_t j = 0; j < columns; ++j) {
+    for (size_t j = 0; j < z.columns(); ++j) {
         const Vec<T> e = shifted_exponential<T>(z[j], largest);
         z.set(j, e);
         sum.add(e);
@@ -122,13 +154,13 @@ FUSEDNET_INLINE Vec<T> shifted_exponentials(RowsInLanes<T>& z, size_t columns, V
 
 template <class T>
 void softmax_in_lanes(const T* z, size_t ldz, T* y, size_t ldy, size_t rows, size_t columns) {
-    RowsInLanes<T> p;
+    RowsInLanes<T> p(columns);
     for (size_t i = 0; i < rows; i += lanes<T>) {
         const size_t count = at_most(rows - i, lanes<T>);
-        p.load(z + i * ldz, ldz, count, columns);
-        const Vec<T> sum = shifted_exponentials(p, columns, row_max(p, columns));
+        p.load(z + i * ldz, ldz, ldz, count);
+        const Vec<T> sum = shifted_exponentials(p, row_max(p));
         for (size_t j = 0; j < columns; ++j) p.set(j, divide(p[j], sum));
-        p.store(y + i * ldy, ldy, count, columns);
+        p.store(y + i * ldy, ldy, count);
     }
 }
 
@@ -187,11 +219,11 @@ size_t argmax_of_one(const T* z, size_t columns) {
 // The same of rows of few columns.
 template <class T>
 void argmax_in_lanes(const T* z, size_t ldz, std::int64_t* out, size_t rows, size_t columns) {
-    RowsInLanes<T> row;
+    RowsInLanes<T> row(columns);
     for (size_t i = 0; i < rows; i += lanes<T>) {
         const size_t count = at_most(rows - i, lanes<T>);
-        row.load(z + i * ldz, ldz, count, columns);
-        const Vec<T> largest = row_max(row, columns);
+        row.load(z + i * ldz, ldz, ldz, count);
+        const Vec<T> largest = row_max(row);
         Ints<T> first{};
         for (size_t j = columns; j-- > 0;) first = row[j] == largest ? broadcast_int<T>(static_cast<Int<T>>(j)) : first;
         for (size_t k = 0; k < count; ++k) out[i + k] = first[k];

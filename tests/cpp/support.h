@@ -158,6 +158,13 @@ Matrix<T> padded(typename Matrix<T>::Role role, std::size_t rows, std::size_t co
     return {role, rows, columns, room, room + gap};
 }
 
+// `to`, which receives the elements of a matrix of the same shape.
+template <class T>
+Matrix<T> copied(const Matrix<T>& from, Matrix<T> to) {
+    for (std::size_t i = 0; i < from.rows(); ++i) std::copy_n(&from(i, 0), from.columns(), &to(i, 0));
+    return to;
+}
+
 // |value − reference| in units in the last place of T at the reference. What rounds to infinity may be infinite.
 template <class T, class R>
 double ulps(T value, R reference) {

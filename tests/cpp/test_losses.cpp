@@ -125,7 +125,7 @@ TEST_CASE_TEMPLATE("cross entropy of logits, by labels and by probabilities", T,
                 CAPTURE(columns);
                 CAPTURE(rows);
                 CAPTURE(range);
-                Matrix<T> z = operand<T>(rows, columns, 2).fill(random, -range, range);
+                Matrix<T> z = operand<T>(rows, columns).fill(random, -range, range);
                 Matrix<T> probabilities = operand<T>(rows, columns, 1).fill(random, 0, 1);
                 Matrix<T> one_hot = operand<T>(rows, columns).fill(random, 0, 0);
                 std::vector<std::int32_t> labels(rows);
@@ -156,7 +156,7 @@ TEST_CASE_TEMPLATE("cross entropy of logits, by labels and by probabilities", T,
                             }
                         }
                         for_each_table<T>([&](const KernelTable<T>& kernels) {
-                            Matrix<T> g = output<T>(rows, columns, 4), in_place = g;
+                            Matrix<T> g = output<T>(rows, columns), in_place = g;
                             LossArguments<T> a = {Loss::cross_entropy,
                                                   0,
                                                   z.data(),
@@ -184,6 +184,13 @@ TEST_CASE_TEMPLATE("cross entropy of logits, by labels and by probabilities", T,
                             a.ldp = a.ldg = in_place.ld();
                             CHECK(kernels.loss(a) == value);
                             CHECK((in_place == g && in_place.untouched()));
+                            // As in a workspace.
+                            Matrix<T> roomy =
+                                copied(z, padded<T>(Matrix<T>::Role::output, rows, columns, kernels.lanes, 4));
+                            a.prediction = a.gradient = roomy.data();
+                            a.ldp = a.ldg = roomy.ld();
+                            CHECK(kernels.loss(a) == value);
+                            CHECK((roomy == g && roomy.untouched()));
                             a.prediction = z.data();
                             a.ldp = z.ld();
                             a.gradient = nullptr;
