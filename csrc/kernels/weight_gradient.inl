@@ -279,6 +279,21 @@ void weight_gradient(const WeightGradient<T>& g) {
     for_each_block(g, block_weight_gradient<T>);
 }
 
+// Of a vector or less each (no part of wider ones, whose bits must not depend on where they were split): by several
+// chains, which hide the latency of an addition.
+template <class T>
+FUSEDNET_INLINE Vec<T> sum_short_rows(const BiasGradient<T>& g) {
+    constexpr size_t chains = 4;
+    const PartialAccess<T> access{g.n};
+    Vec<T> sum[chains] = {};
+    size_t i = 0;
+    for (; i + chains <= g.m; i += chains) {
+        for (size_t c = 0; c < chains; ++c) sum[c] += access.load(g.dz + (i + c) * g.lddz);
+    }
+    for (; i < g.m; ++i) sum[0] += access.load(g.dz + i * g.lddz);
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
 template <class T>
 void block_bias_gradient(const BiasGradient<T>& g) {
     if (g.n == 1 && g.lddz == 1) {
@@ -288,12 +303,14 @@ void block_bias_gradient(const BiasGradient<T>& g) {
         g.out[0] = parameter_or_gradient(g, sum, [&] { return broadcast(g.b[0]); })[0];
         return;
     }
+    const auto finish = [&g](size_t j, Vec<T> sum, auto access) {
+        access.store(g.out + j, parameter_or_gradient(g, sum, [&] { return access.load(g.b + j); }));
+    };
+    if (g.lddz <= lanes<T>) return finish(0, sum_short_rows(g), PartialAccess<T>{g.n});
     const auto add = [&g](Vec<T> sum, size_t i, size_t j, auto access) {
         return sum + access.load(g.dz + i * g.lddz + j);
     };
-    sum_columns<4, T>(g.m, 0, g.n, add, [&g](size_t j, Vec<T> sum, auto access) {
-        access.store(g.out + j, parameter_or_gradient(g, sum, [&] { return access.load(g.b + j); }));
-    });
+    sum_columns<4, T>(g.m, 0, g.n, add, finish);
 }
 
 template <class T>
