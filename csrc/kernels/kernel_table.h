@@ -165,12 +165,13 @@ struct BiasGradient {
 };
 
 // Returns Σ_rows weightᵢ · Lᵢ and writes gradient = scale · weightᵢ · ∂Lᵢ/∂prediction. cross_entropy,
-// binary_cross_entropy and log_poisson take logits and differentiate by them; every other loss takes the output.
+// binary_cross_entropy and log_poisson take logits and differentiate by them; every other loss takes the output. For
+// the rows of prediction and gradient holds what KernelTable::softmax says of its own.
 template <class T>
 struct LossArguments {
     Loss loss;
-    double parameter;     // huber: δ, quantile: q
-    const T* prediction;  // rows of it and of the gradient that are whole vectors apart have room for those
+    double parameter;  // huber: δ, quantile: q
+    const T* prediction;
     std::size_t ldp;
     const T* target;  // (rows, columns), or null where labels are given
     std::size_t ldt;
@@ -253,13 +254,14 @@ struct KernelTable {
     void (*activation)(Activation, const T* z, T* y, T* derivative, std::size_t n);
     // out = g ∘ f', from the activation's output (or f'(z), where the activation stores it). out may be g.
     void (*activation_backward)(Activation, const T* saved, const T* g, T* out, std::size_t n);
-    // Row-wise; y may be z. Rows that are whole vectors apart, or more, have room for those. Backward: out = p ∘ (g − Σ
-    // g·p); out may be g.
+    // Row-wise; y may be z. Where a leading dimension is no less than the columns rounded up to whole vectors, each
+    // row, the last, too, has room for those: what is there may be read, and overwritten in y. Backward: out = p ∘ (g −
+    // Σ g·p); out may be g.
     void (*softmax)(const T* z, std::size_t ldz, T* y, std::size_t ldy, std::size_t rows, std::size_t columns);
     void (*softmax_backward)(const T* p, std::size_t ldp, const T* g, std::size_t ldg, T* out, std::size_t ldo,
                              std::size_t rows, std::size_t columns);
-    // out[i] = the first of the largest elements of row i, NaN passed over; 0 where its first is NaN. Rows as
-    // softmax's.
+    // out[i] = the first of the largest elements of row i, NaN passed over; 0 where its first is NaN. Rows
+    // as softmax's.
     void (*argmax)(const T* z, std::size_t ldz, std::int64_t* out, std::size_t rows, std::size_t columns);
 
     double (*loss)(const LossArguments<T>&);

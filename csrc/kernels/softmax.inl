@@ -84,15 +84,14 @@ public:
         transpose_from(copies[0], most);
     }
 
-    // Up to the next row, where that leaves room for whole vectors.
+    // Whole vectors or a piece of each row, where the next one leaves room for whole vectors.
     FUSEDNET_INLINE void store(T* y, size_t ldy, size_t rows) const {
         if (are_whole(ldy, rows)) return transpose_to(y, ldy);
         alignas(Vec<T>) T copies[lanes<T>][most];
         transpose_to(copies[0], most);
         for (size_t i = 0; i < rows; ++i) {
-            for_each_vector<T>(columns_, [&](size_t j, auto access) {
-                access.store(y + i * ldy + j, FUSEDNET_SET::load(copies[i] + j));
-            });
+            for_each_vector<T>(
+                columns_, [&](size_t j, auto access) { access.store(y + i * ldy + j, access.load(copies[i] + j)); });
         }
     }
 

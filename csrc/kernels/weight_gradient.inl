@@ -279,8 +279,7 @@ void weight_gradient(const WeightGradient<T>& g) {
     for_each_block(g, block_weight_gradient<T>);
 }
 
-// Of a vector or less each (no part of wider ones, whose bits must not depend on where they were split): by several
-// chains, which hide the latency of an addition.
+// The sum of rows that are a vector or less: by several chains, which hide the latency of an addition.
 template <class T>
 FUSEDNET_INLINE Vec<T> sum_short_rows(const BiasGradient<T>& g) {
     constexpr size_t chains = 4;
@@ -306,6 +305,7 @@ void block_bias_gradient(const BiasGradient<T>& g) {
     const auto finish = [&g](size_t j, Vec<T> sum, auto access) {
         access.store(g.out + j, parameter_or_gradient(g, sum, [&] { return access.load(g.b + j); }));
     };
+    // (Not some columns of wider rows, whose bits must not depend on where those were split.)
     if (g.lddz <= lanes<T>) return finish(0, sum_short_rows(g), PartialAccess<T>{g.n});
     const auto add = [&g](Vec<T> sum, size_t i, size_t j, auto access) {
         return sum + access.load(g.dz + i * g.lddz + j);

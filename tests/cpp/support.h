@@ -158,6 +158,11 @@ Matrix<T> padded(typename Matrix<T>::Role role, std::size_t rows, std::size_t co
     return {role, rows, columns, room, room + gap};
 }
 
+// Elements between rows that leave no room for whole vectors: one, if there can be any.
+constexpr std::size_t tight_gap(std::size_t columns, std::size_t lanes) {
+    return columns + 1 < round_up(columns, lanes) ? 1 : 0;
+}
+
 // `to`, which receives the elements of a matrix of the same shape.
 template <class T>
 Matrix<T> copied(const Matrix<T>& from, Matrix<T> to) {

@@ -89,7 +89,7 @@ TEST_CASE_TEMPLATE("elementwise losses", T, float, double) {
                         }
                     }
                     for_each_table<T>([&](const KernelTable<T>& kernels) {
-                        Matrix<T> g = output<T>(rows, columns, gap), in_place = g;
+                        Matrix<T> g = output<T>(rows, columns, gap);
                         LossArguments<T> a = {kind.loss, kind.parameter, p.data(), p.ld(), t.data(), t.ld(), nullptr,
                                               weight,    g.data(),       g.ld(),   rows,   columns,  scale};
                         const double value = kernels.loss(a);
@@ -104,7 +104,7 @@ TEST_CASE_TEMPLATE("elementwise losses", T, float, double) {
 
                         a.gradient = nullptr;
                         CHECK(kernels.loss(a) == value);
-                        for (std::size_t i = 0; i < rows; ++i) std::copy_n(&p(i, 0), columns, &in_place(i, 0));
+                        Matrix<T> in_place = copied(p, g);
                         a.prediction = a.gradient = in_place.data();
                         a.ldp = a.ldg = in_place.ld();
                         CHECK(kernels.loss(a) == value);
@@ -156,7 +156,7 @@ TEST_CASE_TEMPLATE("cross entropy of logits, by labels and by probabilities", T,
                             }
                         }
                         for_each_table<T>([&](const KernelTable<T>& kernels) {
-                            Matrix<T> g = output<T>(rows, columns), in_place = g;
+                            Matrix<T> g = output<T>(rows, columns, tight_gap(columns, kernels.lanes));
                             LossArguments<T> a = {Loss::cross_entropy,
                                                   0,
                                                   z.data(),
@@ -179,7 +179,7 @@ TEST_CASE_TEMPLATE("cross entropy of logits, by labels and by probabilities", T,
                             }
                             CHECK(worst <= 16 * epsilon<T> * static_cast<R>(1 + columns / 4));
 
-                            for (std::size_t i = 0; i < rows; ++i) std::copy_n(&z(i, 0), columns, &in_place(i, 0));
+                            Matrix<T> in_place = copied(z, g);
                             a.prediction = a.gradient = in_place.data();
                             a.ldp = a.ldg = in_place.ld();
                             CHECK(kernels.loss(a) == value);
