@@ -52,18 +52,18 @@ def root_slope(e):
     return (1 / sqrt(1 - e) - 1) / e if e else mpf(1) / 2
 
 
+def nearest(x, dtype=np.float32):
+    return mpf(float(dtype(float(x))))
+
+
 def fit(name, function, interval, terms, dtype, relative_to=None):
     coefficients = chebyfit(function, interval, terms)[::-1]
-    rounded = [mpf(float(dtype(float(c)))) for c in coefficients]
+    rounded = [nearest(c, dtype) for c in coefficients]
     weight = relative_to or function
     error = max(fabs((polyval(rounded[::-1], x) - function(x)) / weight(x)) for x in linspace(*interval, 997))
     digits = 9 if dtype is np.float32 else 17
     print(f"// {name}: {terms} terms, relative error {mp.nstr(error, 2)}")
     print(", ".join(f"{float(c):.{digits}g}" for c in rounded))
-
-
-def float32(x):
-    return mpf(float(np.float32(float(x))))
 
 
 def tanh_segment(low, high):
@@ -84,7 +84,7 @@ def tanh_segment(low, high):
 
     def loss(center):
         constant = tanh(center) + excess
-        return fabs(float32(constant) - constant)
+        return fabs(nearest(constant) - constant)
 
     center = min((middle + half * k / 512 for k in range(-32, 33)), key=loss)
     return center, fitted(center)
@@ -102,7 +102,7 @@ def tanh_segments():
         end = start + mpf(2) ** floor(log(start, 2)) / 4
         low, high = start - offset, end - offset
         center, exact = tanh_segment(low, high)
-        rounded = [float32(c) for c in exact]
+        rounded = [nearest(c) for c in exact]
         for x in linspace(low or mpf(10) ** -6, high, 101):
             worst = max(worst, fabs(polyval(rounded[::-1], x - center) / tanh(x) - 1))
         rows[place] = [center, *rounded]

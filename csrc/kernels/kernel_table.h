@@ -260,8 +260,7 @@ struct KernelTable {
     void (*softmax)(const T* z, std::size_t ldz, T* y, std::size_t ldy, std::size_t rows, std::size_t columns);
     void (*softmax_backward)(const T* p, std::size_t ldp, const T* g, std::size_t ldg, T* out, std::size_t ldo,
                              std::size_t rows, std::size_t columns);
-    // out[i] = the first of the largest elements of row i, NaN passed over; 0 where its first is NaN. Rows
-    // as softmax's.
+    // out[i] = the first of row i's largest elements, NaN passed over; 0 where its first is NaN. Rows as softmax's.
     void (*argmax)(const T* z, std::size_t ldz, std::int64_t* out, std::size_t rows, std::size_t columns);
 
     double (*loss)(const LossArguments<T>&);

@@ -85,7 +85,7 @@ __attribute__((noinline)) void update_narrow_tile(const WeightGradient<T>& g, si
         }
         left -= steps;
     }
-    T transposed[pieces][piece<T>][lanes<T>];  // row i is piece i / piece<T> of the vectors i % piece<T>
+    T transposed[pieces][piece<T>][lanes<T>];
     T sums[vectors * lanes<T> * width + piece<T>];
 #pragma GCC unroll 2  // else the sums may live in memory, and be stored in every step of the depth
     for (size_t v = 0; v < vectors; ++v) {
@@ -97,8 +97,8 @@ __attribute__((noinline)) void update_narrow_tile(const WeightGradient<T>& g, si
         }
         for (size_t i = 0; i < lanes<T>; ++i) {
             for (size_t q = 0; q < pieces; ++q) {  // each piece over what the one before has left behind its columns
-                __builtin_memcpy(sums + (v * lanes<T> + i) * columns + q * piece<T>,
-                                 transposed[q][i % piece<T>] + i / piece<T> * piece<T>, piece<T> * sizeof(T));
+                __builtin_memcpy(sums + (v * lanes<T> + i) * columns + q * piece<T>, row_of_pieces(transposed[q], i),
+                                 piece<T> * sizeof(T));
             }
         }
     }

@@ -119,6 +119,12 @@ FUSEDNET_INLINE void transpose_pieces(Vec<T> (&r)[piece<T>]) {
     }
 }
 
+// Row i of vectors that hold transposed pieces, stored one after the other.
+template <class T>
+FUSEDNET_INLINE const T* row_of_pieces(const T (&vectors)[piece<T>][lanes<T>], size_t i) {
+    return vectors[i % piece<T>] + i / piece<T> * piece<T>;
+}
+
 // transpose_block: out (block_columns, lanes) = w (lanes, block_columns)ᵀ.
 #if FUSEDNET_VECTOR_BYTES == 64
 

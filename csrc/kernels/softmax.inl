@@ -67,7 +67,7 @@ constexpr size_t few_columns = at_most(16, 2 * lanes<T> - 1);
 template <class T>
 class RowsInLanes {
 public:
-    // All columns are to be set, or loaded.
+    // All columns are to be set, or loaded; those up to whole vectors are stored with them, as zeros.
     explicit RowsInLanes(size_t columns) : columns_(columns) {
         for (size_t j = columns; j < whole_vectors<T>(columns); ++j) set(j, Vec<T>{});
     }
@@ -121,11 +121,10 @@ private:
         Vec<T> r[piece<T>];
         for (size_t j = 0; j < piece<T>; ++j) r[j] = (*this)[j];
         transpose_pieces<T>(r);
-        alignas(Vec<T>) T transposed[piece<T>][lanes<T>];  // row i is piece i / piece<T> of the vector i % piece<T>
+        alignas(Vec<T>) T transposed[piece<T>][lanes<T>];
         for (size_t j = 0; j < piece<T>; ++j) FUSEDNET_SET::store(transposed[j], r[j]);
-        for (size_t i = 0; i < lanes<T>; ++i) {
-            __builtin_memcpy(y + i * ldy, transposed[i % piece<T>] + i / piece<T> * piece<T>, piece<T> * sizeof(T));
-        }
+        for (size_t i = 0; i < lanes<T>; ++i)
+            __builtin_memcpy(y + i * ldy, row_of_pieces(transposed, i), piece<T> * sizeof(T));
     }
 
     const size_t columns_;
