@@ -66,8 +66,7 @@ FUSEDNET_INLINE void forward_block(const ForwardPass<T>& p, const Block& b, std:
                                 layer.has_bias ? layer.b + b.column : nullptr, p.y + offset, p.ldy,
                                 p.derivative != nullptr ? p.derivative + offset : nullptr, b.rows, end - first,
                                 b.columns, end == layer.in ? p.activation : Activation::identity,
-                                p.scratch.panel(worker), p.scratch.rows_ahead(worker), first > 0,
-                                cpu_features().halved_registers});
+                                p.scratch.panel(worker), p.scratch.rows_ahead(worker), first > 0, cpu_features().zen});
 }
 
 template <class T>

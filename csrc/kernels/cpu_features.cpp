@@ -53,8 +53,8 @@ CpuFeatures detect() {
     constexpr unsigned genu = 0x756e6547, auth = 0x68747541;  // the begins of "GenuineIntel" and "AuthenticAMD"
     const unsigned maker = cpuid(0).ebx;
     features.distant_cores = features.avx512 && maker == genu;
-    features.halved_registers =
-        features.avx512 && maker == auth && family(one) == 0x19;  // of Zen 3, without AVX-512, and 4
+    if (features.avx512 && maker == auth)
+        features.zen = family(one) == 0x19 ? Zen::four : Zen::five;  // 0x19: of Zen 3, without AVX-512, and 4
     return features;
 }
 

@@ -3,6 +3,10 @@
 
 namespace fusednet {
 
+// AMD's processors with AVX-512, whose second-level cache supplies a core more quickly than a tile asks it to. Four is
+// Zen 4, which computes a register of AVX-512 in two halves; five is Zen 5, and what comes after it.
+enum class Zen { none, four, five };
+
 struct CpuFeatures {
     bool avx2;    // x86-64-v3: AVX2, FMA, BMI …, and the operating system saves the wide registers
     bool avx512;  // x86-64-v4: AVX-512 F, BW, CD, DQ, VL
@@ -10,8 +14,7 @@ struct CpuFeatures {
     // Whether what another core has written is taken to be slow to come: on Intel's processors with AVX-512, since the
     // servers among them have each core at its own place in a mesh. AMD's share a third-level cache by fours or eights.
     bool distant_cores;
-    // Whether what is computed with a register of AVX-512 takes the time of its two halves: on AMD's Zen 4.
-    bool halved_registers;
+    Zen zen;
 };
 
 const CpuFeatures& cpu_features();

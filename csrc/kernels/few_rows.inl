@@ -35,16 +35,16 @@ FUSEDNET_INLINE void product_columns(const T* a, size_t lda, const T* b, size_t 
     }
 }
 
-// Whether W is on its way from a third-level cache to a core for which it pays to know. (Measured on a Zen 4: how
+// Whether W is on its way from a third-level cache to a core for which it pays to know. (Measured on Zen 4 and 5: how
 // others fetch it is another matter.)
 template <class T>
 bool is_third_level(const DenseForward<T>& f) {
     constexpr size_t most = size_t{3} << 22;
-    return f.halved_registers && is_far<T>(f.k, f.ldw) && f.k * f.ldw * sizeof(T) <= most;
+    return f.zen != Zen::none && is_far<T>(f.k, f.ldw) && f.k * f.ldw * sizeof(T) <= most;
 }
 
 // As many rows of W as are best read side by side where it is far away: each is a stream that the processor fetches
-// ahead. Fewer where they share a set of the first-level cache, of eight lines.
+// ahead. Fewer where they share a set of the first-level cache, of a Zen 4's eight lines.
 constexpr size_t streams = 12, crowded_streams = 6;
 
 // One row of X by so many of W: y (n) = start + x (count) · W (count, n) over whole vectors, in place where start is
@@ -76,7 +76,7 @@ template <class T>
 FUSEDNET_INLINE size_t forward_few_rows(const DenseForward<T>& f, bool far, T final_floor) {
     const size_t near = first_level_cache / 2 / (f.n * sizeof(T));
     const bool streaming = FUSEDNET_VECTOR_BYTES > 16 && far && f.m == 1 && near < streams;
-    const bool crowded = column_sets(f.ldw * sizeof(T)) == 1 && is_third_level(f);
+    const bool crowded = f.zen == Zen::four && column_sets(f.ldw * sizeof(T)) == 1 && is_third_level(f);
     const size_t steps = !far ? f.k : streaming ? (crowded ? crowded_streams : streams) : near > 8 ? near : 8;
     for (size_t p = 0; p < f.k; p += steps) {
         const size_t block = at_most(f.k - p, steps);
@@ -99,7 +99,7 @@ FUSEDNET_INLINE size_t forward_few_rows(const DenseForward<T>& f, bool far, T fi
 
 // The most rows that take W from a third-level cache by strips of its columns as wide as there are registers for sums:
 // the longer the pieces of its rows, the faster they come. Of a block of the depth, so that the lines that two strips
-// share are near when the next one is read.
+// share are near when the next one is read. (Two rows gain nothing by it on a Zen 5.)
 constexpr size_t third_level_rows = 6;
 template <size_t rows>
 constexpr size_t third_level_vectors = rows == 2   ? 8
@@ -108,7 +108,8 @@ constexpr size_t third_level_vectors = rows == 2   ? 8
 
 template <class T>
 bool goes_by_strips(const DenseForward<T>& f) {
-    return halves && f.m > 1 && f.m <= third_level_rows && f.n >= panel_columns<T> && is_third_level(f);
+    const size_t least = f.zen == Zen::four ? 2 : 3;
+    return halves && f.m >= least && f.m <= third_level_rows && f.n >= panel_columns<T> && is_third_level(f);
 }
 
 // So many columns, whole vectors, of a block of the depth from p on.

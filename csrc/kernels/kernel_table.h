@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cpu_features.h"
+
 #define FUSEDNET_ALWAYS_INLINE __attribute__((always_inline))  // of a lambda, after its parameters
 #define FUSEDNET_INLINE inline FUSEDNET_ALWAYS_INLINE
 
@@ -91,7 +93,7 @@ struct DenseForward {
     T* panel;               // scratch of KernelTable::panel_size(k) elements
     ReadAhead* ahead = nullptr;
     bool continued = false;  // add to Y, not to b, for n > 1: the same bits as in one go where n is whole vectors
-    bool halved_registers = false;  // cpu_features()'s: AVX-512 goes through W in other ways there
+    Zen zen = Zen::none;     // cpu_features()'s: AVX-512 goes through W in other ways there
 };
 
 // dX (m, k) = (dZ (m, n) · W (k, n)ᵀ) ∘ f'(saved) ∘ mask. Rows of dX have room for whole vectors.

@@ -53,13 +53,13 @@ FUSEDNET_INLINE void for_each_product_tile(size_t m, size_t depth, const Body& b
 // Up to how many tiles of rows read W where it lies, as a copy would not pay. Fewer where its rows are so far apart
 // that a block of them crowds into a few sets of the first-level cache, and lies on more pages than the processor has
 // addresses of at hand; or where they start amid a line and vectors are as long as lines, so that each reaches over
-// two. Halved registers leave time for the loads: however many, or several if each reaches over two lines.
+// two. A Zen has the time for the loads: however many, or several if each reaches over two lines.
 constexpr size_t awkward_tiles = 1;
 template <class T>
 size_t unpacked_tiles(const DenseForward<T>& f) {
     constexpr size_t several = 8, all = ~size_t{0} / tile_rows;
     const bool misaligned = FUSEDNET_VECTOR_BYTES == cache_line && f.ldw % lanes<T> != 0;
-    if (halves && f.halved_registers) return misaligned ? several : all;
+    if (halves && f.zen != Zen::none) return misaligned ? several : all;
     return misaligned || f.ldw * sizeof(T) >= 2048 ? awkward_tiles : several;
 }
 
@@ -152,6 +152,13 @@ FUSEDNET_INLINE void with_panel(const Panel<T>& panel, bool fetching, const Body
     });
 }
 
+// The usual rows of a panel. (By a single tile of rows a Zen 5 takes longer with long blocks.)
+template <class T>
+size_t usual_block(const DenseForward<T>& f) {
+    const bool supplied = f.zen == Zen::four || (f.zen == Zen::five && f.m > tile_rows);
+    return halves && supplied ? long_depth_block : depth_block;
+}
+
 template <class T>
 void activate_columns(const DenseForward<T>& f, size_t column, size_t rows, size_t columns) {
     if (f.activation == Activation::identity || f.activation == Activation::softmax) return;
@@ -203,8 +210,7 @@ void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final
     const bool strips = goes_by_strips(f);
     if (strips) first = f.n / lanes<T> * lanes<T>;
     const bool packing = f.m > unpacked_tiles(f) * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
-    const size_t usual = halves && f.halved_registers ? long_depth_block : depth_block;
-    const size_t rows = block_rows(f.k, usual), tiles = (f.m + tile_rows - 1) / tile_rows;
+    const size_t rows = block_rows(f.k, usual_block(f)), tiles = (f.m + tile_rows - 1) / tile_rows;
     const auto fetch = [&](size_t p, size_t j, size_t steps) {
         const size_t columns = Panel<T>(f.n - j).columns;
         return Prefetch<T>({f.w + p * f.ldw + j}, f.ldw, at_most(f.k - p, rows), columns, tiles, steps);

@@ -36,11 +36,12 @@ struct Forward {
         Matrix<T> panel = output<T>(1, kernels.panel_size(end - first));
         const std::size_t offset = row * y.ld() + column;
         ReadAhead ahead = rows_to_read(1000);
-        const bool halved = rows < x.rows() || end - first < w.rows();  // what AVX-512 then does gives the same bits
+        // What AVX-512 does for these gives the same bits.
+        const Zen zen = rows < x.rows() ? Zen::four : end - first < w.rows() ? Zen::five : Zen::none;
         kernels.dense_forward({x.data() + row * x.ld() + first, x.ld(), w.data() + first * w.ld() + column, w.ld(),
                                bias != nullptr ? bias + column : nullptr, y.data() + offset, y.ld(),
                                derivative != nullptr ? derivative + offset : nullptr, rows, end - first, columns, f,
-                               panel.data(), reading ? &ahead : nullptr, first > 0, halved});
+                               panel.data(), reading ? &ahead : nullptr, first > 0, zen});
         CHECK(panel.untouched());
     }
 };
