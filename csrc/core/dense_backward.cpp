@@ -34,7 +34,8 @@ void input_block(const InputPass<T>& p, const Block& b, std::size_t worker) {
     kernels<T>().input_gradient({p.dz + b.row * p.lddz, p.lddz, p.layer.w + b.column * p.layer.out, p.layer.out,
                                  below.dx + offset, p.ldx, below.saved != nullptr ? below.saved + offset : nullptr,
                                  below.mask != nullptr ? below.mask + offset : nullptr, p.ldx, b.rows, b.columns,
-                                 p.layer.out, below.activation, p.scratch.panel(worker), p.scratch.rows_ahead(worker)});
+                                 p.layer.out, below.activation, p.scratch.panel(worker), p.scratch.rows_ahead(worker),
+                                 cpu_features().zen});
 }
 
 // So many columns of all rows.

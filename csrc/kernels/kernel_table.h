@@ -112,6 +112,7 @@ struct InputGradient {
     Activation activation;
     T* scratch;  // of KernelTable::input_scratch(m, n) elements
     ReadAhead* ahead = nullptr;
+    Zen zen = Zen::none;  // cpu_features()'s
 };
 
 // The sets of a first-level cache, of 64 with lines of 64 bytes, to which rows so many bytes apart map a column's

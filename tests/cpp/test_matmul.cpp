@@ -60,10 +60,11 @@ struct Input {
                std::size_t columns) const {
         Matrix<T> scratch = output<T>(1, kernels.input_scratch(rows, w.columns()));
         const std::size_t offset = row * dx.ld() + column;
+        const Zen zen = rows < dz.rows() ? Zen::none : Zen::four;  // the same bits
         kernels.input_gradient({dz.data() + row * dz.ld(), dz.ld(), w.data() + column * w.ld(), w.ld(),
                                 dx.data() + offset, dx.ld(), saved != nullptr ? saved->data() + offset : nullptr,
                                 mask != nullptr ? mask->data() + offset : nullptr, dx.ld(), rows, columns, w.columns(),
-                                f, scratch.data()});
+                                f, scratch.data(), nullptr, zen});
         CHECK(scratch.untouched());
     }
 };
