@@ -8,6 +8,7 @@
 
 #include "core/buffer.h"
 #include "core/dense.h"
+#include "kernels/cpu_features.h"
 #include "kernels/dispatch.h"
 
 namespace {
@@ -46,18 +47,19 @@ void measure(const char* set, const KernelTable<T>& kernels, std::size_t m, std:
                g = filled<T>(k * n);
     const auto panel =
         filled<T>(std::max({kernels.panel_size(k), kernels.input_scratch(m, n), kernels.weight_scratch(m, n)}) + 64);
+    const fusednet::Zen zen = fusednet::cpu_features().zen;
     const double flops = 2e-9 * static_cast<double>(m * k * n);
     const double forward = flops / seconds([&] {
                                kernels.dense_forward({x.data(), ldx, w.data(), n, b.data(), y.data(), ldy, nullptr, m,
-                                                      k, n, Activation::identity, panel.data()});
+                                                      k, n, Activation::identity, panel.data(), nullptr, false, zen});
                            });
     const double with_tanh = flops / seconds([&] {
                                  kernels.dense_forward({x.data(), ldx, w.data(), n, b.data(), y.data(), ldy, nullptr, m,
-                                                        k, n, Activation::tanh, panel.data()});
+                                                        k, n, Activation::tanh, panel.data(), nullptr, false, zen});
                              });
     const double input = flops / seconds([&] {
                              kernels.input_gradient({y.data(), ldy, w.data(), n, x.data(), ldx, nullptr, nullptr, ldx,
-                                                     m, k, n, Activation::identity, panel.data()});
+                                                     m, k, n, Activation::identity, panel.data(), nullptr, zen});
                          });
     const double weight = flops / seconds([&] {
                               kernels.weight_gradient({x.data(), ldx, y.data(), ldy, w.data(), g.data(), n, m, k, n,

@@ -1,11 +1,9 @@
 // What this processor and operating system can run.
 #pragma once
 
-namespace fusednet {
+#include "kernels/kernel_table.h"
 
-// AMD's processors with AVX-512, whose second-level cache supplies a core more quickly than a tile asks it to. Four is
-// Zen 4, which computes a register of AVX-512 in two halves; five is Zen 5, and what comes after it.
-enum class Zen { none, four, five };
+namespace fusednet {
 
 struct CpuFeatures {
     bool avx2;    // x86-64-v3: AVX2, FMA, BMI …, and the operating system saves the wide registers

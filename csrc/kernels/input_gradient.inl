@@ -130,12 +130,12 @@ size_t input_scratch(size_t m, size_t n) {
 
 // Whether it is quicker to transpose dZ and what comes of it, not W. An element of those counts half as much again: no
 // multiply-adds go on beside. To multiply one column of panels takes a third of the time of W's transposition, and some
-// are nobody's; in the narrowest panel, which gives a tile too few chains, each takes a quarter more, or half more
-// where half of a register takes as long as all of it. (On a Zen 4 it does not.)
+// are nobody's; in the narrowest panel, which gives a tile too few chains, each takes a quarter more, and half more as
+// measured on a Zen 5, where half of a register takes as long as all of it.
 template <class T>
 bool goes_by_rows(const InputGradient<T>& g) {
     const size_t width = panels_width<T>(g.m), weights = g.k * g.n;
-    const size_t narrow = narrowest_panel<T> / (halves && g.zen != Zen::four ? 2 : 4);
+    const size_t narrow = narrowest_panel<T> / (halves && g.zen == Zen::five ? 2 : 4);
     const size_t lost = width - g.m + (last_panel<T>(width) == narrowest_panel<T> ? narrow : 0);
     return g.m <= most_block_rows && 2 * lost * weights + 9 * width * (g.k + g.n) < 6 * weights;
 }

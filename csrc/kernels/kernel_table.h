@@ -6,12 +6,14 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cpu_features.h"
-
 #define FUSEDNET_ALWAYS_INLINE __attribute__((always_inline))  // of a lambda, after its parameters
 #define FUSEDNET_INLINE inline FUSEDNET_ALWAYS_INLINE
 
 namespace fusednet {
+
+// AMD's processors with AVX-512, whose second-level cache supplies a core more quickly than a tile asks it to. Four is
+// Zen 4, which computes a register of AVX-512 in two halves; five is Zen 5 as servers have it, and what comes after it.
+enum class Zen { none, four, five };
 
 // Of the caller's arrays.
 enum class DType : int { boolean, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, float32, float64 };
@@ -93,7 +95,7 @@ struct DenseForward {
     T* panel;               // scratch of KernelTable::panel_size(k) elements
     ReadAhead* ahead = nullptr;
     bool continued = false;  // add to Y, not to b, for n > 1: the same bits as in one go where n is whole vectors
-    Zen zen = Zen::none;     // cpu_features()'s: AVX-512 goes through W in other ways there
+    Zen zen = Zen::none;     // cpu_features()'s: decides how AVX-512 goes through W
 };
 
 // dX (m, k) = (dZ (m, n) · W (k, n)ᵀ) ∘ f'(saved) ∘ mask. Rows of dX have room for whole vectors.
@@ -112,7 +114,7 @@ struct InputGradient {
     Activation activation;
     T* scratch;  // of KernelTable::input_scratch(m, n) elements
     ReadAhead* ahead = nullptr;
-    Zen zen = Zen::none;  // cpu_features()'s
+    Zen zen = Zen::none;  // cpu_features()'s: whether half of a register saves time
 };
 
 // The sets of a first-level cache, of 64 with lines of 64 bytes, to which rows so many bytes apart map a column's

@@ -53,7 +53,7 @@ FUSEDNET_INLINE void for_each_product_tile(size_t m, size_t depth, const Body& b
 // Up to how many tiles of rows read W where it lies, as a copy would not pay. Fewer where its rows are so far apart
 // that a block of them crowds into a few sets of the first-level cache, and lies on more pages than the processor has
 // addresses of at hand; or where they start amid a line and vectors are as long as lines, so that each reaches over
-// two. A Zen has the time for the loads: however many, or several if each reaches over two lines.
+// two. A Zen 4 or 5 has the time for the loads: however many, or several if each reaches over two lines.
 constexpr size_t awkward_tiles = 1;
 template <class T>
 size_t unpacked_tiles(const DenseForward<T>& f) {

@@ -11,8 +11,8 @@ constexpr size_t tile_rows = FUSEDNET_TILE_ROWS;
 constexpr size_t tile_vectors = FUSEDNET_TILE_VECTORS;  // columns of a register tile, and of a panel
 constexpr size_t first_level_cache = size_t{1} << 15;   // bytes, or more
 
-// Rows of a panel: it and rows of A stay in the first-level cache; where there is the time to fetch both from the
-// second-level cache, so many.
+// Rows of a panel: it and rows of A stay in the first-level cache; or, where there is the time to fetch both from the
+// second-level cache, the second (see usual_block).
 constexpr size_t depth_block = 256, long_depth_block = 640;
 
 constexpr size_t at_most(size_t n, size_t limit) { return n < limit ? n : limit; }

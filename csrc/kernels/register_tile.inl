@@ -56,9 +56,9 @@ constexpr bool ends_by_rows = (rows > rows_at_once) && Columns::vectors == tile_
 
 // In tiles that are interrupted, most of them of a W that is far, so many rows are read before the one above them is
 // written. Where rows are a multiple of 1 KiB apart, the last twelve bits of their addresses repeat, and a processor
-// that compares only those has the load of a row wait for the store of one that it takes for the same. (Of vectors of
-// 16 bytes a tile has few rows, and takes longer so.)
-constexpr size_t rows_behind = FUSEDNET_VECTOR_BYTES > 16 ? 4 : 0;
+// that compares only those has the load of a row wait for the store of one that it takes for the same. (A tile of
+// three rows takes longer so.)
+constexpr size_t rows_behind = tile_rows > 3 ? 4 : 0;
 
 // What a tile multiplies: A (rows, depth), or transposed, (depth, rows), and B. A tile that is `packing` copies the
 // lines of B to `panel` on the way, where the next tiles find them side by side.
@@ -90,7 +90,7 @@ FUSEDNET_INLINE void multiply_add(Factors<T>& f, size_t depth, Ahead* ahead,
 #pragma GCC unroll 8
             for (size_t v = 0; v < vectors; ++v) {
                 line[v] = load<T, V>(f.b + v * Columns::lanes);
-                // Of more rows GCC does so itself, and vectors of 16 bytes are folded into nothing.
+                // Of more rows GCC does so itself, and it folds no loads of 16 bytes.
                 if constexpr (FUSEDNET_VECTOR_BYTES > 16 && (rows == 2 || rows == 3)) keep_in_register(line[v]);
                 if constexpr (packing) store(f.panel + v * Columns::lanes, line[v]);
             }

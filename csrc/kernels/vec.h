@@ -66,10 +66,8 @@ FUSEDNET_INLINE V load(const T* p) {
 // For what several instructions use: GCC may fold its load into each of them, and read it as often.
 template <class V>
 FUSEDNET_INLINE void keep_in_register([[maybe_unused]] V& v) {
-#if defined(__x86_64__)
+#if defined(__x86_64__)  // others have no such instructions
     __asm__("" : "+v"(v));
-#elif defined(__aarch64__)
-    __asm__("" : "+w"(v));
 #endif
 }
 
