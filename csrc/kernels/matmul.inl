@@ -63,6 +63,13 @@ size_t unpacked_tiles(const DenseForward<T>& f) {
     return misaligned || f.ldw * sizeof(T) >= 2048 ? awkward_tiles : several;
 }
 
+// The usual rows of a panel. (By a single tile of rows a Zen 5 takes longer with long blocks.)
+template <class T>
+size_t usual_block(const DenseForward<T>& f) {
+    const bool supplied = f.zen == Zen::four || (f.zen == Zen::five && f.m > tile_rows);
+    return halves && supplied ? long_depth_block : depth_block;
+}
+
 // C (m, columns) = max(start + A (m, depth) · B (depth, columns), floor), where start is null for C itself.
 template <class T>
 struct Product {
@@ -150,13 +157,6 @@ FUSEDNET_INLINE void with_panel(const Panel<T>& panel, bool fetching, const Body
             body(columns, Count<0>{});
         }
     });
-}
-
-// The usual rows of a panel. (By a single tile of rows a Zen 5 takes longer with long blocks.)
-template <class T>
-size_t usual_block(const DenseForward<T>& f) {
-    const bool supplied = f.zen == Zen::four || (f.zen == Zen::five && f.m > tile_rows);
-    return halves && supplied ? long_depth_block : depth_block;
 }
 
 template <class T>

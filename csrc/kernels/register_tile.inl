@@ -90,8 +90,7 @@ FUSEDNET_INLINE void multiply_add(Factors<T>& f, size_t depth, Ahead* ahead,
 #pragma GCC unroll 8
             for (size_t v = 0; v < vectors; ++v) {
                 line[v] = load<T, V>(f.b + v * Columns::lanes);
-                // Of more rows GCC does so itself, and it folds no loads of 16 bytes.
-                if constexpr (FUSEDNET_VECTOR_BYTES > 16 && (rows == 2 || rows == 3)) keep_in_register(line[v]);
+                if constexpr (rows == 2 || rows == 3) keep_in_register(line[v]);  // of more GCC does so itself
                 if constexpr (packing) store(f.panel + v * Columns::lanes, line[v]);
             }
             if constexpr (packing) {

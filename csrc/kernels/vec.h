@@ -63,11 +63,12 @@ FUSEDNET_INLINE V load(const T* p) {
     return v;
 }
 
-// For what several instructions use: GCC may fold its load into each of them, and read it as often.
+// For what several instructions use: GCC may fold its load into each of them, and read it as often. (Not loads that may
+// be misaligned of the 16 bytes of baseline x86-64; and others than x86 have no such instructions.)
 template <class V>
 FUSEDNET_INLINE void keep_in_register([[maybe_unused]] V& v) {
-#if defined(__x86_64__)  // others have no such instructions
-    __asm__("" : "+v"(v));
+#if defined(__x86_64__)
+    if constexpr (sizeof(V) > 16) __asm__("" : "+v"(v));
 #endif
 }
 
