@@ -114,9 +114,10 @@ template <class T>
 bool are_finite(const MatrixView<const T>& x);
 
 // Whether each row of X·W + b begins with a finite number. It does not where the row of X has a NaN or an infinity,
-// whatever the weights, zeros included.
+// whatever the weights, zeros included. (Of a single column, not one so large that its square is not finite, either.)
 template <class T>
 bool are_sums_finite(const T* z, std::size_t ld, std::size_t rows) {
+    if (ld == 1) return are_finite(MatrixView<const T>{z, rows, 1, 1});
     T excess = 0;
     for (const T* const end = z + rows * ld; z != end; z += ld) excess += *z - *z;
     return excess == T(0);

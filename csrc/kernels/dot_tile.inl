@@ -71,20 +71,64 @@ FUSEDNET_INLINE void dot_tile(const T* x, size_t ldx, const T* w, size_t k, T st
     }
 }
 
+// The same bits for as many rows of k inputs as a vector has lanes, by their columns: k is no more than a block has. It
+// reaches over so many elements `before` the rows, and others that follow.
+template <size_t k, size_t before, class T>
+FUSEDNET_INLINE void dot_short_tile(const T* x, size_t ldx, const T* w, T start, T* y) {
+    T columns[block_columns<T>][lanes<T>];
+    if (k == 1 && ldx == 1) {
+        store(columns[before], load(x));
+    } else {
+        transpose_block(x - before, ldx, columns[0], lanes<T>);
+    }
+    Vec<T> sums[lanes<T>] = {};
+#pragma GCC unroll 8
+    for (size_t j = 0; j < k; ++j) sums[j] = fma(load(columns[before + j]), broadcast(w[j]), sums[j]);
+    store(y, broadcast(start) + sum_chains<T>(sums));
+}
+
+// Of rows that are many. Only for the first are the elements to reach over those that follow.
 template <class T>
-void dot_rows(const T* x, size_t ldx, const T* w, size_t m, size_t k, T start, T* y, size_t ldy, ReadAhead* ahead) {
+void dot_short_rows(const T* x, size_t ldx, const T* w, size_t m, size_t k, T start, T* y) {
+    with_count<1, block_columns<T>>(k, [=](auto inputs) {
+        dot_short_tile<inputs.n, 0>(x, ldx, w, start, y);
+        for (size_t i = lanes<T>; i + lanes<T> <= m; i += lanes<T>)
+            dot_short_tile<inputs.n, block_columns<T> - inputs.n>(x + i * ldx, ldx, w, start, y + i);
+    });
+}
+
+template <class T>
+constexpr size_t dot_tile_rows = lanes<T> > 4 ? lanes<T> : 4;
+
+// Of as many rows as make up tiles; returns how many. (Apart: what they all need a single row would save and restore.)
+template <class T>
+__attribute__((noinline)) size_t dot_tiles(const T* x, size_t ldx, const T* w, size_t m, size_t k, T start, T* y,
+                                           size_t ldy, ReadAhead* ahead) {
+    constexpr size_t many = 8 * lanes<T>;  // of fewer a block would wait for what was just stored
+    static_assert(many >= lanes<T> + block_columns<T>);
+    if (k <= block_columns<T> && m >= many && ldy == 1) {
+        dot_short_rows(x, ldx, w, m, k, start, y);
+        return m - m % lanes<T>;
+    }
     // From memory a processor reads ahead by itself where long rows go on, and short ones as a whole.
     const size_t row = k * sizeof(T);
     const bool fetching = are_many(ahead) && ahead->uncached && row >= 4 * cache_line && row < 32 * cache_line;
+    constexpr size_t rows = dot_tile_rows<T>;
     size_t i = 0;
+    for (; i + rows <= m; i += rows) {
+        if (fetching) read_ahead(ahead, rows * row);
+        dot_tile<rows>(x + i * ldx, ldx, w, k, start, y + i * ldy, ldy);
+    }
+    return i;
+}
+
+template <class T>
+void dot_rows(const T* x, size_t ldx, const T* w, size_t m, size_t k, T start, T* y, size_t ldy, ReadAhead* ahead) {
+    size_t i = m >= dot_tile_rows<T> ? dot_tiles(x, ldx, w, m, k, start, y, ldy, ahead) : 0;
     const auto tiles = [&](auto rows) FUSEDNET_ALWAYS_INLINE {
-        for (; i + rows.n <= m; i += rows.n) {
-            if (fetching) read_ahead(ahead, rows.n * row);
-            dot_tile<rows.n, T>(x + i * ldx, ldx, w, k, start, y + i * ldy, ldy);
-        }
+        for (; i + rows.n <= m; i += rows.n) dot_tile<rows.n>(x + i * ldx, ldx, w, k, start, y + i * ldy, ldy);
     };
-    if constexpr (lanes<T> > 4) tiles(Count<lanes<T>>{});
-    tiles(Count<4>{});
+    if constexpr (dot_tile_rows<T> > 4) tiles(Count<4>{});
     tiles(Count<1>{});
 }
 

@@ -3,6 +3,7 @@
 #include "network_support.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
@@ -151,11 +152,16 @@ TEST_CASE_TEMPLATE("predictions from inputs where they lie have the bits of thos
         crowded.columns = inputs;
         CHECK(rows_in_place<T>(placed.copied(), {nullptr, 0, rows}).data == nullptr);
         std::vector<T> expected(rows * outputs), y(rows * outputs);
-        net.predict(placed.copied(), expected.data(), static_cast<std::ptrdiff_t>(outputs), 1, false);
-        for (const InputMatrix& x : {placed.in_place(), crowded}) {
-            CHECK(rows_in_place<T>(x, {nullptr, 0, rows}).data == x.data);
-            net.predict(x, y.data(), static_cast<std::ptrdiff_t>(outputs), 1, false);
-            CHECK(same_bits(y, expected));
+        // Then sums of a single column have squares that are not finite.
+        for (const T factor : {T(1), 9 * std::sqrt(std::numeric_limits<T>::max())}) {
+            std::for_each_n(net.parameters().data(), net.parameters().size(), [=](T& w) { w *= factor; });
+            net.predict(placed.copied(), expected.data(), static_cast<std::ptrdiff_t>(outputs), 1, false);
+            CHECK(std::all_of(expected.begin(), expected.end(), [](T z) { return std::isfinite(z); }));
+            for (const InputMatrix& x : {placed.in_place(), crowded}) {
+                CHECK(rows_in_place<T>(x, {nullptr, 0, rows}).data == x.data);
+                net.predict(x, y.data(), static_cast<std::ptrdiff_t>(outputs), 1, false);
+                CHECK(same_bits(y, expected));
+            }
         }
     }
 }

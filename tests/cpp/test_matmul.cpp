@@ -123,7 +123,7 @@ TEST_CASE_TEMPLATE("dense_forward takes an infinite input to infinite outputs", 
     Random random(3);
     for (const std::size_t columns : sizes) {
         for (const std::size_t depth : {1u, 2u, 3u, 257u}) {
-            for (const std::size_t rows : {3u, 20u}) {
+            for (const std::size_t rows : {3u, columns == 1 ? 140u : 20u}) {
                 Matrix<T> x = operand<T>(rows, depth).fill(random), w = operand<T>(depth, columns).fill(random, 1, 2);
                 x(1, depth - 1) = infinite;  // hidden activations may be: exp overflows
                 for_each_table<T>([&](const KernelTable<T>& kernels) {
@@ -142,9 +142,10 @@ TEST_CASE_TEMPLATE("dense_forward takes an infinite input to infinite outputs", 
 // Sums of products that vanish: −0 or 0, whichever it is for the row by itself.
 TEST_CASE_TEMPLATE("a row has the same zeros by itself and among others", T, float, double) {
     constexpr T least = std::numeric_limits<T>::min();
-    for (const std::size_t columns : {2u, 5u, 10u}) {
-        for (const std::size_t depth : {496u, 497u, 509u}) {
-            Matrix<T> x = operand<T>(20, depth), w = operand<T>(depth, columns), b = operand<T>(1, columns);
+    for (const std::size_t columns : {1u, 2u, 5u, 10u}) {
+        for (const std::size_t depth : {1u, 3u, 496u, 497u, 509u}) {
+            Matrix<T> x = operand<T>(columns == 1 ? 140 : 20, depth);
+            Matrix<T> w = operand<T>(depth, columns), b = operand<T>(1, columns);
             for (std::size_t p = 0; p < depth; ++p) {
                 for (std::size_t i = 0; i < x.rows(); ++i) x(i, p) = least;
                 for (std::size_t j = 0; j < columns; ++j) w(p, j) = -least;
@@ -164,6 +165,32 @@ TEST_CASE_TEMPLATE("a row has the same zeros by itself and among others", T, flo
                         CHECK(std::signbit(y(i, j)) == std::signbit(alone(i, j)));
                     }
                 }
+            });
+        }
+    }
+}
+
+// Whose columns are summed by vectors, which reach beyond them.
+TEST_CASE_TEMPLATE("a column of many short rows has the bits of each row by itself", T, float, double) {
+    Random random(4);
+    for (std::size_t depth = 1; depth < 10; ++depth) {
+        for (const std::size_t gap : {0u, 1u, 3u, 8u}) {
+            Matrix<T> x = operand<T>(130 + depth, depth, gap).fill(random), w = operand<T>(depth, 1).fill(random);
+            const T bias = T(0.25);
+            CAPTURE(depth);
+            CAPTURE(gap);
+            const Product<T> reference(
+                x.rows(), 1, depth + 1, [&](auto i, auto p) { return p < depth ? x(i, p) : T(1); },
+                [&](auto p, auto) { return p < depth ? w(p, 0) : bias; });
+            for_each_table<T>([&](const KernelTable<T>& kernels) {
+                const Forward<T> forward{kernels, x, w, &bias};
+                Matrix<T> y = padded<T>(Role<T>::output, x.rows(), 1, kernels.lanes, 0), alone = y;
+                forward(y);
+                CHECK(reference.error(y) <= 1);
+                CHECK(y.untouched());
+                for (std::size_t i = 0; i < x.rows(); ++i)
+                    forward.block(alone, Activation::identity, nullptr, i, 1, 0, 1);
+                CHECK(alone == y);
             });
         }
     }
