@@ -125,7 +125,9 @@ size_t input_scratch(size_t m, size_t n) {
     const size_t by_columns = 2 * at_most(n, longest_block(transposed_block<T>)) * panel_columns<T>;
     const size_t by_rows = panels_width<T>(at_most(m, most_block_rows)) * n + strip_rows * panel_columns<T>;
     static_assert(strip_rows % lanes<T> == 0);
-    return by_columns > by_rows ? by_columns : by_rows;
+    const size_t narrow = halves ? whole_vectors<T>(n) * piece<T> : 0,
+                 tiles = by_columns > by_rows ? by_columns : by_rows;
+    return tiles > narrow ? tiles : narrow;
 }
 
 // Whether it is quicker to transpose dZ and what comes of it, not W. An element of those counts half as much again: no
@@ -189,6 +191,35 @@ __attribute__((noinline)) void input_gradient_by_rows(const InputGradient<T>& g)
     }
 }
 
+// The last columns of dX, a piece or fewer, that half a vector would be for: dot products with those rows of W. Whoever
+// has the last columns of a W that was split has as many.
+template <class T>
+__attribute__((noinline)) void input_gradient_narrow(const InputGradient<T>& g, size_t columns) {
+    const size_t first = g.k - columns;
+    const T zeros[lanes<T>] = {};
+    T* panel = g.scratch;
+    for (size_t p = 0; p < g.n; p += lanes<T>) {
+        for (size_t j = first; j < g.k; ++j, panel += lanes<T>)
+            store(panel, load_partial(g.w + j * g.ldw + p, at_most(g.n - p, lanes<T>)));
+    }
+    const DenseForward<T> f{g.dz,      g.lddz,  nullptr, 0,   nullptr, g.dx + first,
+                            g.lddx,    nullptr, g.m,     g.n, columns, Activation::identity,
+                            g.scratch, g.ahead};
+    with_count<1, piece<T>>(columns, [&](auto count) { dot_all_rows<count.n>(f, f.x, f.k, zeros, 0); });
+    differentiate_columns(g, first, columns);
+}
+
+template <class T>
+void input_gradient_by_tiles(InputGradient<T> g) {
+    if constexpr (halves) {
+        const size_t last = last_panel<T>(g.k), narrow = last <= piece<T> ? last : 0;
+        if (narrow > 0) input_gradient_narrow(g, narrow);
+        g.k -= narrow;
+        if (g.k == 0) return;
+    }
+    goes_by_rows(g) ? input_gradient_by_rows(g) : input_gradient_by_columns(g);
+}
+
 template <class T>
 void input_gradient(const InputGradient<T>& g) {
     if (g.k == 1 && g.lddx == 1) {  // W is one row: each row of dX is a dot product
@@ -201,10 +232,8 @@ void input_gradient(const InputGradient<T>& g) {
     } else if (g.m == 1) {  // a dot product with each row of W, whose transposition would take longer
         dot_rows(g.w, g.ldw, g.dz, g.k, g.n, T(0), g.dx, 1, nullptr);
         differentiate_columns(g, 0, g.k);
-    } else if (goes_by_rows(g)) {
-        input_gradient_by_rows(g);
     } else {
-        input_gradient_by_columns(g);
+        input_gradient_by_tiles(g);
     }
 }
 

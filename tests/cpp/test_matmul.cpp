@@ -203,6 +203,7 @@ TEST_CASE_TEMPLATE("dense_forward applies the activation and stores its derivati
                            {1, 3, 9, 0},
                            {1, 77, 3, 0},
                            {17, 50, 6, 0},
+                           {15, 34, 21, 0},
                            {5, 19, 700, 0},
                            {1, 140, 1100, 0},
                            {2, 512, 300, 0},
@@ -288,6 +289,7 @@ TEST_CASE_TEMPLATE("input_gradient applies the derivative and the mask", T, floa
                            {9, 1, 4, 0},
                            {1, 33, 3, 0},
                            {17, 50, 6, 0},
+                           {15, 34, 21, 0},
                            {5, 50, 321, 0},
                            {15, 100, 321, 0},
                            {130, 100, 321, 0}}) {
