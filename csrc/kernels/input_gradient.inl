@@ -125,9 +125,7 @@ size_t input_scratch(size_t m, size_t n) {
     const size_t by_columns = 2 * at_most(n, longest_block(transposed_block<T>)) * panel_columns<T>;
     const size_t by_rows = panels_width<T>(at_most(m, most_block_rows)) * n + strip_rows * panel_columns<T>;
     static_assert(strip_rows % lanes<T> == 0);
-    const size_t narrow = halves ? whole_vectors<T>(n) * piece<T> : 0,
-                 tiles = by_columns > by_rows ? by_columns : by_rows;
-    return tiles > narrow ? tiles : narrow;
+    return by_columns > by_rows ? by_columns : by_rows;  // each more than input_gradient_narrow takes
 }
 
 // Whether it is quicker to transpose dZ and what comes of it, not W. An element of those counts half as much again: no

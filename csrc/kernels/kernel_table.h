@@ -83,7 +83,7 @@ struct ReadAhead {
 template <class T>
 struct DenseForward {
     const T* x;
-    std::size_t ldx;
+    std::size_t ldx;  // X may be the caller's: nothing may be read before its first row or beyond its last
     const T* w;
     std::size_t ldw;
     const T* bias;  // n, or null

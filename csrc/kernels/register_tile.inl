@@ -72,7 +72,8 @@ struct Factors {
 };
 
 // Before a loop of the 16-byte tiles of x86, which are two lines of code and a few bytes long. Where such a loop starts
-// with a line, those few bytes take a Zen 5 a cycle of seven: it is to start a quarter of a line on.
+// with a line, those few bytes take a Zen 5 a cycle of seven: from here it starts a quarter of a line on, or, where the
+// compiler has moved something in between, somewhat later.
 FUSEDNET_INLINE void start_amid_line() {
 #if FUSEDNET_VECTOR_BYTES == 16 && defined(__x86_64__)
     __asm__ volatile(".p2align 6\n\tnop\n\t.p2align 4");

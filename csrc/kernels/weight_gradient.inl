@@ -34,17 +34,19 @@ FUSEDNET_INLINE V parameter_or_gradient(const Gradient& g, V sum, const Old& old
     return g.update ? fma(total, factor, w) : total * factor;
 }
 
-// The sum over m rows of a vector each, sum = add(sum, row): by several chains, which hide the latency of an addition.
-template <class T, class Add>
-FUSEDNET_INLINE Vec<T> sum_short_rows(size_t m, const Add& add) {
+// sum_columns for rows that are a vector or less: by several chains, which hide the latency of an addition.
+template <class T, class Add, class Finish>
+FUSEDNET_INLINE void sum_short_rows(size_t m, size_t n, const Add& add, const Finish& finish) {
     constexpr size_t chains = 4;
-    Vec<T> sum[chains] = {};
-    size_t i = 0;
-    for (; i + chains <= m; i += chains) {
-        for (size_t c = 0; c < chains; ++c) sum[c] = add(sum[c], i + c);
-    }
-    for (; i < m; ++i) sum[0] = add(sum[0], i);
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    for_each_vector<T>(n, [&](size_t j, auto access) {
+        Vec<T> sum[chains] = {};
+        size_t i = 0;
+        for (; i + chains <= m; i += chains) {
+            for (size_t c = 0; c < chains; ++c) sum[c] = add(sum[c], i + c, j, access);
+        }
+        for (; i < m; ++i) sum[0] = add(sum[0], i, j, access);
+        finish(j, (sum[0] + sum[1]) + (sum[2] + sum[3]), access);
+    });
 }
 
 // One column of dZ: the gradient of a (k, 1) weight is the row dZᵀ · X, with contiguous results.
@@ -57,8 +59,7 @@ void column_weight_gradient(const WeightGradient<T>& g) {
         access.store(g.out + j, parameter_or_gradient(g, sum, [&] { return access.load(g.w + j); }));
     };
     if (g.all_rows > lanes<T>) return sum_columns<4, T>(g.m, 0, g.k, add, finish);
-    const PartialAccess<T> access{g.k};
-    finish(0, sum_short_rows<T>(g.m, [&](Vec<T> sum, size_t i) { return add(sum, i, 0, access); }), access);
+    sum_short_rows<T>(g.m, g.k, add, finish);
 }
 
 // Up to so many rows of X give a tile less to do than it takes to begin and to end it.
@@ -307,16 +308,12 @@ void block_bias_gradient(const BiasGradient<T>& g) {
     const auto finish = [&g](size_t j, Vec<T> sum, auto access) {
         access.store(g.out + j, parameter_or_gradient(g, sum, [&] { return access.load(g.b + j); }));
     };
-    // (Not some columns of wider rows, whose bits must not depend on where those were split.)
-    if (g.lddz <= lanes<T>) {
-        const PartialAccess<T> access{g.n};
-        const auto add = [&](Vec<T> sum, size_t i) { return sum + access.load(g.dz + i * g.lddz); };
-        return finish(0, sum_short_rows<T>(g.m, add), access);
-    }
     const auto add = [&g](Vec<T> sum, size_t i, size_t j, auto access) {
         return sum + access.load(g.dz + i * g.lddz + j);
     };
-    sum_columns<4, T>(g.m, 0, g.n, add, finish);
+    // (Whatever columns these are of them: the bits must not depend on where the rows were split.)
+    if (g.lddz > lanes<T>) return sum_columns<4, T>(g.m, 0, g.n, add, finish);
+    sum_short_rows<T>(g.m, g.n, add, finish);
 }
 
 template <class T>
