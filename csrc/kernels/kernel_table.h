@@ -151,7 +151,7 @@ struct WeightGradient {
     T factor, decay;
     bool update;
     T* scratch;            // of KernelTable::weight_scratch(m, ldw) elements
-    std::size_t all_rows;  // of the W that these are some rows of: it may be far from the core
+    std::size_t all_rows;  // of the W that these are some rows of: it may be far from the core, or a vector or less
     bool shared;           // by a team: other cores have read these rows, and written some of dZ and mostly of X
     bool distant;          // and they are far from this one
     ReadAhead* ahead = nullptr;

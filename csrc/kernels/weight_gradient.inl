@@ -58,6 +58,7 @@ void column_weight_gradient(const WeightGradient<T>& g) {
     const auto finish = [&g](size_t j, Vec<T> sum, auto access) {
         access.store(g.out + j, parameter_or_gradient(g, sum, [&] { return access.load(g.w + j); }));
     };
+    // (All of W's rows, whichever these are of them: the bits must not depend on where W was split.)
     if (g.all_rows > lanes<T>) return sum_columns<4, T>(g.m, 0, g.k, add, finish);
     sum_short_rows<T>(g.m, g.k, add, finish);
 }
