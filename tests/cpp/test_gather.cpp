@@ -222,8 +222,9 @@ TEST_CASE("what is read ahead: rows of large matrices in one piece, and of the t
     CHECK(!few.uncached);
     CHECK(plan(x, y, 2000, 1e9).others.count == 0);
     InputMatrix other = y;
-    other.columns = 16;  // a line
-    CHECK(plan(x, other, 64, 1e9).others.count == 0);
+    other.columns = 16;  // a line: from a page on
+    CHECK(plan(x, other, 63, 1e9).others.count == 0);
+    CHECK(plan(x, other, 64, 1e9).others.count == 64);
     CHECK(plan(x, {}, 64, 1e9).others.count == 0);
     // 384 lines in the time of 32 tiles, a quarter more than twelve each.
     CHECK(plan(x, y, 64, 1 << 22).burst == 15);
