@@ -153,8 +153,8 @@ ReadAhead plan_read_ahead(const InputMatrix& x, const InputMatrix& y, const RowS
     const std::size_t inputs = row_bytes(x), targets = row_bytes(y);
     ReadAhead ahead{rows_to_fetch(x, rows), {}};
     // Of few targets many rows are on one line: the processor sees in time where they go on, unless they are a page.
-    const bool far = targets >= 2 * line || rows.count * targets >= 4096;
-    if (far && rows.count * (inputs + targets) <= room) ahead.others = rows_to_fetch(y, rows);
+    const bool late = targets >= 2 * line || rows.count * targets >= 4096;
+    if (late && rows.count * (inputs + targets) <= room) ahead.others = rows_to_fetch(y, rows);
     // All lines, spread over register tiles of so many flops, and a quarter more, so that the last are there in time;
     // no more, as what comes early is gone again from a cache that large weights go through. (Tiles of a deep product
     // are up to five times as large, and so bring in but some of the lines: as good, for the processor sees by itself

@@ -189,8 +189,8 @@ __attribute__((noinline)) void input_gradient_by_rows(const InputGradient<T>& g)
     }
 }
 
-// The last columns of dX, a piece or fewer, that half a vector would be for: dot products with those rows of W, which
-// have to repay the sums of lanes. Whoever has the last columns of a W that was split has as many.
+// The last columns of dX, if they are narrow_columns: dot products with those rows of W, which have to repay the sums
+// of lanes. Whoever has the last columns of a W that was split has as many.
 template <class T>
 __attribute__((noinline)) void input_gradient_narrow(const InputGradient<T>& g, size_t columns) {
     const size_t first = g.k - columns;
@@ -210,7 +210,7 @@ __attribute__((noinline)) void input_gradient_narrow(const InputGradient<T>& g, 
 template <class T>
 void input_gradient_by_tiles(InputGradient<T> g) {
     if constexpr (halves) {
-        const size_t last = last_panel<T>(g.k), narrow = last <= piece<T> && g.n >= lanes<T> ? last : 0;
+        const size_t narrow = g.n >= lanes<T> ? narrow_columns<T>(g.k) : 0;
         if (narrow > 0) input_gradient_narrow(g, narrow);
         g.k -= narrow;
         if (g.k == 0) return;

@@ -215,8 +215,7 @@ void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final
         const size_t columns = Panel<T>(f.n - j).columns;
         return Prefetch<T>({f.w + p * f.ldw + j}, f.ldw, at_most(f.k - p, rows), columns, tiles, steps);
     };
-    const size_t narrow = halves && last_panel<T>(f.n) <= piece<T> ? last_panel<T>(f.n) : 0;  // half of a half or less
-    const size_t end = f.n - narrow;
+    const size_t narrow = narrow_columns<T>(f.n), end = f.n - narrow;
     T edge[panel_columns<T>];
     for (size_t p = 0; p < f.k; p += rows) {
         const size_t block = at_most(f.k - p, rows);

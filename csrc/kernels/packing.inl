@@ -78,6 +78,13 @@ constexpr size_t panels_width(size_t columns) {
 template <class T>
 constexpr size_t piece = 16 / sizeof(T);
 
+// The last columns of so many, where they are a piece or fewer: half of half a register or less. Else 0.
+template <class T>
+FUSEDNET_INLINE size_t narrow_columns(size_t columns) {
+    const size_t last = last_panel<T>(columns);
+    return halves && last <= piece<T> ? last : 0;
+}
+
 // panel (depth, width) = the first `columns` columns of w (depth, ldw), with zeros up to whole vectors. Row by row:
 // rows of a matrix are often so far apart that few of their lines stay in the first-level cache for a second vector.
 template <class T>
