@@ -143,9 +143,8 @@ private:
 };
 
 // By rows where the depth is a single block, so that their gradient is whole, and not so short that what is done
-// meanwhile would interrupt it every few steps. Adam's step is then taken beside the tiles, of sets with registers for
-// both; that of other rules by rows where W is far, or has to be claimed and has tiles as wide as they come, which
-// leave the time for it.
+// meanwhile would interrupt it every few steps. Adam's step is then taken beside the tiles; that of other rules by rows
+// where W is far, or has to be claimed and has tiles as wide as they come, which leave the time for it.
 template <class T>
 void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
     constexpr size_t least_depth = 32;
@@ -155,10 +154,8 @@ void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
         return copies(g) ? update_rows<true>(g, rows) : update_rows<false>(g, rows);
     };
     if (g.m >= least_depth && g.m <= most_block_rows && g.k > stepping_tiles * tile_rows) {
-        if constexpr (FUSEDNET_VECTOR_BYTES >= 32) {
-            if (is_adam(a) && !a.drop_subnormal && wide && g.n == g.ldw)
-                return with_decay(a, [&](auto decay) { by_rows(AdamBesideRows<decay.value, T>(g, step)); });
-        }
+        if (is_adam(a) && !a.drop_subnormal && wide && g.n == g.ldw)
+            return with_decay(a, [&](auto decay) { by_rows(AdamBesideRows<decay.value, T>(g, step)); });
         if (is_far<T>(g.all_rows, g.ldw) || (claimed && wide)) return by_rows(StepAfterRows<T>(g, step));
     }
     weight_gradient(g);
