@@ -245,12 +245,8 @@ void update_narrow(const WeightGradient<T>& g) {
     });
 }
 
-// Of rows that are a block.
 template <class T>
-void block_weight_gradient(const WeightGradient<T>& g) {
-    if (g.n == 1 && g.ldw == 1) return column_weight_gradient(g);
-    if (g.m <= shallow_depth && g.n >= lanes<T>)
-        return with_count<1, shallow_depth>(g.m, [&](auto rows) { update_shallow<rows.n>(g); });
+void tiled_weight_gradient(const WeightGradient<T>& g) {
     const bool several = g.k > tile_rows, packing = several && copies(g);
     const bool fetching = several && (are_many(g.ahead) || is_far<T>(g.all_rows, g.ldw));
     if (!is_narrow(g, g.n)) {
@@ -263,6 +259,29 @@ void block_weight_gradient(const WeightGradient<T>& g) {
         }
     }
     update_narrow(g);
+}
+
+// So many bytes of dZ stay near from one row of tiles to the next. (Shorter vectors compute so long with what they read
+// that it comes in time from farther away.)
+constexpr size_t near_bytes = FUSEDNET_VECTOR_BYTES >= 32 ? size_t{1} << 19 : ~size_t{0};
+
+// Of rows that are a block. By so many columns at a time that their dZ stays near: whole panels.
+template <class T>
+void block_weight_gradient(const WeightGradient<T>& g) {
+    if (g.n == 1 && g.ldw == 1) return column_weight_gradient(g);
+    if (g.m <= shallow_depth && g.n >= lanes<T>)
+        return with_count<1, shallow_depth>(g.m, [&](auto rows) { update_shallow<rows.n>(g); });
+    const size_t bytes = g.m * g.n * sizeof(T);
+    if (g.k <= tile_rows || bytes <= near_bytes) return tiled_weight_gradient(g);
+    const size_t parts = bytes / near_bytes + 1, panels = g.n / parts / panel_columns<T> + 1;
+    for (size_t j = 0, columns; j < g.n; j += columns) {
+        WeightGradient<T> part = g;
+        part.n = columns = at_most(panels * panel_columns<T>, g.n - j);
+        part.w += j;
+        part.out += j;
+        part.dz += j;
+        tiled_weight_gradient(part);
+    }
 }
 
 // To the rows after a block: what they give is added.

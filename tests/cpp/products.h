@@ -36,7 +36,8 @@ void for_each_shape(Body body) {
         {30, 37, 4, 3},     {18, 100, 6, 0},    {1, 430, 341, 0},  {1, 1024, 300, 0}, {3, 448, 700, 0},
         {7, 430, 700, 0},   {5, 430, 341, 0},   {6, 516, 300, 0},  {24, 300, 300, 0}, {21, 430, 341, 0},
         {20, 8210, 1, 0},   {20, 40, 12801, 0}, {40, 64, 3201, 0},  // of both the last block is a step
-        {120, 64, 1600, 1}, {8, 31, 1600, 0}};                      // each half of the depth is a longest block
+        {120, 64, 1600, 1}, {8, 31, 1600, 0},                       // each half of the depth is a longest block
+        {20, 1601, 100, 0}};  // dZ is far: weights by parts of the columns, of which the last is narrow
     for (std::size_t columns = 2; columns < 13; ++columns) {  // by dot products, of one block of the depth, two, three
         others.push_back({15 + columns, columns, 100 * columns - 1, 0});
         others.push_back({8, columns, 512, 0});  // a whole block
