@@ -137,6 +137,8 @@ void adam(AdamStep<decay, T> rule, T* __restrict w, const T* __restrict g, T* __
 template <Decay decay, class T>
 class AdamBesideTiles {
 public:
+    static constexpr size_t vectors = FUSEDNET_VECTOR_BYTES == 16 ? 2 : 1;  // of a turn
+
     explicit AdamBesideTiles(const UpdateArguments& a) : adam_(a) {}
 
     // n elements, at least three turns' or none, while so many tiles take so many steps each.
@@ -184,7 +186,7 @@ public:
     }
 
 private:
-    static constexpr size_t vectors = FUSEDNET_VECTOR_BYTES == 16 ? 2 : 1, turn = vectors * lanes<T>;
+    static constexpr size_t turn = vectors * lanes<T>;
 
     // More steps between two turns are slower on a Zen 4, rather than quicker.
     static constexpr size_t most_steps = FUSEDNET_VECTOR_BYTES == 64 ? 4 : 6 * vectors;

@@ -112,6 +112,7 @@ template <Decay decay, class T>
 class AdamBesideRows : public RowsInScratch<T> {
 public:
     using Ahead = AdamBesideTiles<decay, T>;
+    static_assert(least_height(stepping_tiles) * tile_vectors >= 3 * Ahead::vectors);  // turns, at least
     // Tiles that pack are those of the first rows, which have none before them, and tiles of fewer vectors are few:
     // they are not worth code of their own.
     static constexpr bool interrupts(bool packing, size_t vectors) { return !packing && vectors == tile_vectors; }

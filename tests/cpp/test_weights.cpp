@@ -92,10 +92,12 @@ TEST_CASE_TEMPLATE("weight_gradient takes off rows to be read amid tiles", T, fl
 
 TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole and in blocks", T, float, double) {
     Random random(6);
-    // W near and far, of few tiles and many, of a few columns; depths of one block and of several; X and dZ so large
-    // that they are copied.
+    // W near and far, of few tiles and many, of a few columns, of so few that Adam takes three turns for a row of
+    // tiles; depths of one block and of several; X and dZ so large that they are copied.
     for (const Shape& s : {Shape{40, 1, 20, 0},
                            {30, 20, 9, 0},
+                           {20, 6, 40, 0},
+                           {20, 12, 40, 0},
                            {80, 2000, 20, 0},
                            {120, 41, 64, 0},
                            {260, 515, 33, 0},
