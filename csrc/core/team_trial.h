@@ -12,7 +12,8 @@ namespace fusednet {
 // results don't depend on it: a few steps with the team, three times, then as many without, the best of each compared;
 // and again after a quarter of a second, half a second, and so on up to two seconds. Before it is timed the team works
 // for a while: an idle core's clock takes tens of milliseconds to rise, and as long some schedulers leave a thread that
-// woke beside the one that woke it.
+// woke beside the one that woke it. So does the one thread, until it has passed over the data, of which the caches of
+// others had a part.
 class TeamTrial {
 public:
     // Before a step or an epoch. What was found holds for as many threads.
@@ -22,7 +23,9 @@ public:
         threads_ = threads;
     }
 
-    bool use_team() const { return phase_ == Phase::settled ? faster_ : phase_ != Phase::alone; }
+    bool use_team() const {
+        return phase_ == Phase::settled ? faster_ : phase_ == Phase::warming || phase_ == Phase::team;
+    }
 
     // After each step.
     void finished(double seconds) {
@@ -33,7 +36,10 @@ public:
                 if (time_ >= warm_up) enter(Phase::team);
                 break;
             case Phase::team:
-                if (timed(best_team_)) enter(Phase::alone);
+                if (timed(best_team_)) enter(Phase::parting);
+                break;
+            case Phase::parting:
+                if (time_ >= pass_over) enter(Phase::alone);
                 break;
             case Phase::alone:
                 if (!timed(best_alone_)) break;
@@ -49,10 +55,10 @@ public:
     }
 
     static constexpr std::size_t few = 8, times = 3;
-    static constexpr double warm_up = 0.04, first_period = 0.25, longest_period = 2;  // seconds
+    static constexpr double warm_up = 0.04, pass_over = 0.01, first_period = 0.25, longest_period = 2;  // seconds
 
 private:
-    enum class Phase { warming, team, alone, settled };
+    enum class Phase { warming, team, parting, alone, settled };
     static constexpr double infinity = std::numeric_limits<double>::infinity();
 
     void enter(Phase phase) {
