@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/buffer.h"
 #include "core/check.h"
 #include "kernels/dispatch.h"
 #include "kernels/element_types.h"
@@ -153,7 +154,7 @@ ReadAhead plan_read_ahead(const InputMatrix& x, const InputMatrix& y, const RowS
     const std::size_t inputs = row_bytes(x), targets = row_bytes(y);
     ReadAhead ahead{rows_to_fetch(x, rows), {}};
     // Of few targets many rows are on one line: the processor sees in time where they go on, unless they are a page.
-    const bool late = targets >= 2 * line || rows.count * targets >= 4096;
+    const bool late = targets >= 2 * line || rows.count * targets >= page;
     if (late && rows.count * (inputs + targets) <= room) ahead.others = rows_to_fetch(y, rows);
     // All lines, spread over register tiles of so many flops, and a quarter more, so that the last are there in time;
     // no more, as what comes early is gone again from a cache that large weights go through. (Tiles of a deep product

@@ -58,7 +58,7 @@ public:
     static constexpr double warm_up = 0.04, pass_over = 0.01, first_period = 0.25, longest_period = 2;  // seconds
 
 private:
-    enum class Phase { warming, team, parting, alone, settled };
+    enum class Phase { warming, team, parting, alone, settled };  // parting: alone, not yet timed
     static constexpr double infinity = std::numeric_limits<double>::infinity();
 
     void enter(Phase phase) {

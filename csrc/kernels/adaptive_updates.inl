@@ -162,7 +162,8 @@ public:
         __asm__("" ::: "memory");  // else what is read here may take a register from the tile
         const size_t i = ended_;
         if constexpr (FUSEDNET_VECTOR_BYTES == cache_line) {  // else the processor sees in time what comes next
-            const size_t later = at_most(i + 256, count_ - 1);
+            constexpr size_t ahead = 256;                     // elements
+            const size_t later = at_most(i + ahead, count_ - 1);
             __builtin_prefetch(step_.w + later, 1);
             __builtin_prefetch(step_.first + later, 1);
             __builtin_prefetch(step_.second + later, 1);

@@ -245,6 +245,7 @@ void update_narrow(const WeightGradient<T>& g) {
     });
 }
 
+// By register tiles, row by row of them, each by all columns.
 template <class T>
 void tiled_weight_gradient(const WeightGradient<T>& g) {
     const bool several = g.k > tile_rows, packing = several && copies(g);
