@@ -1,10 +1,12 @@
 """The charts of docs/benchmarks.md."""
 
+import textwrap
+
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from .report import processor_peak
+from .report import processor_peak, setting
 
 STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
 CONTENDERS = {  # colour and marker
@@ -24,7 +26,12 @@ SWEEP = {
 }
 
 
-def ratios(records, title, path):
+def caption(results):
+    """Return on what a figure's values were measured, in two lines or so."""
+    return textwrap.fill(f"{setting(results)}; {results['date']}", 150)
+
+
+def ratios(results, records, title, path):
     """Draw how many times fusednet's time each contender takes, a line for each case."""
     records = [record for record in records if "fusednet" in record["times"]]
     figure, axes = plt.subplots(figsize=(9, 1.6 + 0.5 * len(records)), layout="constrained")
@@ -52,7 +59,14 @@ def ratios(records, title, path):
     axes.grid(axis="x", color="#dddddd", zorder=0)
     axes.set_xlabel("time, as a multiple of fusednet's, which is in brackets")
     figure.suptitle(title, x=0.01, ha="left")
-    figure.legend(loc="outside lower center", ncols=5, frameon=False)
+    figure.legend(
+        loc="outside lower left",
+        ncols=5,
+        frameon=False,
+        title=caption(results),
+        title_fontsize=7,
+        alignment="left",
+    )
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
@@ -81,9 +95,10 @@ def sweep(results, path):
         if None not in peaks:
             axes.plot(peaks, color="#444444", linestyle="--", linewidth=1)
             axes.annotate(
-                "the processor's peak, as measured", (0, peaks[0]), (0, 6), textcoords="offset points"
+                "the processor's peak, as measured", (0, max(peaks)), (0, 6), textcoords="offset points"
             )
             axes.set_ylim(0, 1.15 * max(peaks))
+    figure.supxlabel(caption(results), x=0.01, ha="left", fontsize=7)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
@@ -99,6 +114,6 @@ def draw(results, folder):
             records = [r for r in results.get(part, ()) if (r["cores"], r["dtype"]) == ("one", "float32")]
             note = f"\nnot installed: {missing}" if missing else ""
             if records:
-                ratios(records, title + note, folder / f"benchmark_{part}.png")
+                ratios(results, records, title + note, folder / f"benchmark_{part}.png")
         if "sweep" in results:
             sweep(results, folder / "benchmark_sweep.png")

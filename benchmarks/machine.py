@@ -59,10 +59,14 @@ def kernels(core, kernel_set=None):
 
 
 def processor():
+    """Return its name; on Linux x86 with family and model, as a cloud's may not say more than the maker's."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    if "model name" not in facts:
+        return platform.processor() or platform.machine()
+    numbers = [f"{key.split()[-1]} {facts[key]}" for key in ("cpu family", "model") if key in facts]
+    return ", ".join([facts["model name"], *numbers])
 
 
 def blas():

@@ -18,14 +18,14 @@ BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 ONE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
-def environment(threads):
+def environment(threads, kernel_set=None):
     """Return the environment of a contender with one thread, or with the library's own choice (None)."""
     chosen = {
         name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES + BLAS_VARIABLES
     }
     if threads:
         chosen |= dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"XLA_FLAGS": ONE_THREAD_XLA}
-    return chosen
+    return chosen | ({"FUSEDNET_KERNELS": kernel_set} if kernel_set else {})
 
 
 def available_cores():
@@ -72,8 +72,8 @@ def module(name, *arguments):
 
 
 @contextlib.contextmanager
-def started(name, threads, cores):
-    """Run a worker for one contender on some cores."""
+def started(name, threads, cores, kernel_set=None):
+    """Run a worker for one contender on some cores; fusednet with another kernel set than the widest."""
     pause = 0 if threads else 0.01  # for the threads of the one before to go to sleep
     with tempfile.TemporaryFile("w+") as log:  # what the library has to say is wanted only if it dies
         with affinity(cores):
@@ -83,7 +83,7 @@ def started(name, threads, cores):
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env=environment(threads),
+                env=environment(threads, kernel_set),
                 cwd=ROOT,
             )
         try:

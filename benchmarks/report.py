@@ -16,7 +16,7 @@ HEADLINE = {
     "a training step, 784-256-128-10, batch 64": ("training", "784-256-128-10 / 64"),
     "a prediction, 64-64-64-1, one row": ("prediction", "64-64-64-1 / 1"),
 }
-OWN = ("fusednet", "fusednet (out=)")
+OWN = ("fusednet", "fusednet (out=)", "fusednet (1 thread)")
 
 
 def number(value):
@@ -82,20 +82,16 @@ def roofline(results, record, part):
     return f"{100 * least / record['times']['fusednet']['min']:.0f} %"
 
 
-def comparison(results, records, title, part, alone=()):
-    """Return a table of fusednet's figures and the others' beside them, and what was left out of it.
-
-    `alone` are records of the same cases on one core, to tell what the other cores bring.
-    """
+def comparison(results, records, title, part):
+    """Return a table of fusednet's figures and the others' beside them, and what was left out of it."""
     failures = failures_of(records)
     records = [record for record in records if "fusednet" in record["times"]]
-    single = {r["label"]: r["times"]["fusednet"]["min"] for r in alone if "fusednet" in r["times"]}
     names = list(dict.fromkeys(name for record in records for name in record["errors"] if name not in OWN))
-    into = any("fusednet (out=)" in record["times"] for record in records)
+    into, alone = (any(name in record["times"] for record in records) for name in OWN[1:])
     head = [title, "fusednet", "median"]
     head += (
         ["with `out=`"] * into
-        + ["on one core"] * bool(single)
+        + ["by one thread"] * alone
         + ["GFLOP/s", "of peak", "of roofline", "**ahead by**"]
     )
     rows = []
@@ -105,9 +101,9 @@ def comparison(results, records, title, part, alone=()):
         others = {name: times[name]["min"] for name in names if name in times}
         row = [record["label"], number(own), number(times["fusednet"]["median"])]
         row += [number(times["fusednet (out=)"]["min"])] if into else []
-        if single:
-            one = single.get(record["label"])
-            row.append(f"{number(one)} ({one / own:.2f}×)" if one else "–")
+        if alone:
+            one = times.get("fusednet (1 thread)")
+            row.append(f"{number(one['min'])} ({one['min'] / own:.2f}×)" if one else "–")
         row += [*efficiency(results, record), roofline(results, record, part)]
         ahead = lead(record)
         row += [f"**{ahead}**" if ahead else "–"]
@@ -116,13 +112,19 @@ def comparison(results, records, title, part, alone=()):
     return "\n\n".join(filter(None, [table([*head, *names], rows), left_out(failures)]))
 
 
-def about(results):
+def setting(results):
+    """Return on what the figures were measured: processor, compiler and versions."""
     info = results["about"]
     versions = ", ".join(f"{name} {version}" for name, version in info["versions"].items())
     machine = f"{info['processor']}, {info['cores']} cores, {info['system']}"
     build = f"fusednet {info['fusednet']} built with {info['compiler']}, kernels {info['kernel_set']}"
+    return f"{machine}; {build}; Python {info['python']}, {versions}"
+
+
+def about(results):
+    info = results["about"]
     blocks = [
-        f"{machine}; {build}; Python {info['python']}, {versions}; NumPy's BLAS: {info['blas']}. "
+        f"{setting(results)}; NumPy's BLAS: {info['blas']}. "
         f"Measured on {results['date']}; the load of the machine was {info['load']:.1f} just before.",
         results.get("remark", ""),  # of who put the figures together, by hand
         f"Not installed, so not compared: {', '.join(info['missing'])}." if info["missing"] else "",
@@ -160,7 +162,7 @@ def comparisons(results, part, title):
         blocks += [f"### {name} on one core", comparison(results, alone, title, part)]
         blocks.append(f"![{name} on one core](benchmark_{part}.png)")
     if together:
-        blocks += [f"### {name} on all cores", comparison(results, together, title, part, alone)]
+        blocks += [f"### {name} on all cores", comparison(results, together, title, part)]
     if wide:
         blocks += [f"### {name} in float64 on one core", comparison(results, wide, title, part)]
     return blocks
@@ -174,6 +176,25 @@ def prediction(results):
     return comparisons(results, "prediction", "µs a prediction (widths / rows)")
 
 
+def kernel_sets(results):
+    """Return a table of the sets narrower than that of the tables above, if there are any."""
+    records = [record for record in results["kernel_sets"] if "fusednet" in record["times"]]
+    columns = dict.fromkeys((record["kernel_set"], record["dtype"]) for record in records)
+    cells = {
+        (r["label"], r["kernel_set"], r["dtype"]): (
+            f"{number(r['times']['fusednet']['min'])} ({efficiency(results, r)[1]})"
+        )
+        for r in records
+    }
+    head = ["µs a step (of that set's peak)", *(f"{name}, {dtype}" for name, dtype in columns)]
+    rows = [
+        [label, *(cells.get((label, *column), "–") for column in columns)]
+        for label in dict.fromkeys(record["label"] for record in records)
+    ]
+    title = "### Training on one core with the other kernel sets"
+    return [title, table(head, rows), left_out(failures_of(results["kernel_sets"]))] if rows else []
+
+
 def sweep(results):
     blocks = ["### Sizes and shapes", "![GFLOP/s over width and batch](benchmark_sweep.png)"]
     for axis, records in results["sweep"].items():
@@ -181,11 +202,11 @@ def sweep(results):
         records = [record for record in records if "fusednet" in record["times"]]
         values = [str(r["widths"][0] if axis == "width" else r["batch"]) for r in records]
         rates, shares = zip(*(efficiency(results, record) for record in records), strict=True)
-        for i in range(0, len(values), 13):
-            part = slice(i, i + 13)
-            blocks.append(
-                table([axis, *values[part]], [["GFLOP/s", *rates[part]], ["of peak", *shares[part]]])
-            )
+        roofs = [roofline(results, record, "training") for record in records]
+        lines = {"GFLOP/s": rates, "of peak": shares, "of roofline": roofs}
+        for i in range(0, len(values), 14):
+            part = slice(i, i + 14)
+            blocks.append(table([axis, *values[part]], [[name, *line[part]] for name, line in lines.items()]))
     return blocks
 
 
@@ -276,7 +297,7 @@ def elsewhere(results, file):
 def text(results, file):
     """Return the Markdown of everything that was measured and is, or will be, in that file."""
     blocks = about(results)
-    for make in (training, prediction, sweep, fit, footprint, kernels):
+    for make in (training, prediction, kernel_sets, sweep, fit, footprint, kernels):
         if make.__name__ in results:
             blocks += make(results)
     blocks += elsewhere(results, file)
@@ -295,7 +316,7 @@ def headline(results):
         cells = {name: f"{number(time)} ({time / own:.1f}×" for name, time in times.items()}
         rows.append([title, number(own), *(f"{cells[n]})" for n in named), f"{cells[best]}, {best})"])
     info = results["about"]
-    machine = f"On one core ({info['processor']}, {info['compiler']}):"
+    machine = f"On one core ({info['processor']}; {info['compiler']}):"
     head = ["", "fusednet", "scikit-learn", "PyTorch eager", "fastest other"]
     remark = results.get("headline_remark", "")  # by hand, too
     return "\n\n".join(filter(None, [machine, table(head, rows), remark]))

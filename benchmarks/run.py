@@ -20,10 +20,10 @@ from . import cases, footprint, machine, overhead, report
 from .contenders import CONTENDERS
 from .processes import available_cores, compare, started
 
-PARTS = ["machine", "kernels", "training", "prediction", "sweep", "fit", "footprint"]
+PARTS = ["machine", "kernels", "training", "prediction", "kernel_sets", "sweep", "fit", "footprint"]
 CORES = ["one", "all"]
 FLOAT64 = ("fusednet", "NumPy", "PyTorch")
-VARIANTS = ("fusednet (out=)", "ONNX Runtime (1 thread)")  # of others; no different in size and memory
+VARIANTS = ("fusednet (out=)", "fusednet (1 thread)", "ONNX Runtime (1 thread)")  # no different in size
 LIGHT = ("fusednet", "NumPy", "scikit-learn", "ONNX Runtime", "KANN")  # those that start within a second
 LONG = 1e10  # operations from which a prediction is its own average, and fewer rounds do
 
@@ -51,17 +51,22 @@ class Benchmark:
 
     def training(self):
         trainers = [name for name in self.names if CONTENDERS[name].trains]
-        records = []
-        for cores in self.options.cores:
-            records += self._compare("train", trainers, cores, self.training_cases)
+        records = self._compare_on_cores("train", trainers, self.training_cases)
         wide = [replace(case, dtype="float64") for case in self.training_cases]
         return records + self._compare("train", [name for name in FLOAT64 if name in trainers], "one", wide)
 
     def prediction(self):
+        return self._compare_on_cores("predict", self.names, self.prediction_cases)
+
+    def kernel_sets(self):
+        """Return the training cases, in both types, with the sets narrower than the active one."""
+        build = fn.build_info()
+        sets = build["available_kernel_sets"]
         records = []
-        for cores in self.options.cores:
-            names = [name for name in self.names if cores == "all" or not CONTENDERS[name].one_thread]
-            records += self._compare("predict", names, cores, self.prediction_cases)
+        for kernel_set in sets[: sets.index(build["active_kernel_set"])]:
+            for dtype in ("float32", "float64"):
+                measured = [replace(case, dtype=dtype) for case in self.training_cases]
+                records += self._compare("train", ["fusednet"], "one", measured, kernel_set)
         return records
 
     def sweep(self):
@@ -77,13 +82,20 @@ class Benchmark:
     def footprint(self):
         return footprint.measure(self.weighed)
 
-    def _compare(self, kind, names, cores, measured):
+    def _compare_on_cores(self, kind, names, measured):
+        records = []
+        for cores in self.options.cores:
+            chosen = [name for name in names if cores == "all" or not CONTENDERS[name].one_thread]
+            records += self._compare(kind, chosen, cores, measured)
+        return records
+
+    def _compare(self, kind, names, cores, measured, kernel_set=None):
         """Return the records of some cases on one core or on all."""
         threads, numbers = (1, {self.options.core}) if cores == "one" else (None, set(self.all_cores))
-        kernel_set = fn.build_info()["active_kernel_set"]
+        kernel_set = kernel_set or fn.build_info()["active_kernel_set"]
         records = []
         with ExitStack() as stack:
-            processes = [stack.enter_context(started(name, threads, numbers)) for name in names]
+            processes = [stack.enter_context(started(name, threads, numbers, kernel_set)) for name in names]
             for case in measured:
                 print(f"  {kind}, {cores}: {case.label} {case.dtype}", file=sys.stderr)
                 able = [p for p in processes if case.batch == 1 or not CONTENDERS[p.name].single_rows]
@@ -94,7 +106,7 @@ class Benchmark:
                 record = compare(able, kind, case, rounds, seconds, peak)
                 for name, failure in record["failures"].items():
                     print(f"    {name}: {failure}", file=sys.stderr)
-                records.append({"cores": cores, **record})
+                records.append({"cores": cores, "kernel_set": kernel_set, **record})
         return records
 
 

@@ -167,6 +167,25 @@ def test_logits():
     )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory in kilobytes")
+def test_the_memory_of_predictions_does_not_grow_with_the_rows():
+    code = """
+import resource
+import numpy as np
+import fusednet as fn
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+net = fn.Network([4, 512, 512, 1])
+X, out = np.ones((200_000, 4), "float32"), np.ones((200_000, 1), "float32")
+net.predict(X[:2_000], out[:2_000])
+before = peak()
+net.predict(X, out)
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    one_hidden_layer = 200_000 * 512 * 4 / 1024
+    assert int(done.stdout) < one_hidden_layer / 50
+
+
 @pytest.mark.parametrize("call", ["predict", "forward"])
 @pytest.mark.parametrize("shape", [(30, 4), (30, 2), (4,), (0, 3), (3, 30)])
 def test_wrong_shapes_name_both(call, shape):

@@ -36,6 +36,7 @@ class Entry:
 CONTENDERS = {
     "fusednet": Entry("fusednet_net", ("fusednet",), "fusednet"),
     "fusednet (out=)": Entry("fusednet_net", ("fusednet",), trains=False, class_name="IntoArray"),
+    "fusednet (1 thread)": Entry("fusednet_net", ("fusednet",), one_thread=True),
     "NumPy": Entry("numpy_net", ("numpy",), "numpy"),
     "scikit-learn": Entry("sklearn_net", ("sklearn",), "scikit-learn"),
     "PyTorch": Entry("torch_eager", ("torch",), "torch"),
