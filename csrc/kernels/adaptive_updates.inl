@@ -161,9 +161,10 @@ public:
     FUSEDNET_INLINE void next() {
         __asm__("" ::: "memory");  // else what is read here may take a register from the tile
         const size_t i = ended_;
-        if constexpr (FUSEDNET_VECTOR_BYTES == cache_line) {  // else the processor sees in time what comes next
-            constexpr size_t ahead = 256;                     // elements
-            const size_t later = at_most(i + ahead, count_ - 1);
+        // Of shorter vectors the processor sees in time what comes next. (Beyond these rows lie the next turns'.)
+        if constexpr (FUSEDNET_VECTOR_BYTES == cache_line) {
+            constexpr size_t ahead = 256;  // elements
+            const size_t later = i + ahead;
             __builtin_prefetch(step_.w + later, 1);
             __builtin_prefetch(step_.first + later, 1);
             __builtin_prefetch(step_.second + later, 1);
