@@ -19,7 +19,10 @@ ONE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_thread
 
 
 def environment(threads, kernel_set=None):
-    """Return the environment of a contender with one thread, or with the library's own choice (None)."""
+    """Return the environment of a contender with one thread, or with the library's own choice (None).
+
+    `kernel_set` is fusednet's; without it, that of the environment or the widest.
+    """
     chosen = {
         name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES + BLAS_VARIABLES
     }
@@ -73,7 +76,7 @@ def module(name, *arguments):
 
 @contextlib.contextmanager
 def started(name, threads, cores, kernel_set=None):
-    """Run a worker for one contender on some cores; fusednet with another kernel set than the widest."""
+    """Run a worker for one contender on some cores."""
     pause = 0 if threads else 0.01  # for the threads of the one before to go to sleep
     with tempfile.TemporaryFile("w+") as log:  # what the library has to say is wanted only if it dies
         with affinity(cores):
