@@ -10,10 +10,10 @@ namespace fusednet {
 // Small steps are decided by how far the cores are apart: of the same work two cores that share a cache make two thirds
 // of the time, two that do not make one and a half times it. So it is tried, on steps that are due anyway, since
 // results don't depend on it: a few steps with the team, three times, then as many without, the best of each compared;
-// and again after a quarter of a second, half a second, and so on up to two seconds. Before it is timed the team works
-// for a while: an idle core's clock takes tens of milliseconds to rise, and as long some schedulers leave a thread that
-// woke beside the one that woke it. So does the one thread, until it has passed over the data, of which the caches of
-// others had a part.
+// and again after a quarter of a second, half a second, and so on up to two seconds. The team has to save a twentieth:
+// less may be chance in so short a time, and nobody misses it. Before it is timed the team works for a while: an idle
+// core's clock takes tens of milliseconds to rise, and as long some schedulers leave a thread that woke beside the one
+// that woke it. So does the one thread, until it has passed over the data, of which the caches of others had a part.
 class TeamTrial {
 public:
     // Before a step or an epoch. What was found holds for as many threads.
@@ -43,7 +43,7 @@ public:
                 break;
             case Phase::alone:
                 if (!timed(best_alone_)) break;
-                faster_ = best_team_ < best_alone_;
+                faster_ = best_team_ < worth * best_alone_;
                 best_team_ = best_alone_ = infinity;
                 enter(Phase::settled);
                 break;
@@ -55,6 +55,7 @@ public:
     }
 
     static constexpr std::size_t few = 8, times = 3;
+    static constexpr double worth = 0.95;  // of one thread's time
     static constexpr double warm_up = 0.04, pass_over = 0.01, first_period = 0.25, longest_period = 2;  // seconds
 
 private:
