@@ -73,7 +73,7 @@ void parameter_block(const ParameterPass<T>& p, const Block& b, std::size_t work
     };
     of_weights({p.x + b.row, p.ldx, p.dz + b.column, p.lddz, old + weight, out + weight, layer.out, p.m, b.rows,
                 b.columns, factors.factor, factors.weight_decay, update, p.scratch.panel(worker), layer.in, p.shared,
-                p.shared && cpu_features().distant_cores, p.scratch.rows_ahead(worker)});
+                cpu_features().distant, p.scratch.rows_ahead(worker)});
     if (b.row > 0 || !layer.has_bias) return;
     k.bias_gradient(
         {p.dz + b.column, p.lddz, old + bias, out + bias, p.m, b.columns, factors.factor, factors.bias_decay, update});

@@ -52,7 +52,7 @@ CpuFeatures detect() {
     features.avx512 = features.avx2 && has(seven.ebx, f | dq | cd | bw | vl) && (saved & zmm_state) == zmm_state;
     constexpr unsigned genu = 0x756e6547, auth = 0x68747541;  // the begins of "GenuineIntel" and "AuthenticAMD"
     const unsigned maker = cpuid(0).ebx;
-    features.distant_cores = features.avx512 && maker == genu;
+    features.distant = features.avx512 && maker == genu;
     if (features.avx512 && maker == auth)
         features.zen = family(one) == 0x19 ? Zen::four : Zen::five;  // 0x19: of Zen 3, without AVX-512, and 4
     return features;

@@ -9,9 +9,10 @@ struct CpuFeatures {
     bool avx2;    // x86-64-v3: AVX2, FMA, BMI …, and the operating system saves the wide registers
     bool avx512;  // x86-64-v4: AVX-512 F, BW, CD, DQ, VL
     bool neon;
-    // Whether what another core has written is taken to be slow to come: on Intel's processors with AVX-512, since the
-    // servers among them have each core at its own place in a mesh. AMD's share a third-level cache by fours or eights.
-    bool distant_cores;
+    // Whether what is not in the core's own caches is taken to be slow to come, and most of all what another core has
+    // written: on Intel's processors with AVX-512, since the servers among them have each core and each part of the
+    // third-level cache at its own place in a mesh. AMD's cores share such a cache by fours or eights.
+    bool distant;
     Zen zen;
 };
 

@@ -153,7 +153,7 @@ struct WeightGradient {
     T* scratch;            // of KernelTable::weight_scratch(m, ldw) elements
     std::size_t all_rows;  // of the W that these are some rows of: it may be far from the core, or a vector or less
     bool shared;           // by a team: other cores have read these rows, and written some of dZ and mostly of X
-    bool distant;          // and they are far from this one
+    bool distant;          // cpu_features()'s: other cores and what lies beyond this one's caches are far
     ReadAhead* ahead = nullptr;
 };
 

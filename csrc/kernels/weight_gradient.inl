@@ -115,12 +115,16 @@ size_t factor_bytes(const WeightGradient<T>& g) {
     return g.m * (g.ldx + g.lddz) * sizeof(T);
 }
 
-// Whether X and dZ are to be copied for the tiles: if they are large, or come from distant cores, for whose lines tiles
-// wait one after the other, and a copy a dozen at a time. A tile of AVX-512 computes several times as much as others
-// with each line that it reads: those do better by lines side by side long before the second-level cache is full.
+// Whether X and dZ are to be copied for the tiles: if they are large, or distant, for whose lines tiles wait one after
+// the other, and a copy a dozen at a time. A tile of AVX-512 computes several times as much as others with each line
+// that it reads: those do better by lines side by side long before the second-level cache is full, whereas it does so
+// where other cores have written the lines, or rows of X are far apart, if there are tiles enough for each copy.
 template <class T>
 bool copies(const WeightGradient<T>& g) {
-    return g.distant || factor_bytes(g) > (FUSEDNET_VECTOR_BYTES == 64 ? size_t{3} << 19 : size_t{1} << 18);
+    constexpr bool wide = FUSEDNET_VECTOR_BYTES == 64;
+    constexpr size_t most = wide ? size_t{3} << 19 : size_t{1} << 18, far_apart = 2048;  // bytes
+    const bool pays = wide && g.ldx * sizeof(T) >= far_apart && g.n > 4 * panel_columns<T>;
+    return factor_bytes(g) > most || (g.distant && (g.shared || pays));
 }
 
 // The tiles' results as they are. `fetching`: rows to be read, if they are many, or else what the next tile writes.
