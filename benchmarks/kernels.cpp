@@ -48,6 +48,7 @@ void measure(const char* set, const KernelTable<T>& kernels, std::size_t m, std:
     const auto panel =
         filled<T>(std::max({kernels.panel_size(k), kernels.input_scratch(m, n), kernels.weight_scratch(m, n)}) + 64);
     const fusednet::Zen zen = fusednet::cpu_features().zen;
+    const bool distant = fusednet::cpu_features().distant;
     const double flops = 2e-9 * static_cast<double>(m * k * n);
     const double forward = flops / seconds([&] {
                                kernels.dense_forward({x.data(), ldx, w.data(), n, b.data(), y.data(), ldy, nullptr, m,
@@ -63,11 +64,11 @@ void measure(const char* set, const KernelTable<T>& kernels, std::size_t m, std:
                          });
     const double weight = flops / seconds([&] {
                               kernels.weight_gradient({x.data(), ldx, y.data(), ldy, w.data(), g.data(), n, m, k, n,
-                                                       T(1), T(0), false, panel.data(), k, false, false});
+                                                       T(1), T(0), false, panel.data(), k, false, distant});
                           });
     const double fused = flops / seconds([&] {
                              kernels.weight_gradient({x.data(), ldx, y.data(), ldy, w.data(), w.data(), n, m, k, n,
-                                                      T(-1e-6), T(0), true, panel.data(), k, false, false});
+                                                      T(-1e-6), T(0), true, panel.data(), k, false, distant});
                          });
     std::printf("%-9s %-7s %5zu %5zu %5zu   %7.1f %7.1f %7.1f %7.1f %7.1f\n", set,
                 sizeof(T) == 4 ? "float32" : "float64", m, k, n, forward, with_tanh, input, weight, fused);

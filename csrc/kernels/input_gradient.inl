@@ -115,9 +115,10 @@ __attribute__((noinline)) void input_gradient_by_columns(const InputGradient<T>&
 constexpr size_t strip_rows = 48;
 
 // Rows of a tile of W. Eight that lie a multiple of 4096 bytes apart fill a set of the first-level cache, where it has
-// eight ways; and a single vector of columns needs eight for as many chains as hide the latency.
-template <class Columns>
-constexpr size_t strip_tile_rows = Columns::vectors == 1 ? 8 : at_most(tile_rows, 8);
+// eight ways; and a single vector of columns needs eight for as many chains as hide the latency. `tall`: where each
+// tile waits for a panel of dZ.
+template <class Columns, bool tall>
+constexpr size_t strip_tile_rows = Columns::vectors == 1 ? 8 : at_most(tile_rows, tall ? 12 : 8);
 
 // Elements of scratch for the gradient by m rows of dZ (m, n), or fewer.
 template <class T>
@@ -158,6 +159,7 @@ void transpose_sums(const T* sums, size_t width, size_t rows, size_t m, T* dx, s
 template <class T>
 __attribute__((noinline)) void input_gradient_by_rows(const InputGradient<T>& g) {
     const T zeros[panel_columns<T>] = {};
+    const bool tall = g.zen == Zen::none;
     // The transposition of half a panel reaches half a vector beyond its end: into these, which are not yet computed.
     T* const sums = g.scratch + panels_width<T>(g.m) * g.n;
     const auto for_each_panel = [&](const auto& body) {
@@ -174,12 +176,17 @@ __attribute__((noinline)) void input_gradient_by_rows(const InputGradient<T>& g)
         const size_t rows = at_most(g.k - k, strip_rows), padded = whole_vectors<T>(rows);
         for_each_panel([&](size_t j, const Panel<T>& panel, const T* transposed) {
             with_columns<T>(panel.width, [&](auto columns) {
-                for_each_row_tile<1, strip_tile_rows<decltype(columns)>>(rows, [&](size_t i, auto height) {
+                const auto multiply = [&](size_t i, auto height) {
                     read_ahead(g.ahead);
                     product_tile<false, false, height.n, decltype(columns), T, Prefetch<T>>(
                         g.w + (k + i) * g.ldw, g.ldw, transposed, columns.width, g.n, zeros, sums + i * columns.width,
                         columns.width, Floor<T>{no_floor<T>}, nullptr, nullptr);
-                });
+                };
+                if (tall) {
+                    for_each_row_tile<1, strip_tile_rows<decltype(columns), halves>>(rows, multiply);
+                } else {
+                    for_each_row_tile<1, strip_tile_rows<decltype(columns), false>>(rows, multiply);
+                }
             });
             // What is stored beyond the last row of W goes into the room of dX, as the zeros of a panel of W would.
             __builtin_memset(sums + rows * panel.width, 0, (padded - rows) * panel.width * sizeof(T));

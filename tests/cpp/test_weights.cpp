@@ -40,8 +40,7 @@ TEST_CASE_TEMPLATE("weight_gradient and bias_gradient are Xᵀ·dZ and Σ dZ, de
                 CHECK(out.untouched());
                 ReadAhead ahead = rows_to_read(1000);
                 kernels.weight_gradient({x.data(), x.ld(), dz.data(), dz.ld(), in_place.data(), in_place.data(), w.ld(),
-                                         m, k, n, c.factor, c.decay, c.update, scratch.data(), k, false, true,
-                                         &ahead});
+                                         m, k, n, c.factor, c.decay, c.update, scratch.data(), k, false, true, &ahead});
                 CHECK(in_place == out);
                 CHECK(in_place.untouched());
                 for_each_piece(k, kernels.lanes, [&](std::size_t row, std::size_t rows) {
