@@ -115,8 +115,8 @@ __attribute__((noinline)) void input_gradient_by_columns(const InputGradient<T>&
 constexpr size_t strip_rows = 48;
 
 // Rows of a tile of W. Eight that lie a multiple of 4096 bytes apart fill a set of the first-level cache, where it has
-// eight ways; and a single vector of columns needs eight for as many chains as hide the latency. `tall`: where each
-// tile waits for a panel of dZ.
+// eight ways; and a single vector of columns needs eight for as many chains as hide the latency. `tall`: taller
+// ones, which go through dZ's panels less often, where those are slow to come.
 template <class Columns, bool tall>
 constexpr size_t strip_tile_rows = Columns::vectors == 1 ? 8 : at_most(tile_rows, tall ? 12 : 8);
 
@@ -159,7 +159,7 @@ void transpose_sums(const T* sums, size_t width, size_t rows, size_t m, T* dx, s
 template <class T>
 __attribute__((noinline)) void input_gradient_by_rows(const InputGradient<T>& g) {
     const T zeros[panel_columns<T>] = {};
-    const bool tall = g.zen == Zen::none;
+    const bool tall = halves && g.zen == Zen::none;
     // The transposition of half a panel reaches half a vector beyond its end: into these, which are not yet computed.
     T* const sums = g.scratch + panels_width<T>(g.m) * g.n;
     const auto for_each_panel = [&](const auto& body) {
@@ -183,7 +183,7 @@ __attribute__((noinline)) void input_gradient_by_rows(const InputGradient<T>& g)
                         columns.width, Floor<T>{no_floor<T>}, nullptr, nullptr);
                 };
                 if (tall) {
-                    for_each_row_tile<1, strip_tile_rows<decltype(columns), halves>>(rows, multiply);
+                    for_each_row_tile<1, strip_tile_rows<decltype(columns), true>>(rows, multiply);
                 } else {
                     for_each_row_tile<1, strip_tile_rows<decltype(columns), false>>(rows, multiply);
                 }

@@ -114,7 +114,7 @@ struct InputGradient {
     Activation activation;
     T* scratch;  // of KernelTable::input_scratch(m, n) elements
     ReadAhead* ahead = nullptr;
-    Zen zen = Zen::none;  // cpu_features()'s: whether half of a register saves time
+    Zen zen = Zen::none;  // cpu_features()'s: decides how AVX-512 goes through the batch and W
 };
 
 // The sets of a first-level cache, of 64 with lines of 64 bytes, to which rows so many bytes apart map a column's

@@ -115,10 +115,10 @@ size_t factor_bytes(const WeightGradient<T>& g) {
     return g.m * (g.ldx + g.lddz) * sizeof(T);
 }
 
-// Whether X and dZ are to be copied for the tiles: if they are large, or distant, for whose lines tiles wait one after
-// the other, and a copy a dozen at a time. A tile of AVX-512 computes several times as much as others with each line
-// that it reads: those do better by lines side by side long before the second-level cache is full, whereas it does so
-// where other cores have written the lines, or rows of X are far apart, if there are tiles enough for each copy.
+// Whether X and dZ are to be copied for the tiles, which wait for one line after the other, and a copy for a dozen at a
+// time: if they are large (a tile of AVX-512 computes several times as much as others with each line that it reads:
+// those do better by lines side by side long before the second-level cache is full); or, where what is far is slow to
+// come, if other cores have written them, or X's rows are far apart and there are tiles enough for each copy.
 template <class T>
 bool copies(const WeightGradient<T>& g) {
     constexpr bool wide = FUSEDNET_VECTOR_BYTES == 64;

@@ -127,9 +127,11 @@ TEST_CASE("a team is tried, used where it is faster, and tried again") {
     CHECK(is_used(1.0, 1.2));
     CHECK(!is_used(1.2, 1.0));
     CHECK(is_used(1.0, 1.2));
-    trial.begin(2);              // another epoch
+    trial.begin(2);  // another epoch
+    CHECK(!is_used(1.2, 1.0));
+    CHECK(is_used(1.0, 1.2));    // the longest period again
     CHECK(!is_used(1.0, 1.04));  // quicker by less than may be chance
-    CHECK(is_used(1.0, 1.06));   // the longest period again
+    CHECK(is_used(1.0, 1.06));
     for (double time = 0; time < TeamTrial::warm_up; time += 5e-3) trial.finished(5e-3);
     for (std::size_t i = 0; i < tried; ++i) trial.finished(1e-3);
     CHECK(!trial.use_team());
