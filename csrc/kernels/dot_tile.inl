@@ -1,6 +1,7 @@
 // Products whose result is a single column or row: dot products by vectors, for several rows at a time.
 #pragma once
 
+#include "prefetch.inl"
 #include "register_tile.inl"
 
 namespace fusednet::FUSEDNET_SET {

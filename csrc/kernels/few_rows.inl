@@ -1,6 +1,7 @@
 // A dense layer's output of a few rows, which wait for W: how they go through it depends on where it is.
 #pragma once
 
+#include "prefetch.inl"
 #include "register_tile.inl"
 
 namespace fusednet::FUSEDNET_SET {

@@ -63,10 +63,18 @@ size_t unpacked_tiles(const DenseForward<T>& f) {
     return misaligned || f.ldw * sizeof(T) >= 2048 ? awkward_tiles : several;
 }
 
-// The usual rows of a panel. (By a single tile of rows a Zen 5 takes longer with long blocks.)
+// The usual rows of a panel that so many tiles read. What a second-level cache has no room for comes fastest in the
+// order in which it lies: few tiles, which would wait for it, take some rows of all panels before the next. A Zen 4 or
+// 5 has the time for long blocks. (By a single tile a Zen 5 takes longer with those.)
 template <class T>
-size_t usual_block(const DenseForward<T>& f) {
-    const bool supplied = f.zen == Zen::four || (f.zen == Zen::five && f.m > tile_rows);
+size_t usual_block(const DenseForward<T>& f, size_t tiles) {
+    if (f.zen == Zen::none) {
+        constexpr size_t second_level_cache = size_t{1} << 20, rows_a_tile = 40;
+        const size_t columns = at_most(4 * f.n, f.ldw);  // that this core reads: each of a team's has about four parts
+        const bool beyond = f.k * columns * sizeof(T) > second_level_cache;
+        return beyond ? at_most(rows_a_tile * tiles, far_depth_block) : depth_block;
+    }
+    const bool supplied = f.zen == Zen::four || f.m > tile_rows;
     return halves && supplied ? long_depth_block : depth_block;
 }
 
@@ -210,7 +218,7 @@ void forward_by_panels(const DenseForward<T>& f, size_t first, bool far, T final
     const bool strips = goes_by_strips(f);
     if (strips) first = f.n / lanes<T> * lanes<T>;
     const bool packing = f.m > unpacked_tiles(f) * tile_rows && f.k * f.ldw * sizeof(T) > first_level_cache;
-    const size_t rows = block_rows(f.k, usual_block(f)), tiles = (f.m + tile_rows - 1) / tile_rows;
+    const size_t tiles = (f.m + tile_rows - 1) / tile_rows, rows = block_rows(f.k, usual_block(f, tiles));
     const auto fetch = [&](size_t p, size_t j, size_t steps) {
         const size_t columns = Panel<T>(f.n - j).columns;
         return Prefetch<T>({f.w + p * f.ldw + j}, f.ldw, at_most(f.k - p, rows), columns, tiles, steps);

@@ -2,6 +2,7 @@
 // wants.
 #pragma once
 
+#include "prefetch.inl"
 #include "register_tile.inl"
 
 namespace fusednet::FUSEDNET_SET {
