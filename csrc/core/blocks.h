@@ -26,8 +26,14 @@ std::size_t product_rows(const DenseLayer<T>& layer, std::size_t rows) {
     return each;
 }
 
-// Up to three rows of a batch read little but W: in long pieces.
-constexpr std::size_t blocks_each(std::size_t m) { return m <= 3 ? 1 : 4; }
+// Blocks a thread. Up to three rows of a batch read little but W, and some more wait for it where it is far: it comes
+// faster in long pieces.
+template <class T>
+std::size_t blocks_each(const DenseLayer<T>& layer, std::size_t m) {
+    constexpr std::size_t some = 16;
+    const bool far = layer.in * layer.out * sizeof(T) > 4 * near_weights;
+    return m <= 3 ? 1 : m <= some && far ? 2 : 4;
+}
 
 struct Block {
     std::size_t row, rows, column, columns;

@@ -23,7 +23,7 @@ Blocks forward_blocks(const DenseLayer<T>& layer, std::size_t m, std::size_t thr
             return Blocks(m, std::min(most, (m + count - 1) / count), layer.out, layer.out, threads);
         }
     }
-    return Blocks(m, most, layer.out, k.panel_columns, threads, blocks_each(m));
+    return Blocks(m, most, layer.out, k.panel_columns, threads, blocks_each(layer, m));
 }
 
 // Whether a few rows go through W in two halves of the depth, of which a thread takes different columns. If it took the

@@ -146,7 +146,7 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
         return;
     }
     if (below.dx != nullptr) {
-        const Blocks blocks(m, product_rows(layer, m), layer.in, k.panel_columns, threads, blocks_each(m));
+        const Blocks blocks(m, product_rows(layer, m), layer.in, k.panel_columns, threads, blocks_each(layer, m));
         team.run(blocks.count(),
                  [&](std::size_t task, std::size_t worker) { input_block(input, blocks[task], worker); });
     }

@@ -70,7 +70,7 @@ template <class T>
 size_t usual_block(const DenseForward<T>& f, size_t tiles) {
     if (f.zen == Zen::none) {
         constexpr size_t second_level_cache = size_t{1} << 20, rows_a_tile = 40;
-        const size_t columns = at_most(4 * f.n, f.ldw);  // that this core reads: each of a team's has about four parts
+        const size_t columns = at_most(4 * f.n, f.ldw);  // that this core reads: each of a team's has up to four parts
         const bool beyond = f.k * columns * sizeof(T) > second_level_cache;
         return beyond ? at_most(rows_a_tile * tiles, far_depth_block) : depth_block;
     }
