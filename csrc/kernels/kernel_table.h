@@ -95,7 +95,7 @@ struct DenseForward {
     T* panel;               // scratch of KernelTable::panel_size(k) elements
     ReadAhead* ahead = nullptr;
     bool continued = false;  // add to Y, not to b, for n > 1: the same bits as in one go where n is whole vectors
-    Zen zen = Zen::none;     // cpu_features()'s: decides how AVX-512 goes through W
+    Zen zen = Zen::none;     // cpu_features()'s: decides how to go through W
 };
 
 // dX (m, k) = (dZ (m, n) · W (k, n)ᵀ) ∘ f'(saved) ∘ mask. Rows of dX have room for whole vectors.

@@ -65,7 +65,7 @@ size_t unpacked_tiles(const DenseForward<T>& f) {
 
 // The usual rows of a panel that so many tiles read. What a second-level cache has no room for comes fastest in the
 // order in which it lies: few tiles, which would wait for it, take some rows of all panels before the next. A Zen 4 or
-// 5 has the time for long blocks. (By a single tile a Zen 5 takes longer with those.)
+// 5 with AVX-512 has the time for long blocks. (By a single tile a Zen 5 takes longer with those.)
 template <class T>
 size_t usual_block(const DenseForward<T>& f, size_t tiles) {
     if (f.zen == Zen::none) {
@@ -74,8 +74,7 @@ size_t usual_block(const DenseForward<T>& f, size_t tiles) {
         const bool beyond = f.k * columns * sizeof(T) > second_level_cache;
         return beyond ? at_most(rows_a_tile * tiles, far_depth_block) : depth_block;
     }
-    const bool supplied = f.zen == Zen::four || f.m > tile_rows;
-    return halves && supplied ? long_depth_block : depth_block;
+    return halves && (f.zen == Zen::four || tiles > 1) ? long_depth_block : depth_block;
 }
 
 // C (m, columns) = max(start + A (m, depth) · B (depth, columns), floor), where start is null for C itself.
