@@ -54,6 +54,7 @@ struct ForwardPass {
     std::size_t ldy;
     Activation activation;
     const Scratch<T>& scratch;
+    Place place;
 };
 
 // A block of it by the rows of W from `first` to `end`. (A small network would feel the call.)
@@ -66,7 +67,8 @@ FUSEDNET_INLINE void forward_block(const ForwardPass<T>& p, const Block& b, std:
                                 layer.has_bias ? layer.b + b.column : nullptr, p.y + offset, p.ldy,
                                 p.derivative != nullptr ? p.derivative + offset : nullptr, b.rows, end - first,
                                 b.columns, end == layer.in ? p.activation : Activation::identity,
-                                p.scratch.panel(worker), p.scratch.rows_ahead(worker), first > 0, cpu_features().zen});
+                                p.scratch.panel(worker), p.scratch.rows_ahead(worker), first > 0, cpu_features().zen,
+                                p.place});
 }
 
 template <class T>
@@ -74,7 +76,9 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
                    std::size_t m, bool logits, const Team& team, const Scratch<T>& scratch) {
     const KernelTable<T>& k = kernels<T>();
     const Activation f = logits ? Activation::identity : layer.activation;
-    const ForwardPass<T> pass{layer, x, ldx, y, derivative, ldy, f, scratch};
+    // Of a team another thread may have read the W that this one reads: so few rows would wait for it.
+    const Place place = team.size() == 1 || m > 3 ? layer.place : Place::unknown;
+    const ForwardPass<T> pass{layer, x, ldx, y, derivative, ldy, f, scratch, place};
     if (team.size() == 1 && m <= task_rows) {  // a small network would feel the cutting
         forward_block(pass, {0, m, 0, layer.out}, 0, layer.in, 0);
     } else {
@@ -100,7 +104,7 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
 template <class T>
 void forward_columns(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y, T* derivative, std::size_t ldy,
                      std::size_t m, std::size_t part, std::size_t parts, const Scratch<T>& scratch) {
-    const ForwardPass<T> pass{layer, x, ldx, y, derivative, ldy, layer.activation, scratch};
+    const ForwardPass<T> pass{layer, x, ldx, y, derivative, ldy, layer.activation, scratch, layer.place};
     const Block own = column_part(layer, m, part, parts);
     const std::size_t step = product_rows(layer, m);
     for (std::size_t i = 0; i < m; i += step)

@@ -20,6 +20,7 @@ struct DenseLayer {
     T* w;                // (in, out)
     T* b;                // (out), or null
     std::size_t offset;  // of w, which b follows, among the network's parameters
+    Place place = Place::unknown;
 
     std::size_t parameter_count() const { return in * out + (has_bias ? out : 0); }
     double flops(std::size_t rows) const { return 2.0 * static_cast<double>(rows) * static_cast<double>(in * out); }

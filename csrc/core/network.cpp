@@ -5,9 +5,21 @@
 
 #include "core/check.h"
 #include "core/sum_squares.h"
+#include "kernels/cpu_features.h"
 #include "kernels/element_types.h"
 
 namespace fusednet {
+
+namespace {
+
+// Of parameters of so many bytes, beside which the cache has to hold a batch's activations.
+Place place_of(std::size_t bytes) {
+    const std::size_t cache = cpu_features().second_level_cache;
+    if (cache == 0) return Place::unknown;
+    return bytes <= cache / 8 * 5 ? Place::near : Place::far;
+}
+
+}  // namespace
 
 template <class T>
 Network<T>::Network(NetworkConfig config, CustomLoss<T> custom_loss)
@@ -44,6 +56,7 @@ void Network<T>::build() {
         weights_ += weights;
         dropout_.push_back(l.dropout);
     }
+    for (DenseLayer<T>& l : layers_) l.place = place_of(offset * sizeof(T));
     near_rows_ = near_rows();
 }
 

@@ -36,6 +36,19 @@ unsigned family(const Registers& one) {
     return base == 0xf ? base + (one.eax >> 20 & 0xff) : base;
 }
 
+// By the leaf in which Intel's processors list their caches: the type 0 ends it.
+std::size_t second_level_cache() {
+    for (unsigned i = 0;; ++i) {
+        const Registers cache = cpuid(4, i);
+        const unsigned type = cache.eax & 0x1f, level = cache.eax >> 5 & 7;
+        if (type == 0) return 0;
+        if (level != 2) continue;
+        const std::size_t ways = (cache.ebx >> 22) + 1, partitions = (cache.ebx >> 12 & 0x3ff) + 1;
+        const std::size_t line = (cache.ebx & 0xfff) + 1, sets = cache.ecx + std::size_t{1};
+        return ways * partitions * line * sets;
+    }
+}
+
 // Bit positions: Intel SDM volume 2, CPUID; the levels: the x86-64 psABI.
 CpuFeatures detect() {
     CpuFeatures features{};
@@ -53,6 +66,7 @@ CpuFeatures detect() {
     constexpr unsigned genu = 0x756e6547, auth = 0x68747541;  // the begins of "GenuineIntel" and "AuthenticAMD"
     const unsigned maker = cpuid(0).ebx;
     features.distant = features.avx512 && maker == genu;
+    if (maker == genu) features.second_level_cache = second_level_cache();
     if (features.avx512 && maker == auth)
         features.zen = family(one) == 0x19 ? Zen::four : Zen::five;  // 0x19: of Zen 3, without AVX-512, and 4
     return features;

@@ -14,6 +14,7 @@ struct CpuFeatures {
     // third-level cache at its own place in a mesh. AMD's cores share such a cache by fours or eights.
     bool distant;
     Zen zen;
+    std::size_t second_level_cache;  // bytes of a core's own; 0: not known. (Asked of Intel's processors.)
 };
 
 const CpuFeatures& cpu_features();

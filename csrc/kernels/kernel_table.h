@@ -15,6 +15,9 @@ namespace fusednet {
 // Zen 4, which computes a register of AVX-512 in two halves; five is Zen 5 as servers have it, and what comes after it.
 enum class Zen { none, four, five };
 
+// Where a network's parameters are when they are used again: in the core's second-level cache, or beyond it.
+enum class Place { unknown, near, far };
+
 // Of the caller's arrays.
 enum class DType : int { boolean, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, float32, float64 };
 
@@ -96,6 +99,7 @@ struct DenseForward {
     ReadAhead* ahead = nullptr;
     bool continued = false;  // add to Y, not to b, for n > 1: the same bits as in one go where n is whole vectors
     Zen zen = Zen::none;     // cpu_features()'s: decides how to go through W
+    Place place = Place::unknown;
 };
 
 // dX (m, k) = (dZ (m, n) · W (k, n)ᵀ) ∘ f'(saved) ∘ mask. Rows of dX have room for whole vectors.

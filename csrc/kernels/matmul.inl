@@ -279,7 +279,7 @@ void dense_forward(const DenseForward<T>& f) {
         }
     }
     const T floor = f.activation == Activation::relu ? T(0) : no_floor<T>;
-    const bool far = is_far<T>(f.k, f.ldw);
+    const bool far = is_far(f);
     size_t done = 0;
     // Of fewer columns two or three rows are as well off in a tile.
     if (f.m <= few_rows && f.n >= (f.m == 1 ? 1 : row_vectors / 2) * lanes<T> && !goes_by_strips(f)) {

@@ -1,6 +1,7 @@
 // What is read next, on its way into the cache while something else is computed: a far W, and rows of data.
 #pragma once
 
+#include "kernel_table.h"
 #include "packing.inl"
 
 namespace fusednet::FUSEDNET_SET {
@@ -10,6 +11,14 @@ namespace fusednet::FUSEDNET_SET {
 template <class T>
 FUSEDNET_INLINE bool is_far(size_t rows, size_t columns) {
     return rows * columns * sizeof(T) > (FUSEDNET_VECTOR_BYTES == 64 ? size_t{1} << 19 : size_t{1} << 18);
+}
+
+// The same of forward's W, by the size of the network where that tells.
+template <class T>
+FUSEDNET_INLINE bool is_far(const DenseForward<T>& f) {
+    constexpr size_t small = size_t{1} << 18;  // bytes: not worth the interruptions
+    if (f.place == Place::unknown) return is_far<T>(f.k, f.ldw);
+    return f.place == Place::far && f.k * f.ldw * sizeof(T) > small;
 }
 
 // Lines fetched at a time, or about so many: the processor has room for a dozen on their way and waits when there are

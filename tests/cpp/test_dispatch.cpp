@@ -5,7 +5,12 @@
 #include <stdexcept>
 #include <string>
 
+#if defined(__linux__)
+#include <unistd.h>
+#endif
+
 #include "child.h"
+#include "kernels/cpu_features.h"
 #include "support.h"
 
 namespace {
@@ -91,4 +96,12 @@ TEST_CASE("a set that is unknown, or that this processor lacks, is an error nami
     }
 }
 
+#endif
+
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+TEST_CASE("the second-level cache, where its size is known, has the size that the C library finds") {
+    const std::size_t known = cpu_features().second_level_cache;
+    const long found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    if (known != 0 && found > 0) CHECK(known == static_cast<std::size_t>(found));
+}
 #endif

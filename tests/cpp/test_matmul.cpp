@@ -19,6 +19,7 @@ struct Forward {
     const T* bias;
     bool reading = false;
     Zen zen = Zen::none;
+    Place place = Place::unknown;
 
     void operator()(Matrix<T>& y, Activation f = Activation::identity, T* derivative = nullptr) const {
         block(y, f, derivative, 0, x.rows(), 0, w.columns());
@@ -40,7 +41,7 @@ struct Forward {
         kernels.dense_forward({x.data() + row * x.ld() + first, x.ld(), w.data() + first * w.ld() + column, w.ld(),
                                bias != nullptr ? bias + column : nullptr, y.data() + offset, y.ld(),
                                derivative != nullptr ? derivative + offset : nullptr, rows, end - first, columns, f,
-                               panel.data(), reading ? &ahead : nullptr, first > 0, zen});
+                               panel.data(), reading ? &ahead : nullptr, first > 0, zen, place});
         CHECK(panel.untouched());
     }
 };
@@ -94,6 +95,12 @@ TEST_CASE_TEMPLATE("dense_forward is X·W + b", T, float, double) {
                     const bool reading = zen == Zen::five;  // and what is fetched meanwhile
                     Matrix<T> other = blank;
                     Forward<T>{kernels, x, w, bias, reading, zen}(other);
+                    CHECK(other == y);
+                    CHECK(other.untouched());
+                }
+                for (const Place place : {Place::near, Place::far}) {
+                    Matrix<T> other = blank;
+                    Forward<T>{kernels, x, w, bias, false, Zen::none, place}(other);
                     CHECK(other == y);
                     CHECK(other.untouched());
                 }
