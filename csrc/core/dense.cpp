@@ -37,6 +37,12 @@ bool in_halves(const DenseLayer<T>& layer, std::size_t m, std::size_t tasks) {
     return m <= most_rows && tasks > 1 && crowded && layer.in > 1 && layer.in * row > near_weights;
 }
 
+// Of a team another thread may have read W before, or updated it: then it is in that one's cache.
+template <class T>
+Place place_in_team(const DenseLayer<T>& layer, bool shared) {
+    return shared && layer.place == Place::near ? Place::unknown : layer.place;
+}
+
 }  // namespace
 
 template <class T>
@@ -76,8 +82,7 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
                    std::size_t m, bool logits, const Team& team, const Scratch<T>& scratch) {
     const KernelTable<T>& k = kernels<T>();
     const Activation f = logits ? Activation::identity : layer.activation;
-    // Of a team another thread may have read the W that this one reads: so few rows would wait for it.
-    const Place place = team.size() == 1 || m > 3 ? layer.place : Place::unknown;
+    const Place place = place_in_team(layer, scratch.shared || team.size() > 1);
     const ForwardPass<T> pass{layer, x, ldx, y, derivative, ldy, f, scratch, place};
     if (team.size() == 1 && m <= task_rows) {  // a small network would feel the cutting
         forward_block(pass, {0, m, 0, layer.out}, 0, layer.in, 0);
@@ -104,7 +109,7 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
 template <class T>
 void forward_columns(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y, T* derivative, std::size_t ldy,
                      std::size_t m, std::size_t part, std::size_t parts, const Scratch<T>& scratch) {
-    const ForwardPass<T> pass{layer, x, ldx, y, derivative, ldy, layer.activation, scratch, layer.place};
+    const ForwardPass<T> pass{layer, x, ldx, y, derivative, ldy, layer.activation, scratch, place_in_team(layer, true)};
     const Block own = column_part(layer, m, part, parts);
     const std::size_t step = product_rows(layer, m);
     for (std::size_t i = 0; i < m; i += step)

@@ -44,6 +44,7 @@ struct Scratch {
     T* panels;
     std::size_t size;
     ReadAhead* ahead;
+    bool shared = false;  // with threads that compute, and update, the rest of the step by themselves
 
     T* panel(std::size_t worker) const { return panels + worker * size; }
     ReadAhead* rows_ahead(std::size_t worker) const { return worker == 0 ? ahead : nullptr; }

@@ -65,7 +65,8 @@ double Network<T>::pass_by_rows(const Samples& samples, const RowSelection& rows
     team.run(parts, [&](std::size_t task, std::size_t worker) {
         if (!columns) take_inputs(task, worker);
         const std::size_t first = first_row(task), m = first_row(task + 1) - first;
-        const Scratch<T> scratch = workspace_.scratch(worker);
+        Scratch<T> scratch = workspace_.scratch(worker);
+        scratch.shared = true;
         forward_layers(workspace_, first, m, logits, alone, scratch, part.first_row + first, columns);
         chunk_losses(batch, chunks, first_chunk(task), first_chunk(task + 1), workspace_.partial_loss);
         const LayerTape<T> output = workspace_.layers.back().from(first);
