@@ -15,7 +15,8 @@ namespace fusednet {
 // Zen 4, which computes a register of AVX-512 in two halves; five is Zen 5 as servers have it, and what comes after it.
 enum class Zen { none, four, five };
 
-// Where a network's parameters are when they are used again: in the core's second-level cache, or beyond it.
+// Where a network's parameters are when they are used again: in the core's second-level cache, or beyond it. Where that
+// is unknown, the size of each W has to tell.
 enum class Place { unknown, near, far };
 
 // Of the caller's arrays.
