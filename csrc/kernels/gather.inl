@@ -70,8 +70,14 @@ FUSEDNET_INLINE Vec<T> load_as(const S* row, size_t j, const Scale& scale, Acces
     }
 }
 
-// The number of leading rows that are finite. `excess` is the sum of x − x over all of them: that is zero for finite x
-// and NaN otherwise.
+// Zero as long as all of x are finite, NaN from then on: as x − x is, or those of several x bit by bit, which waits for
+// nothing, as a sum of them would.
+template <class T>
+FUSEDNET_INLINE void note_excess(Vec<T>& excess, Vec<T> x) {
+    excess = (Vec<T>)(bits<T>(excess) | bits<T>(x - x));
+}
+
+// The number of leading rows that are finite, by the excess of all of them.
 template <class T>
 size_t finite_rows(Vec<T> excess, const T* out, size_t ldo, size_t rows, size_t columns) {
     if (sum_lanes<T>(excess) == T(0)) return rows;
@@ -96,9 +102,10 @@ size_t gather_vectors(const S* source, std::ptrdiff_t ld_source, const std::int6
         return source + static_cast<std::ptrdiff_t>(number) * ld_source;
     };
     const auto copy_vector = [=, &excess](const S* from, T* to, const S* ahead, size_t j, auto access) {
-        for (size_t k = 0; k < lanes<T>; k += cache_line / sizeof(S)) __builtin_prefetch(ahead + j + k, 0, 2);
-        const Vec<T> v = load_as<T>(from, j, scale, access);
-        excess += v - v;
+        for (size_t k = 0; k < lanes<T>; k += cache_line / sizeof(S)) __builtin_prefetch(ahead + j + k);
+        Vec<T> v = load_as<T>(from, j, scale, access);
+        keep_in_register(v);
+        note_excess<T>(excess, v);
         access.store(to + j, v);
     };
     const bool gaps = index != nullptr || ld_source != static_cast<std::ptrdiff_t>(columns) || ldo != columns;
@@ -110,10 +117,7 @@ size_t gather_vectors(const S* source, std::ptrdiff_t ld_source, const std::int6
     };
     if (plain && gaps && columns == 1 && ldo == 1 && rows >= lanes<T>) {  // of fewer a vector waits for what was stored
         for (size_t i = 0; i < rows; ++i) out[i] = static_cast<T>(*row(i));
-        for_each_vector<T>(rows, [=, &excess](size_t i, auto access) {
-            const Vec<T> v = access.load(out + i);
-            excess += v - v;
-        });
+        for_each_vector<T>(rows, [=, &excess](size_t i, auto access) { note_excess<T>(excess, access.load(out + i)); });
     } else if (length < lanes<T>) {  // one mask for all
         const PartialAccess<T> access{length};
         for_each_piece([=](const S* from, T* to, const S* ahead) { copy_vector(from, to, ahead, 0, access); });
@@ -215,10 +219,8 @@ size_t gather_by_columns(const SourceRows& a, const Scale& scale, T* out, size_t
             fetch_columns(a, i, next, rows, lanes<T>);
             for (size_t c = 0; c < columns; ++c) {
                 read_column(a, i, j + c, rows, scale, by_columns[c]);
-                for (size_t r = 0; r < rows; r += lanes<T>) {  // beyond them is what was finite
-                    const Vec<T> v = load(&by_columns[c][r]);
-                    excess += v - v;
-                }
+                for (size_t r = 0; r < rows; r += lanes<T>)  // beyond them is what was finite
+                    note_excess<T>(excess, load(&by_columns[c][r]));
             }
             const size_t whole = columns == lanes<T> ? rows - rows % block_columns<T> : 0;
             for (size_t r = 0; r < whole; r += block_columns<T>)
