@@ -6,7 +6,8 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from .report import processor_peak, setting
+from .comparison import processor_peak
+from .report import setting
 
 STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
 CONTENDERS = {  # colour and marker

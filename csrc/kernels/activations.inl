@@ -3,6 +3,7 @@
 
 #include "elementary.inl"
 #include "kernel_table.h"
+#include "shuffles.h"
 
 namespace fusednet::FUSEDNET_SET {
 

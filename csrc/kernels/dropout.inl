@@ -3,6 +3,7 @@
 
 #include "arithmetic.h"
 #include "kernel_table.h"
+#include "shuffles.h"
 
 namespace fusednet::FUSEDNET_SET {
 

@@ -4,6 +4,7 @@
 
 #include "prefetch.inl"
 #include "register_tile.inl"
+#include "shuffles.h"
 
 namespace fusednet::FUSEDNET_SET {
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernel_table.h"
-#include "vec.h"
+#include "shuffles.h"
 
 namespace fusednet::FUSEDNET_SET {
 
