@@ -111,6 +111,21 @@ def test_a_resume_that_fails_leaves_no_trace(path, tmp_path, callback, error):
     assert foreign.read_text() == "something\n"
 
 
+@pytest.mark.parametrize(
+    ("state", "word"), [({}, "'best'"), ({"best": "x"}, "'x'"), ({"best": None}, "NoneType")]
+)
+def test_a_state_that_its_callback_did_not_save(path, monkeypatch, state, word):
+    stopping = fn.EarlyStopping(monitor="loss", patience=50)
+    with monkeypatch.context() as patch:
+        patch.setattr(fn.EarlyStopping, "state_dict", lambda self: {"best_epoch": 0, **state})
+        interrupted(path, callbacks=[stopping])
+    net = network(seed=1)
+    before = net.parameters.copy()
+    with pytest.raises(ValueError, match=f"state of EarlyStopping is not one that it saved.*{word}"):
+        fit(net, callbacks=[fn.EarlyStopping(monitor="loss", patience=50)], resume=path)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
 # When it is written
 
 

@@ -142,6 +142,7 @@ SHARED = dense(4, 4)
         ([type("Scaled", (Dense,), {"call": None})()], "Scaled has a call of its own"),
         ([type("Doubled", (Dense,), {"__call__": None})()], "Doubled has a call of its own"),
         ([dense(4, 3, quantization_mode="float8")], "Dense is quantized to float8"),
+        ([dense(4, 3, compute_dtype="float16")], "Dense computes in float16"),
         ([dense(4, 3), Dropout(rate=0.5, noise_shape=(None, 1)), dense(3, 2)], "has a noise_shape"),
         ([type("Scaled", (Sequential,), {"call": None})()], "Scaled has a call of its own"),
         ([dense(4, 3), LeakyReLU(negative_slope=0.3)], r"LeakyReLU\(negative_slope=0\.3\) is not supported"),

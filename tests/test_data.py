@@ -154,6 +154,24 @@ def test_labels_may_be_series(y):
 
 
 @pytest.mark.parametrize(
+    ("y", "error", "words"),
+    [
+        (
+            np.zeros((4, 1), int),
+            ValueError,
+            r"\(n, 3\), or integer class labels of shape \(n,\), received \(4, 1\)",
+        ),
+        ([0.0, 1.0, 2.0, 1.0], TypeError, r"of shape \(4,\)$"),
+        (pd.Series([0, 1, None, 1], dtype="Int64"), TypeError, "with NaN, as labels with missing values"),
+    ],
+)
+def test_what_are_no_labels(y, error, words):
+    net = fn.Network([3, 3], output="softmax", loss="cross_entropy")
+    with pytest.raises(error, match=words):
+        net.evaluate(PLAIN, y)
+
+
+@pytest.mark.parametrize(
     ("data", "error", "words"),
     [
         (np.ones((2, 3), dtype=complex), TypeError, "complex128"),

@@ -225,6 +225,16 @@ def test_a_column_goes_with_a_row_of_targets():
     assert F.mse_loss(np.array([[1.0], [2.0]]), np.array([1.0, 4.0])) == 2.0
 
 
+def test_a_rate_below_zero_has_no_poisson_loss():
+    for target in (0.0, 2.0):
+        assert math.isnan(F.poisson_loss([1.0, -0.5], [1.0, target]))
+    assert F.poisson_loss([0.5, 0.0], [0.0, 0.0]) == 0.25
+    net = fn.Network([1, 1], loss="poisson")
+    net.parameters = [-1.0, 0.0]
+    with pytest.raises(fn.DivergenceError, match="loss"):
+        net.train_step([[1.0]], [0.0], fn.SGD(0.1))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [

@@ -363,6 +363,11 @@ def test_a_layer_belongs_to_one_network():
     np.testing.assert_array_equal(other.parameters, net.parameters)
 
 
+class Own(fn.Dense):
+    def forward(self, X):
+        return 2 * super().forward(X)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
@@ -386,6 +391,11 @@ def test_a_layer_belongs_to_one_network():
         (lambda: fn.Network([fn.Dense(3, 4)], dtype="float64"), ValueError, "float32.*float64"),
         (lambda: fn.Network([fn.Dense(3, 4)], initializer="he_normal"), ValueError, "initializer"),
         (lambda: fn.Network([fn.Dense(3, 4), 2]), TypeError, "a width must be an integer, not Dense"),
+        (
+            lambda: fn.Network([fn.Dense(3, 4), Own(4, 2)]),
+            TypeError,
+            "Own has its own forward or backward",
+        ),
     ],
 )
 def test_layers_must_fit(make, error, words):

@@ -86,6 +86,24 @@ def test_types_are_checked(make):
         make()
 
 
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        fn.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.2, clip_norm=3.0),
+        fn.Adam(beta1=0.8, beta2=0.95, epsilon=1e-6),
+        fn.AdamW(weight_decay=0.2),
+        fn.RMSprop(alpha=0.9, epsilon=1e-6),
+    ],
+)
+def test_hyperparameters_can_be_read_and_not_set(optimizer):
+    again = eval(repr(optimizer), vars(fn))
+    for name, value in optimizer._hyperparameters.items():
+        assert getattr(again, name) == getattr(optimizer, name) == value
+        if name != "learning_rate":
+            with pytest.raises(AttributeError, match=name):
+                setattr(optimizer, name, value)
+
+
 def test_learning_rate_can_be_set():
     optimizer = fn.SGD(0.1)
     optimizer.learning_rate = 0.01

@@ -155,6 +155,18 @@ def test_a_link_stays_a_link(saved, tmp_path):
     np.testing.assert_array_equal(fn.load(saved).parameters, other.parameters)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+def test_a_pipe_stays_a_pipe(saved, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_bytes)
+        network().save(pipe)
+        saved.write_bytes(read.result())
+    assert pipe.is_fifo()
+    np.testing.assert_array_equal(fn.load(saved).parameters, network().parameters)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 def test_the_file_has_ordinary_permissions(saved):
     mask = os.umask(0)

@@ -212,6 +212,9 @@ class TestAuthoritativeArrays:
         model.intercepts_ = [np.zeros(3), np.zeros(1)]
         with pytest.raises(ValueError, match="shape"):
             model.predict(X)
+        del model.coefs_[1]
+        with pytest.raises(ValueError, match="an array for each layer, not 1 and 2"):
+            model.predict(X)
 
     def test_before_any_fit(self):
         model = small(MLPRegressor, warm_start=True)

@@ -20,9 +20,10 @@ Samples samples_for(const Network<T>& net, const py::array& X, const py::array& 
     const bool flat = y.ndim() == 1;
     if (net.config().loss == Loss::cross_entropy && flat) {
         if (is_floating(s.y.dtype)) {
+            const bool missing = py::module_::import("numpy").attr("isnan")(y).attr("any")().template cast<bool>();
             throw TypeError(text("y: expected integer class labels of shape (n,), or probabilities of shape (n, ",
                                  net.outputs(), "); received dtype ", dtype_name(s.y.dtype), " of shape ",
-                                 shape_text(y)));
+                                 shape_text(y), missing ? ", with NaN, as labels with missing values are read" : ""));
         }
         s.labels = true;
     } else if (net.has_custom_loss()) {
@@ -33,8 +34,9 @@ Samples samples_for(const Network<T>& net, const py::array& X, const py::array& 
         }
     } else {
         if (s.y.columns != net.outputs()) {
-            fail("y: expected shape (n, ", net.outputs(), ")", net.outputs() == 1 ? " or (n,)" : "", ", received ",
-                 shape_text(y));
+            const bool labels = net.config().loss == Loss::cross_entropy;
+            fail("y: expected shape (n, ", net.outputs(), ")", net.outputs() == 1 ? " or (n,)" : "",
+                 labels ? ", or integer class labels of shape (n,)" : "", ", received ", shape_text(y));
         }
     }
     s.weight = as_weights(weight, s.x.rows);

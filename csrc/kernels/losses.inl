@@ -27,8 +27,9 @@ FUSEDNET_INLINE Term<T> loss_term(Vec<T> p, Vec<T> t, [[maybe_unused]] T paramet
         const Vec<T> slope = e > T(0) ? broadcast(T(1) - parameter) : (e < T(0) ? broadcast(-parameter) : e);
         return {e * slope, slope};
     } else if constexpr (loss == Loss::poisson) {  // half the deviance: t·log(t/p) − t + p
-        const Vec<T> log_term = t * natural_logarithm<T>(t / p);
-        return {(t == T(0) ? p : log_term + e), t == T(0) ? broadcast(T(1)) : e / p};
+        const Vec<T> log_term = t * natural_logarithm<T>(t / p), nan = broadcast(static_cast<T>(__builtin_nan("")));
+        const Vec<T> at_zero = p < T(0) ? nan : p;  // as the others, there is none below
+        return {(t == T(0) ? at_zero : log_term + e), t == T(0) ? broadcast(T(1)) : e / p};
     } else if constexpr (loss == Loss::log_poisson) {  // the same by z = log p, which p = 0 does not break
         const Vec<T> rate = exp<T>(p), log_term = t * (natural_logarithm<T>(t) - p);
         return {(t == T(0) ? rate : log_term + (rate - t)), rate - t};

@@ -32,6 +32,7 @@ def build_layers(
     given = list(widths)
     if given and all(isinstance(layer, Dense) for layer in given):
         layers = [layer for layer in given if isinstance(layer, Dense)]
+        _check_methods(layers)
         _check_options(layers, activation, output, initializer, dtype)
         return layers
     sizes = [integer("a width", width) for width in given]
@@ -42,6 +43,14 @@ def build_layers(
         Dense(*shape, name, initializer=initializer, dtype=dtype, seed=rng)
         for shape, name in zip(pairwise(sizes), activations, strict=True)
     ]
+
+
+def _check_methods(layers: list[Dense]) -> None:
+    """Raise TypeError where a subclass computes something else, which a network would pass over."""
+    for layer in layers:
+        kind = type(layer)
+        if kind.forward is not Dense.forward or kind.backward is not Dense.backward:
+            raise TypeError(f"{kind.__name__} has its own forward or backward; a network computes Dense's")
 
 
 def _check_options(

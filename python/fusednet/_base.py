@@ -149,7 +149,8 @@ class NetworkBase(Standardized):
     ) -> tuple[float, NDArray[Any]]:
         """Return the loss, L2 term included, and its gradient by all parameters.
 
-        Deterministic: dropout is left out. What ``scipy.optimize.minimize(..., jac=True)`` wants.
+        Deterministic: dropout is left out. What ``scipy.optimize.minimize(..., jac=True)`` wants. Ctrl-C is
+        noticed when it is through with all rows, as it is by `forward`, `backward` and a step.
 
         Parameters
         ----------

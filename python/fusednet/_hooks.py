@@ -46,7 +46,11 @@ class Hooks:
     def load_states(self, states: Sequence[dict[str, Any]]) -> None:
         """Give the callbacks back what `states` returned."""
         for (callback, _), state in zip(self._stateful(), states, strict=True):
-            callback.load_state_dict(state)
+            try:
+                callback.load_state_dict(state)
+            except (KeyError, TypeError, ValueError) as error:
+                name = type(callback).__name__
+                raise ValueError(f"the file's state of {name} is not one that it saved: {error!r}") from error
 
     def _stateful(self) -> list[tuple[Any, dict[str, Any]]]:
         states = [(each, each.state_dict()) for each in self._callbacks if hasattr(each, "state_dict")]

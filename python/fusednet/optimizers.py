@@ -38,11 +38,21 @@ def _scheduled_rate(schedule: Callable[[int], float], epoch: int) -> float:
     return real("the learning rate that a schedule returns", schedule(epoch), "[0, inf)")
 
 
+def _hyperparameter(name: str, what: str) -> Any:
+    """Return a property to read a hyperparameter by; it cannot be set."""
+    return property(lambda optimizer: optimizer._hyperparameters[name], doc=f"{what}, as it was made with.")
+
+
 class Optimizer:
     """What the optimizers share: the learning rate and its schedule.
 
+    The hyperparameters can be read by their names. Of them the learning rate alone can be set.
+
     Not to be made by itself: see `SGD`, `Adam`, `AdamW` and `RMSprop`.
     """
+
+    weight_decay: float = _hyperparameter("weight_decay", "λ")
+    clip_norm: float | None = _hyperparameter("clip_norm", "The largest norm of a gradient, or None")
 
     _epoch = 0  # the last one set, by which a schedule goes
     _core_rule: dict[str, Any]
@@ -179,6 +189,9 @@ class SGD(Optimizer):
        deep learning", ICML 2013.
     """
 
+    momentum: float = _hyperparameter("momentum", "μ")
+    nesterov: bool = _hyperparameter("nesterov", "Whether it looks ahead along the velocity")
+
     def __init__(
         self,
         learning_rate: LearningRate,
@@ -233,6 +246,10 @@ class Adam(Optimizer):
     ----------
     .. [1] D. P. Kingma, J. Ba, "Adam: A method for stochastic optimization", ICLR 2015.
     """
+
+    beta1: float = _hyperparameter("beta1", "β₁")
+    beta2: float = _hyperparameter("beta2", "β₂")
+    epsilon: float = _hyperparameter("epsilon", "ε")
 
     _rule = "adam"
 
@@ -333,6 +350,9 @@ class RMSprop(Optimizer):
     ----------
     .. [1] T. Tieleman, G. Hinton, "Lecture 6.5: RMSProp", Coursera, 2012.
     """
+
+    alpha: float = _hyperparameter("alpha", "ρ")
+    epsilon: float = _hyperparameter("epsilon", "ε")
 
     def __init__(
         self,

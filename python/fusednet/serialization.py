@@ -205,7 +205,11 @@ def _checksum(config: str, tensors: dict[str, NDArray[Any]]) -> str:
 
 
 def write_bytes(path: str, content: bytes) -> None:
-    """Write a file under another name in the same folder, then rename it."""
+    """Write a file under another name in the same folder, then rename it; write to a pipe or a device."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        with open(path, "wb") as stream:  # which a file would take the place of
+            stream.write(content)
+        return
     temporary = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:

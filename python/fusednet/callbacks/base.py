@@ -117,4 +117,4 @@ class Monitor(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the best value back."""
-        self.best = state["best"]
+        self.best = float(state["best"])

@@ -46,6 +46,8 @@ def read(model: Any, loss: Loss | None, seed: int | None) -> Network:
                 raise ValueError(f"{where} has no weights yet; build the model or call it once")
             if getattr(layer, "quantization_mode", None) is not None:
                 raise ValueError(f"{where} is quantized to {layer.quantization_mode}, which is not supported")
+            if (compute := getattr(layer, "compute_dtype", "float32")) not in ("float32", "float64"):
+                raise ValueError(f"{where} computes in {compute}; fusednet does in float32 and float64")
             if not flat:
                 raise ValueError(
                     f"{where} is applied along the last of {len(shape)} axes; fusednet's samples "

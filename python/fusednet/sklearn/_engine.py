@@ -34,6 +34,9 @@ class Engine:
         dtype: np.dtype[Any],
         seed: int,
     ) -> None:
+        if len(coefs) != len(intercepts):
+            counts = f"{len(coefs)} and {len(intercepts)}"
+            raise ValueError(f"coefs_ and intercepts_ must have an array for each layer, not {counts}")
         activations, output, loss, dropout = settings
         self.settings, self.scaling = settings, scaling
         layers = []
