@@ -1,9 +1,11 @@
 // The gradient of a batch so large that what its rows leave for the way back would not stay near the core: block by
 // block, forward and back (block_count). Its bits are the same however many threads share the work.
 #include <algorithm>
+#include <functional>
 #include <limits>
 
 #include "core/network.h"
+#include "kernels/element_types.h"
 
 namespace fusednet {
 
@@ -14,6 +16,21 @@ namespace {
 std::size_t slot_count(std::size_t parameter_bytes, const Team& team) {
     constexpr std::size_t small = std::size_t{1} << 16;
     return std::max<std::size_t>(1, small / parameter_bytes) * team.size();
+}
+
+// Whether the caller's matrix is, or may be, a view of this buffer.
+template <class T>
+bool overlaps(const InputMatrix& m, const Buffer<T>& buffer) {
+    const char *low = static_cast<const char*>(m.data), *high = low + element_bytes(m.dtype);
+    const auto stretch = [&](std::ptrdiff_t stride, std::size_t count) {
+        const std::ptrdiff_t far = stride * (static_cast<std::ptrdiff_t>(count) - 1);
+        (far < 0 ? low : high) += far;
+    };
+    stretch(m.row_stride, m.rows);
+    stretch(m.column_stride, m.columns);
+    const char* const begin = reinterpret_cast<const char*>(buffer.data());
+    const std::less<const char*> before;
+    return before(low, begin + buffer.size() * sizeof(T)) && before(begin, high);
 }
 
 }  // namespace
@@ -74,14 +91,14 @@ void Network<T>::reserve_step(const Samples& samples, std::size_t batch, const T
     if (block_gradients_.size() < size) block_gradients_ = Buffer<T>(size);
 }
 
-// gradient_ += the gradients that so many slots hold, one after the other.
+// total += the gradients that so many slots hold, one after the other.
 template <class T>
-void Network<T>::add_gradients(const T* slots, std::size_t count, const Team& team) {
+void Network<T>::add_gradients(T* total, const T* slots, std::size_t count, const Team& team) const {
     constexpr std::size_t chunk = 4096;
     const std::size_t size = parameters_.size();
     team.run((size + chunk - 1) / chunk, [&](std::size_t task, std::size_t) {
         const std::size_t first = task * chunk, n = std::min(chunk, size - first);
-        T* const sum = gradient_.data() + first;
+        T* const sum = total + first;
         for (std::size_t slot = 0; slot < count; ++slot) {
             const T* const part = slots + slot * size + first;
             for (std::size_t i = 0; i < n; ++i) sum[i] += part[i];
@@ -105,6 +122,12 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
         backward_layers(workspace_, m, factors(gradient_.data(), true, false), false, team, part);
         return sum;
     }
+    // Later blocks of data that are a view of the gradient would find in it what the first ones have left.
+    const bool apart = overlaps(samples.x, gradient_) || overlaps(samples.y, gradient_);
+    Buffer<T> own;
+    if (apart) own = Buffer<T>(parameters_.size());
+    T* const total = apart ? own.data() : gradient_.data();
+    const bool announced = team.size() > 1 || apart;  // at the end, all layers
     const Team alone(1);
     const auto compute = [&](std::size_t b, std::size_t worker, T* gradient, bool added) {
         Workspace<T>& work = worker == 0 ? workspace_ : helpers_[worker - 1];
@@ -115,25 +138,26 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
         read_ahead(work, 0, samples, rows, begin, end, count);
         workspace_.batch_sum[b] = forward_pass(work, samples, rows.from(first, count), first, part.share * scale,
                                                dropout, alone, part.first_row + first);
-        const bool last = team.size() == 1 && b + 1 == blocks;
+        const bool last = !announced && b + 1 == blocks;
         backward_layers(work, count, factors(gradient, b == 0, added), false, alone,
                         {part.share, 0, last ? part.after_layer : nullptr});
     };
     if (team.size() == 1) {
-        for (std::size_t b = 0; b < blocks; ++b) compute(b, 0, gradient_.data(), b > 0);
+        for (std::size_t b = 0; b < blocks; ++b) compute(b, 0, total, b > 0);
     } else {
         const std::size_t size = parameters_.size(), slots = slot_count(size * sizeof(T), team);
         T* const stored = block_gradients_.data();
         for (std::size_t b = 0; b < blocks; b += slots) {
-            const std::size_t count = std::min(slots, blocks - b), first = b == 0 ? 1 : 0;  // the first has gradient_
+            const std::size_t count = std::min(slots, blocks - b), first = b == 0 ? 1 : 0;  // the first has `total`
             team.run(count, [&](std::size_t task, std::size_t worker) {
-                compute(b + task, worker, b + task == 0 ? gradient_.data() : stored + task * size, false);
+                compute(b + task, worker, b + task == 0 ? total : stored + task * size, false);
             });
-            add_gradients(stored + first * size, count - first, team);
+            add_gradients(total, stored + first * size, count - first, team);
         }
-        if (part.after_layer != nullptr) {
-            for (std::size_t l = layers_.size(); l-- > 0;) (*part.after_layer)(l);
-        }
+    }
+    if (apart) std::copy_n(total, parameters_.size(), gradient_.data());
+    if (announced && part.after_layer != nullptr) {
+        for (std::size_t l = layers_.size(); l-- > 0;) (*part.after_layer)(l);
     }
     double sum = 0;
     for (std::size_t b = 0; b < blocks; ++b) sum += workspace_.batch_sum[b];

@@ -142,7 +142,7 @@ private:
     bool shares_blocks(std::size_t batch, const Team&) const;
     double large_batch_gradient(const Samples&, const RowSelection&, double scale, double decay, bool dropout,
                                 const Team&, const BatchPart&, std::size_t following);
-    void add_gradients(const T* slots, std::size_t count, const Team&);
+    void add_gradients(T* total, const T* slots, std::size_t count, const Team&) const;
     bool shares_rows(std::size_t batch, std::size_t threads) const;
     bool keeps_columns(std::size_t threads) const;
     double pass_by_rows(const Samples&, const RowSelection&, double scale, bool dropout, const Team&, const BatchPart&,

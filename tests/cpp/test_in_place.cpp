@@ -281,3 +281,33 @@ TEST_CASE("views of the parameters and of their gradient are read before a step 
     CHECK(same_bits(left(true, false), left(true, true)));
     CHECK(same_bits(left(false, false), left(false, true)));
 }
+
+TEST_CASE("a view of the gradient is read as it was, though blocks of a large batch are added up in it") {
+    const Sizes widths{32, 256, 128, 32};
+    const std::size_t rows = 1000;
+    const Data<float> data(rows, widths.front(), widths.back(), Loss::mse);
+    const auto left = [&](std::size_t threads, bool targets, bool copied) {
+        const Threads team(threads);
+        Network<float> net(network_config(widths, Activation::tanh, Activation::identity, Loss::mse));
+        initialize(net, 4);
+        Samples samples = data.samples(false, false);
+        net.loss_and_gradient(samples);
+        const std::vector<float> before = copy(net.gradient());
+        REQUIRE(before.size() >= rows * widths.front());
+        (targets ? samples.y : samples.x).data = copied ? before.data() : net.gradient().data();
+        std::vector<std::size_t> announced;
+        const std::function<void(std::size_t)> after_layer = [&](std::size_t layer) { announced.push_back(layer); };
+        BatchPart part;
+        part.after_layer = &after_layer;
+        const double value = net.part_gradient(samples, {nullptr, 0, rows}, part);
+        CHECK(announced == std::vector<std::size_t>{2, 1, 0});
+        std::vector<float> result = copy(net.gradient());
+        result.push_back(static_cast<float>(value));
+        return result;
+    };
+    for (const bool targets : {false, true}) {
+        const std::vector<float> expected = left(1, targets, true);
+        for (std::size_t threads = 1; threads <= 3; ++threads)
+            CHECK(same_bits(left(threads, targets, false), expected));
+    }
+}
