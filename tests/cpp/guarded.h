@@ -61,7 +61,6 @@ public:
     unsigned char* data() { return data_; }
     const unsigned char* data() const { return data_; }
     std::size_t size() const { return size_; }
-    unsigned char operator[](std::size_t i) const { return data_[i]; }
 
 private:
     void swap(GuardedBytes& other) noexcept {

@@ -82,6 +82,18 @@ struct Product {
         }
     }
 
+    // own · A · B + old · W, of which W is one more step of the depth.
+    Product with(T own, T old, const Matrix<T>& w) const {
+        Product p = *this;
+        ++p.depth_;
+        for (std::size_t i = 0; i < value.size(); ++i) {
+            const Wide<T> kept = static_cast<Wide<T>>(old) * static_cast<Wide<T>>(w(i / columns_, i % columns_));
+            p.value[i] = static_cast<Wide<T>>(own) * value[i] + kept;
+            p.size[i] = std::abs(static_cast<Wide<T>>(own)) * size[i] + std::abs(kept);
+        }
+        return p;
+    }
+
     // The largest error in `result`, as a part of what rounding may do.
     double error(const Matrix<T>& result) const {
         Wide<T> worst = 0;

@@ -111,17 +111,20 @@ public:
 
     // Whether every byte outside the rows' room is as it was made.
     bool untouched() const {
+        const auto blank = [this](std::size_t begin, std::size_t end) {
+            return std::all_of(bytes_.data() + begin, bytes_.data() + end, [this](auto b) { return b == filler_; });
+        };
         const std::size_t row = room_ * sizeof(T), step = ld_ * sizeof(T);
-        for (std::size_t i = 0; i < bytes_.size(); ++i) {
-            const bool inside = i >= front && (i - front) / step < rows_ && (i - front) % step < row;
-            if (!inside && bytes_[i] != filler_) return false;
-        }
-        return true;
+        bool all = blank(0, front);
+        for (std::size_t i = 0, begin = front; i < rows_; ++i, begin += step)
+            all = all && blank(begin + row, i + 1 < rows_ ? begin + step : bytes_.size());
+        return all;
     }
 
     // Whether the columns agree to the bit (any NaN equals any other).
     bool operator==(const Matrix& other) const {
         for (std::size_t i = 0; i < rows_; ++i) {
+            if (std::memcmp(&(*this)(i, 0), &other(i, 0), columns_ * sizeof(T)) == 0) continue;
             for (std::size_t j = 0; j < columns_; ++j) {
                 const T a = (*this)(i, j), b = other(i, j);
                 if (std::memcmp(&a, &b, sizeof a) != 0 && !(std::isnan(a) && std::isnan(b))) return false;
