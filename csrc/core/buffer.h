@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <new>
@@ -52,6 +53,12 @@ public:
     T* data() const { return data_.get(); }
     std::size_t size() const { return size_; }
     const std::shared_ptr<T>& owner() const { return data_; }
+
+    // Whether memory from `low` on, up to `high`, has bytes in common with it.
+    bool overlaps(const void* low, const void* high) const {
+        const std::less<const void*> before;
+        return before(low, data() + size_) && before(data(), high);
+    }
 
     Buffer slice(std::size_t offset, std::size_t size) const {
         Buffer part;

@@ -1,7 +1,6 @@
 // The gradient of a batch so large that what its rows leave for the way back would not stay near the core: block by
 // block, forward and back (block_count). Its bits are the same however many threads share the work.
 #include <algorithm>
-#include <functional>
 #include <limits>
 
 #include "core/network.h"
@@ -18,9 +17,9 @@ std::size_t slot_count(std::size_t parameter_bytes, const Team& team) {
     return std::max<std::size_t>(1, small / parameter_bytes) * team.size();
 }
 
-// Whether the caller's matrix is, or may be, a view of this buffer.
+// Whether the caller's matrix may be a view of this buffer.
 template <class T>
-bool overlaps(const InputMatrix& m, const Buffer<T>& buffer) {
+bool may_view(const InputMatrix& m, const Buffer<T>& buffer) {
     const char *low = static_cast<const char*>(m.data), *high = low + element_bytes(m.dtype);
     const auto stretch = [&](std::ptrdiff_t stride, std::size_t count) {
         const std::ptrdiff_t far = stride * (static_cast<std::ptrdiff_t>(count) - 1);
@@ -28,9 +27,7 @@ bool overlaps(const InputMatrix& m, const Buffer<T>& buffer) {
     };
     stretch(m.row_stride, m.rows);
     stretch(m.column_stride, m.columns);
-    const char* const begin = reinterpret_cast<const char*>(buffer.data());
-    const std::less<const char*> before;
-    return before(low, begin + buffer.size() * sizeof(T)) && before(begin, high);
+    return buffer.overlaps(low, high);
 }
 
 }  // namespace
@@ -123,7 +120,7 @@ double Network<T>::large_batch_gradient(const Samples& samples, const RowSelecti
         return sum;
     }
     // Later blocks of data that are a view of the gradient would find in it what the first ones have left.
-    const bool apart = overlaps(samples.x, gradient_) || overlaps(samples.y, gradient_);
+    const bool apart = may_view(samples.x, gradient_) || may_view(samples.y, gradient_);
     Buffer<T> own;
     if (apart) own = Buffer<T>(parameters_.size());
     T* const total = apart ? own.data() : gradient_.data();

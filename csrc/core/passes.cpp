@@ -1,6 +1,5 @@
 // What a step is made of: the rows of a batch, all layers forward, the loss, all layers back.
 #include <algorithm>
-#include <functional>
 
 #include "core/check.h"
 #include "core/network.h"
@@ -21,10 +20,8 @@ void Network<T>::read_ahead(Workspace<T>& work, std::size_t worker, const Sample
 // Whether these are among the parameters or their gradient, which a step writes.
 template <class T>
 bool Network<T>::is_own(const MatrixView<const T>& m) const {
-    const std::less<const T*> before;
     const T* const end = m.data + m.rows * m.ld;
-    return (before(m.data, parameters_.data() + parameters_.size()) && before(parameters_.data(), end)) ||
-           (before(m.data, gradient_.data() + gradient_.size()) && before(gradient_.data(), end));
+    return parameters_.overlaps(m.data, end) || gradient_.overlaps(m.data, end);
 }
 
 // A custom loss is the caller's code, which may write into the caller's arrays before the step is through.
