@@ -115,10 +115,13 @@ public:
             return std::all_of(bytes_.data() + begin, bytes_.data() + end, [this](auto b) { return b == filler_; });
         };
         const std::size_t row = room_ * sizeof(T), step = ld_ * sizeof(T);
-        bool all = blank(0, front);
-        for (std::size_t i = 0, begin = front; i < rows_; ++i, begin += step)
-            all = all && blank(begin + row, i + 1 < rows_ ? begin + step : bytes_.size());
-        return all;
+        std::size_t end = 0;  // of the row before
+        for (std::size_t i = 0; i < rows_; ++i) {
+            const std::size_t begin = front + i * step;
+            if (!blank(end, begin)) return false;
+            end = begin + row;
+        }
+        return blank(end, bytes_.size());
     }
 
     // Whether the columns agree to the bit (any NaN equals any other).
