@@ -12,6 +12,7 @@ from pathlib import Path
 
 import fusednet as fn
 
+from .comparison import multiply_adds
 from .contenders import CONTENDERS
 from .processes import ROOT, affinity, environment
 
@@ -43,7 +44,8 @@ def limits(cores):
 
 def peak(kernel_set, dtype, cores, seconds):
     """Return the peak of one kernel set and dtype on these cores at once, in GFLOP/s."""
-    command = [program("machine_benchmark"), str(len(cores)), kernel_set, dtype, str(seconds)]
+    instructions = multiply_adds(kernel_set)
+    command = [program("machine_benchmark"), str(len(cores)), instructions, dtype, str(seconds)]
     with affinity(cores):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)

@@ -11,6 +11,7 @@ from .comparison import (
     failures_of,
     lead,
     left_out,
+    multiply_adds,
     number,
     roofline,
     select,
@@ -167,7 +168,8 @@ def kernels(results):
                 ["×".join(shape), *(f"{float(rates[name, *shape][p]):.0f}" for p in products)]
                 for shape in shapes
             ]
-            peak = results.get("machine", {}).get("peak", {}).get(name, {}).get(dtype, {}).get("one")
+            peaks = results.get("machine", {}).get("peak", {}).get(multiply_adds(name), {})
+            peak = peaks.get(dtype, {}).get("one")
             blocks.append(table([f"{name}, {dtype} (peak {number(peak)})", *products], rows))
     return [
         "### The kernels alone, GFLOP/s",

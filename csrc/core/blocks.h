@@ -26,13 +26,20 @@ std::size_t product_rows(const DenseLayer<T>& layer, std::size_t rows) {
     return each;
 }
 
+// Tasks for each thread: several, as threads may be held up, but one where each would prepare anew what all need, as
+// those kernels do that take many rows in their own way.
+template <class T>
+std::size_t tasks_each(std::size_t m) {
+    return m >= kernels<T>().many_rows ? 1 : 4;
+}
+
 // Blocks a thread. Up to three rows of a batch read little but W, and some more wait for it where it is far: it comes
 // faster in long pieces.
 template <class T>
 std::size_t blocks_each(const DenseLayer<T>& layer, std::size_t m) {
     constexpr std::size_t some = 16;
     const bool far = layer.in * layer.out * sizeof(T) > 4 * near_weights;
-    return m <= 3 ? 1 : m <= some && far ? 2 : 4;
+    return m <= 3 ? 1 : m <= some && far ? 2 : tasks_each<T>(m);
 }
 
 struct Block {

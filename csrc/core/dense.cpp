@@ -61,6 +61,7 @@ struct ForwardPass {
     Activation activation;
     const Scratch<T>& scratch;
     Place place;
+    std::size_t batch;
 };
 
 // A block of it by the rows of W from `first` to `end`. (A small network would feel the call.)
@@ -74,7 +75,7 @@ FUSEDNET_INLINE void forward_block(const ForwardPass<T>& p, const Block& b, std:
                                 p.derivative != nullptr ? p.derivative + offset : nullptr, b.rows, end - first,
                                 b.columns, end == layer.in ? p.activation : Activation::identity,
                                 p.scratch.panel(worker), p.scratch.rows_ahead(worker), first > 0, cpu_features().zen,
-                                p.place});
+                                p.place, p.batch});
 }
 
 template <class T>
@@ -83,12 +84,13 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
     const KernelTable<T>& k = kernels<T>();
     const Activation f = logits ? Activation::identity : layer.activation;
     const Place place = place_in_team(layer, scratch.shared || team.size() > 1);
-    const ForwardPass<T> pass{layer, x, ldx, y, derivative, ldy, f, scratch, place};
+    const std::size_t batch = std::max(m, scratch.batch);
+    const ForwardPass<T> pass{layer, x, ldx, y, derivative, ldy, f, scratch, place, batch};
     if (team.size() == 1 && m <= task_rows) {  // a small network would feel the cutting
         forward_block(pass, {0, m, 0, layer.out}, 0, layer.in, 0);
     } else {
         const Blocks blocks = forward_blocks(layer, m, team.size());
-        const std::size_t count = blocks.count(), end = in_halves(layer, m, count) ? layer.in / 2 : layer.in;
+        const std::size_t count = blocks.count(), end = in_halves(layer, batch, count) ? layer.in / 2 : layer.in;
         team.run(count,
                  [&](std::size_t task, std::size_t worker) { forward_block(pass, blocks[task], 0, end, worker); });
         if (end < layer.in) {
@@ -109,7 +111,16 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
 template <class T>
 void forward_columns(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y, T* derivative, std::size_t ldy,
                      std::size_t m, std::size_t part, std::size_t parts, const Scratch<T>& scratch) {
-    const ForwardPass<T> pass{layer, x, ldx, y, derivative, ldy, layer.activation, scratch, place_in_team(layer, true)};
+    const ForwardPass<T> pass{layer,
+                              x,
+                              ldx,
+                              y,
+                              derivative,
+                              ldy,
+                              layer.activation,
+                              scratch,
+                              place_in_team(layer, true),
+                              std::max(m, scratch.batch)};
     const Block own = column_part(layer, m, part, parts);
     const std::size_t step = product_rows(layer, m);
     for (std::size_t i = 0; i < m; i += step)

@@ -44,7 +44,8 @@ struct Scratch {
     T* panels;
     std::size_t size;
     ReadAhead* ahead;
-    bool shared = false;  // with threads that compute, and update, the rest of the step by themselves
+    bool shared = false;    // with threads that compute, and update, the rest of the step by themselves
+    std::size_t batch = 0;  // the rows of which a call has some, if it has not all
 
     T* panel(std::size_t worker) const { return panels + worker * size; }
     ReadAhead* rows_ahead(std::size_t worker) const { return worker == 0 ? ahead : nullptr; }

@@ -7,12 +7,13 @@ namespace fusednet {
 
 namespace {
 
-// Rows of W for one task of a team's backward pass: four tasks a thread, in whole panels, and no more rows than stay in
-// the second-level cache from one product to the next.
+// Rows of W for one task of a team's backward pass, in whole panels: where there are several tasks a thread, no more
+// rows than stay in the second-level cache from one product to the next.
 template <class T>
-std::size_t backward_unit(const DenseLayer<T>& layer, std::size_t threads) {
-    const std::size_t panel = kernels<T>().panel_columns;
-    const std::size_t rows = std::min(layer.in / (4 * threads), near_weights / (layer.out * sizeof(T)));
+std::size_t backward_unit(const DenseLayer<T>& layer, std::size_t m, std::size_t threads) {
+    const std::size_t panel = kernels<T>().panel_columns, tasks = tasks_each<T>(m);
+    std::size_t rows = (layer.in + tasks * threads - 1) / (tasks * threads);
+    if (tasks > 1) rows = std::min(layer.in / (tasks * threads), near_weights / (layer.out * sizeof(T)));
     return std::max(panel, (rows + panel - 1) / panel * panel);
 }
 
@@ -35,7 +36,7 @@ void input_block(const InputPass<T>& p, const Block& b, std::size_t worker) {
                                  below.dx + offset, p.ldx, below.saved != nullptr ? below.saved + offset : nullptr,
                                  below.mask != nullptr ? below.mask + offset : nullptr, p.ldx, b.rows, b.columns,
                                  p.layer.out, below.activation, p.scratch.panel(worker), p.scratch.rows_ahead(worker),
-                                 cpu_features().zen});
+                                 cpu_features().zen, std::max(p.m, p.scratch.batch)});
 }
 
 // So many columns of all rows.
@@ -137,7 +138,7 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
     };
     if (threads == 1) return both(0, layer.in, 0);
     // While they are near: W is fetched once, and threads wait for each other once.
-    const std::size_t unit = backward_unit(layer, threads), count = (layer.in + unit - 1) / unit;
+    const std::size_t unit = backward_unit(layer, m, threads), count = (layer.in + unit - 1) / unit;
     if (layer.trainable && below.dx != nullptr && count >= threads) {
         team.run(count, [&](std::size_t task, std::size_t worker) {
             const std::size_t first = task * unit;
@@ -151,8 +152,9 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
                  [&](std::size_t task, std::size_t worker) { input_block(input, blocks[task], worker); });
     }
     if (layer.trainable) {
-        const std::size_t rows = std::max<std::size_t>(k.lanes, layer.in / (4 * threads));
-        const Blocks blocks(layer.in, rows, layer.out, k.panel_columns, threads);
+        const std::size_t tasks = tasks_each<T>(m);
+        const std::size_t rows = tasks > 1 ? layer.in / (tasks * threads) : (layer.in + threads - 1) / threads;
+        const Blocks blocks(layer.in, std::max(k.lanes, rows), layer.out, k.panel_columns, threads, tasks);
         team.run(blocks.count(),
                  [&](std::size_t task, std::size_t worker) { parameter_block(parameters, blocks[task], worker); });
     }

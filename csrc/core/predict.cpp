@@ -72,6 +72,7 @@ struct TileOutput {
 struct Tile {
     std::size_t index;
     RowSelection rows, next;
+    std::size_t batch;  // all rows
 };
 
 // From logits to outputs.
@@ -109,7 +110,7 @@ TileOutput<T> predict_tile(const std::vector<DenseLayer<T>>& layers, const Input
         const bool look = by_sums && &l == &layers.front(), last = logits && &l == &layers.back();
         y = {y.data == arena.b ? arena.a : arena.b, leading_dimension<T>(l.out)};
         dense_forward<T>(l, from, ld, y.data, nullptr, y.ld, rows.count, look || last, team,
-                         {arena.panels, arena.panel_size, &ahead});
+                         {arena.panels, arena.panel_size, &ahead, false, tile.batch});
         if (look) {
             if (!are_sums_finite(y.data, y.ld, rows.count) && !are_finite(inputs))
                 gather_rows(x, rows, arena.a, ld, "X");
@@ -153,11 +154,12 @@ void for_each_tile(std::size_t rows, std::size_t tiles, const Team& team, Body b
         return tile == tiles ? RowSelection{nullptr, rows, 0} : RowSelection{nullptr, 0, rows}.part(tile, tiles);
     };
     if (tiles < team.size()) {
-        for (std::size_t tile = 0; tile < tiles; ++tile) body(Tile{tile, select(tile), select(tile + 1)}, team);
+        for (std::size_t tile = 0; tile < tiles; ++tile) body(Tile{tile, select(tile), select(tile + 1), rows}, team);
         return;
     }
     const Team alone(1);
-    team.run(tiles, [&](std::size_t tile, std::size_t) { body(Tile{tile, select(tile), select(tile + 1)}, alone); });
+    team.run(tiles,
+             [&](std::size_t tile, std::size_t) { body(Tile{tile, select(tile), select(tile + 1), rows}, alone); });
 }
 
 // Threads for a prediction. They wait for each other once, where each takes tiles by itself, or once or twice a layer,

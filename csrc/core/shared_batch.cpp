@@ -67,6 +67,7 @@ double Network<T>::pass_by_rows(const Samples& samples, const RowSelection& rows
         const std::size_t first = first_row(task), m = first_row(task + 1) - first;
         Scratch<T> scratch = workspace_.scratch(worker);
         scratch.shared = true;
+        scratch.batch = rows.count;
         forward_layers(workspace_, first, m, logits, alone, scratch, part.first_row + first, columns);
         chunk_losses(batch, chunks, first_chunk(task), first_chunk(task + 1), workspace_.partial_loss);
         const LayerTape<T> output = workspace_.layers.back().from(first);

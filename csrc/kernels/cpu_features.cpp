@@ -3,6 +3,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__) && defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace fusednet {
 
@@ -49,6 +53,17 @@ std::size_t second_level_cache() {
     }
 }
 
+// Linux keeps the tiles of AMX for those processes that ask for it ("Using XSTATE features in user space applications",
+// its documentation).
+bool may_use_tiles() {
+#if defined(__linux__)
+    constexpr long request_permission = 0x1023, tile_data = 18;
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+    return false;
+#endif
+}
+
 // Bit positions: Intel SDM volume 2, CPUID; the levels: the x86-64 psABI.
 CpuFeatures detect() {
     CpuFeatures features{};
@@ -63,6 +78,9 @@ CpuFeatures detect() {
     const unsigned long long f = bit(16), dq = bit(17), cd = bit(28), bw = bit(30), vl = bit(31);
     const unsigned long long zmm_state = ymm_state | bit(5) | bit(6) | bit(7);
     features.avx512 = features.avx2 && has(seven.ebx, f | dq | cd | bw | vl) && (saved & zmm_state) == zmm_state;
+    const unsigned long long amx_bf16 = bit(22), amx_tile = bit(24), tile_state = bit(17) | bit(18);
+    features.amx =
+        features.avx512 && has(seven.edx, amx_bf16 | amx_tile) && (saved & tile_state) == tile_state && may_use_tiles();
     constexpr unsigned genu = 0x756e6547, auth = 0x68747541;  // the begins of "GenuineIntel" and "AuthenticAMD"
     const unsigned maker = cpuid(0).ebx;
     features.distant = features.avx512 && maker == genu;

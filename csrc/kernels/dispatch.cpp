@@ -19,6 +19,11 @@ FUSEDNET_DECLARE_KERNELS(baseline)
 #if defined(__x86_64__)
 FUSEDNET_DECLARE_KERNELS(avx2)
 FUSEDNET_DECLARE_KERNELS(avx512)
+#if defined(FUSEDNET_AMX)
+namespace amx {
+KernelTable<float> float_kernels_of(KernelTable<float> avx512);
+}
+#endif
 #endif
 #endif
 
@@ -39,6 +44,9 @@ const auto& candidates() {
 #if defined(__x86_64__)
         {{"avx2", avx2::float_kernels, avx2::double_kernels}, cpu.avx2},
         {{"avx512", avx512::float_kernels, avx512::double_kernels}, cpu.avx512},
+#if defined(FUSEDNET_AMX)
+        {{"amx", amx::float_kernels_of(avx512::float_kernels), avx512::double_kernels}, cpu.amx},
+#endif
 #endif
 #endif
     };

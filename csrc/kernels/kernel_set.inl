@@ -16,6 +16,7 @@ constexpr KernelTable<T> table_of_kernels = {
     lanes<T>,
     tile_rows,
     panel_columns<T>,
+    never,  // as no rows are too many for the one way that these have
     panel_size<T>,
     input_scratch<T>,
     weight_scratch<T>,

@@ -98,9 +98,11 @@ struct DenseForward {
     Activation activation;  // softmax is applied by rows, through KernelTable::softmax
     T* panel;               // scratch of KernelTable::panel_size(k) elements
     ReadAhead* ahead = nullptr;
-    bool continued = false;  // add to Y, not to b, for n > 1: the same bits as in one go where n is whole vectors
-    Zen zen = Zen::none;     // cpu_features()'s: decides how to go through W
+    // Add to Y, not to b, for n > 1: the same bits as in one go where n is whole vectors, and m is less than many_rows.
+    bool continued = false;
+    Zen zen = Zen::none;  // cpu_features()'s: decides how to go through W
     Place place = Place::unknown;
+    std::size_t all_rows = 0;  // of the batch that these are some of
 };
 
 // dX (m, k) = (dZ (m, n) · W (k, n)ᵀ) ∘ f'(saved) ∘ mask. Rows of dX have room for whole vectors.
@@ -119,7 +121,8 @@ struct InputGradient {
     Activation activation;
     T* scratch;  // of KernelTable::input_scratch(m, n) elements
     ReadAhead* ahead = nullptr;
-    Zen zen = Zen::none;  // cpu_features()'s: decides how AVX-512 goes through the batch and W
+    Zen zen = Zen::none;       // cpu_features()'s: decides how AVX-512 goes through the batch and W
+    std::size_t all_rows = 0;  // of the batch that these are some of
 };
 
 // The sets of a first-level cache, of 64 with lines of 64 bytes, to which rows so many bytes apart map a column's
@@ -248,6 +251,7 @@ struct KernelTable {
     std::size_t lanes;          // elements of one vector
     std::size_t tile_rows;      // the most rows of one register tile
     std::size_t panel_columns;  // columns of one packed panel; work is split at multiples of it
+    std::size_t many_rows;      // from which on the rows of a batch may have other bits than those of a smaller one
     std::size_t (*panel_size)(std::size_t depth);
     std::size_t (*input_scratch)(std::size_t m, std::size_t n);
     std::size_t (*weight_scratch)(std::size_t m, std::size_t ldw);

@@ -41,7 +41,7 @@ struct Forward {
         kernels.dense_forward({x.data() + row * x.ld() + first, x.ld(), w.data() + first * w.ld() + column, w.ld(),
                                bias != nullptr ? bias + column : nullptr, y.data() + offset, y.ld(),
                                derivative != nullptr ? derivative + offset : nullptr, rows, end - first, columns, f,
-                               panel.data(), reading ? &ahead : nullptr, first > 0, zen, place});
+                               panel.data(), reading ? &ahead : nullptr, first > 0, zen, place, x.rows()});
         CHECK(panel.untouched());
     }
 };
@@ -64,7 +64,7 @@ struct Input {
         kernels.input_gradient({dz.data() + row * dz.ld(), dz.ld(), w.data() + column * w.ld(), w.ld(),
                                 dx.data() + offset, dx.ld(), saved != nullptr ? saved->data() + offset : nullptr,
                                 mask != nullptr ? mask->data() + offset : nullptr, dx.ld(), rows, columns, w.columns(),
-                                f, scratch.data(), nullptr, zen});
+                                f, scratch.data(), nullptr, zen, dz.rows()});
         CHECK(scratch.untouched());
     }
 };
@@ -118,7 +118,7 @@ TEST_CASE_TEMPLATE("dense_forward is X·W + b", T, float, double) {
                     other.in_parts(pieces, Activation::identity, nullptr, (s.depth + 1) / 2);
                     CHECK(reference.error(pieces) <= 1);
                     CHECK(pieces.untouched());
-                    if (s.columns % kernels.lanes == 0) CHECK(pieces == y);
+                    if (s.columns % kernels.lanes == 0 && s.rows < kernels.many_rows) CHECK(pieces == y);
                 }
             });
         }

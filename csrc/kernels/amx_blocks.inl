@@ -1,0 +1,119 @@
+// Blocks of sums of products by the tiles of AMX: up to two tiles by two.
+#pragma once
+
+#include "amx_split_ahead.inl"
+#include "tile_steps.inl"
+
+namespace fusednet::avx512 {
+
+extern const KernelTable<float> float_kernels;
+
+}  // namespace fusednet::avx512
+
+namespace fusednet::FUSEDNET_SET {
+
+using avx512::float_kernels;  // for what is too small, and what isn't finite
+
+// What is smaller is not worth the splitting: rows of a batch, the depth and the columns of a product. (Of the whole
+// batch, and of all of W: the bits must not depend on where they were cut.)
+constexpr size_t tiled_rows = 48, tiled_depth = 48, tiled_width = 96;
+
+template <int part, size_t tiles>
+FUSEDNET_INLINE void load_left(const BFloat16* a, size_t apart) {
+    load_tile<4>(a + part * tile_elements, 64);
+    if constexpr (tiles > 1) load_tile<5>(a + apart + part * tile_elements, 64);
+}
+
+template <int part, size_t tiles>
+FUSEDNET_INLINE void load_right(const BFloat16* b, size_t apart) {
+    load_tile<6>(b + part * tile_elements, 64);
+    if constexpr (tiles > 1) load_tile<7>(b + apart + part * tile_elements, 64);
+}
+
+template <size_t rows, size_t columns, class Ahead>
+FUSEDNET_INLINE void multiply_parts(Ahead& ahead) {
+    multiply_tiles<0, 4, 6>();
+    if constexpr (columns > 1) multiply_tiles<1, 4, 7>();
+    if constexpr (rows > 1) multiply_tiles<2, 5, 6>();
+    if constexpr (rows > 1 && columns > 1) multiply_tiles<3, 5, 7>();
+    ahead.next();
+}
+
+// The sums in tiles 0 to 3, of so many tiles by rows and columns. Each product shares a part with the one before it;
+// while it is computed, which takes long after it has begun, there is time for something else.
+template <size_t rows, size_t columns, class Ahead>
+FUSEDNET_INLINE void multiply_steps(const Tiled& left, size_t i, const Tiled& right, size_t j, Ahead& ahead) {
+    const BFloat16 *a = left.tile(i), *b = right.tile(j);
+    const size_t apart = left.steps * split_parts * tile_elements;
+    for (size_t s = 0; s < left.steps; ++s, a += split_parts * tile_elements, b += split_parts * tile_elements) {
+        load_left<2, rows>(a, apart);
+        load_right<0, columns>(b, apart);
+        multiply_parts<rows, columns>(ahead);
+        load_left<1, rows>(a, apart);
+        multiply_parts<rows, columns>(ahead);
+        load_right<1, columns>(b, apart);
+        multiply_parts<rows, columns>(ahead);
+        load_left<0, rows>(a, apart);
+        multiply_parts<rows, columns>(ahead);
+        load_right<0, columns>(b, apart);
+        multiply_parts<rows, columns>(ahead);
+        load_right<2, columns>(b, apart);
+        multiply_parts<rows, columns>(ahead);
+    }
+}
+
+// body(rows, columns) for the tiles of a block, as constants.
+template <class Body>
+FUSEDNET_INLINE void with_block(size_t rows, size_t columns, const Body& body) {
+    with_count<1, block_tiles>(rows, [&](auto r) { with_count<1, block_tiles>(columns, [&](auto c) { body(r, c); }); });
+}
+
+// body(tile, row, column) for each.
+template <size_t rows, size_t columns, class Body>
+FUSEDNET_INLINE void for_each_tile(const Body& body) {
+    body(Count<0>{}, 0, 0);
+    if constexpr (columns > 1) body(Count<1>{}, 0, tile_side);
+    if constexpr (rows > 1) body(Count<2>{}, tile_side, 0);
+    if constexpr (rows > 1 && columns > 1) body(Count<3>{}, tile_side, tile_side);
+}
+
+template <size_t rows, size_t columns>
+FUSEDNET_INLINE void store_block(float* c, size_t ldc) {
+    for_each_tile<rows, columns>(
+        [=](auto tile, size_t i, size_t j) { store_tile<tile.n>(c + i * ldc + j, ldc * sizeof(float)); });
+}
+
+struct alignas(64) BlockSums {
+    float at[block_side * block_side];
+};
+
+// The sums of a block, from zero.
+template <class Ahead>
+FUSEDNET_INLINE void multiply_block(const Tiled& left, size_t i, size_t rows, const Tiled& right, size_t j,
+                                    size_t columns, BlockSums& sums, Ahead& ahead) {
+    with_block(rows, columns, [&](auto r, auto c) {
+        for_each_tile<r.n, c.n>([](auto tile, size_t, size_t) { clear_tile<tile.n>(); });
+        multiply_steps<r.n, c.n>(left, i, right, j, ahead);
+        store_block<r.n, c.n>(sums.at, block_side);
+    });
+}
+
+// body(first, tiles) by blocks of so many rows or columns.
+template <class Body>
+FUSEDNET_INLINE void for_each_side(size_t n, const Body& body) {
+    const size_t tiles = tiles_of(n, tile_side);
+    for (size_t i = 0; i < tiles; i += block_tiles) body(i, at_most(tiles - i, block_tiles));
+}
+
+// split_one(first, count, depth_first, depth, out) for each tile of a factor.
+template <class SplitOne>
+FUSEDNET_INLINE Tiled split_tiles(BFloat16* out, size_t side, size_t depth, const SplitOne& split_one) {
+    BFloat16* tile = out;
+    for (size_t i = 0; i < side; i += tile_side) {
+        for (size_t p = 0; p < depth; p += tile_depth, tile += split_parts * tile_elements)
+            split_one(i, at_most(side - i, tile_side), p, at_most(depth - p, tile_depth), tile);
+    }
+    return {out, tiles_of(depth, tile_depth)};
+}
+
+}  // namespace fusednet::FUSEDNET_SET

@@ -1,0 +1,108 @@
+// A dense layer's output by the tiles of AMX. W is split a panel at a time, while the panel before it is multiplied.
+#pragma once
+
+#include "amx_blocks.inl"
+#include "matmul.inl"
+
+namespace fusednet::FUSEDNET_SET {
+
+// The rows of a call go by so many, and the depth by as much as leaves their tiles in the second-level cache, and two
+// panels of W beside them.
+constexpr size_t forward_rows = 1024, forward_elements = size_t{1} << 16, forward_depth = 256;
+
+inline size_t amx_panel_size(size_t depth) {
+    const size_t plain = float_kernels.panel_size(depth);
+    constexpr size_t tiles = forward_elements * split_parts + 2 * tiled_elements(block_side, forward_depth);
+    constexpr size_t wanted = tiles * sizeof(BFloat16) / sizeof(float);
+    return depth >= tiled_depth && wanted > plain ? wanted : plain;
+}
+
+inline bool suits_tiles(const DenseForward<float>& f) {
+    const size_t batch = f.m > f.all_rows ? f.m : f.all_rows;
+    return batch >= tiled_rows && f.k >= tiled_depth && f.ldw >= tiled_width;
+}
+
+// A block of Y, from the bias or from what it is.
+template <size_t rows, size_t columns, class Ahead>
+FUSEDNET_INLINE void forward_block(const Tiled& left, size_t i, const Tiled& right, const float* bias, float* y,
+                                   size_t ldy, size_t valid, Ahead& ahead) {
+    BlockSums edge;
+    float* c = y;
+    size_t ldc = ldy;
+    const bool inside = valid >= rows * tile_side;
+    if (!inside) {
+        c = edge.at;
+        ldc = block_side;
+        for (size_t r = 0; bias == nullptr && r < valid; ++r)
+            for (size_t j = 0; j < columns * tile_side; j += lanes<float>)
+                store(c + r * ldc + j, load(y + r * ldy + j));
+    }
+    for_each_tile<rows, columns>([=](auto tile, size_t r, size_t j) {
+        bias != nullptr ? load_tile<tile.n>(bias + j, 0) : load_tile<tile.n>(c + r * ldc + j, ldc * sizeof(float));
+    });
+    multiply_steps<rows, columns>(left, i, right, 0, ahead);
+    store_block<rows, columns>(c, ldc);
+    for (size_t r = 0; !inside && r < valid; ++r)
+        for (size_t j = 0; j < columns * tile_side; j += lanes<float>) store(y + r * ldy + j, load(c + r * ldc + j));
+}
+
+inline void forward_by_tiles(const DenseForward<float>& f, Finite& finite) {
+    const Tiles configured;
+    auto* const x_tiles = reinterpret_cast<BFloat16*>(f.panel);
+    BFloat16* const w_tiles[] = {x_tiles + forward_elements * split_parts,
+                                 x_tiles + forward_elements * split_parts + tiled_elements(block_side, forward_depth)};
+    const size_t padded = tiles_of(f.m, tile_side) * tile_side;
+    const size_t longest = at_most(forward_elements / padded / tile_depth * tile_depth, forward_depth);
+    const auto panel = [&](size_t p, size_t j, size_t turn) {
+        return RightUnits(f.w + p * f.ldw + j, f.ldw, at_most(f.k - p, longest), at_most(f.n - j, block_side),
+                          w_tiles[turn % 2]);
+    };
+    split_all(panel(0, 0, 0), finite);
+    for (size_t p = 0, turn = 0; p < f.k; p += longest) {
+        const size_t depth = at_most(f.k - p, longest);
+        const Tiled x{x_tiles, tiles_of(depth, tile_depth)};
+        for (size_t i = 0; i < f.m; i += block_side) {
+            BFloat16* const out = x_tiles + i / tile_side * tiled_elements(tile_side, depth);
+            split_all(LeftUnits(f.x + i * f.ldx + p, f.ldx, at_most(f.m - i, block_side), depth, out), finite);
+        }
+        for (size_t j = 0; j < f.n; j += block_side, ++turn) {
+            const size_t columns = tiles_of(at_most(f.n - j, block_side), tile_side), width = columns * tile_side;
+            const Tiled w{w_tiles[turn % 2], x.steps};
+            read_ahead(f.ahead);
+            const bool below = j + block_side >= f.n, more = !below || p + depth < f.k;
+            SplitAhead<RightUnits> next(!more   ? panel(p, j, turn + 1)
+                                        : below ? panel(p + depth, 0, turn + 1)
+                                                : panel(p, j + block_side, turn + 1));
+            if (more) next.spread(tiles_of(f.m, block_side), x.steps);
+            alignas(64) float edge[block_side];
+            const bool begin = p == 0 && !f.continued;
+            for (size_t i = 0; begin && i < width; i += lanes<float>) {
+                const size_t left = at_most(f.n - j - i, lanes<float>);
+                store(edge + i, f.bias != nullptr ? load_partial(f.bias + j + i, left) : Floats{});
+            }
+            for_each_side(f.m, [&](size_t i, size_t rows) {
+                const size_t first = i * tile_side;
+                with_block(rows, columns, [&](auto r, auto c) {
+                    forward_block<r.n, c.n>(x, i, w, begin ? edge : nullptr, f.y + first * f.ldy + j, f.ldy,
+                                            f.m - first, next);
+                });
+            });
+            if (more) next.finish(finite);
+            if (p + depth == f.k) activate_columns(f, j, f.m, width);
+        }
+    }
+}
+
+inline void amx_dense_forward(const DenseForward<float>& f) {
+    if (!suits_tiles(f)) return float_kernels.dense_forward(f);
+    DenseForward<float> part = f;
+    for (size_t i = 0; i < f.m; i += part.m, part.x += part.m * f.ldx, part.y += part.m * f.ldy) {
+        part.m = at_most(f.m - i, forward_rows);
+        part.derivative = f.derivative != nullptr ? f.derivative + i * f.ldy : nullptr;
+        Finite finite;
+        forward_by_tiles(part, finite);
+        if (!finite.all()) float_kernels.dense_forward(part);
+    }
+}
+
+}  // namespace fusednet::FUSEDNET_SET

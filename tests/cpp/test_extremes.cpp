@@ -1,0 +1,118 @@
+// Products of what has no parts in bfloat16, in matrices of which AMX makes such: infinities, numbers near the largest,
+// numbers near and below the least normal one, beside ordinary ones.
+#include "support.h"
+
+namespace {
+
+using namespace fusednet;
+using namespace fusednet::testing;
+
+constexpr std::size_t rows = 70, depth = 100, columns = 130;
+
+// A product's factors, (rows, depth) and (depth, columns), as functions of the indices.
+template <class T, class Body>
+void each_product(const Matrix<T>& x, const Matrix<T>& w, Body body) {
+    for_each_table<T>([&](const KernelTable<T>& kernels) {
+        {
+            Matrix<T> y = padded<T>(Matrix<T>::Role::output, rows, columns, kernels.lanes),
+                      panel = output<T>(1, kernels.panel_size(depth));
+            kernels.dense_forward({x.data(), x.ld(), w.data(), w.ld(), nullptr, y.data(), y.ld(), nullptr, rows, depth,
+                                   columns, Activation::identity, panel.data()});
+            INFO("forward");
+            body(y);
+        }
+        {
+            Matrix<T> turned = operand<T>(columns, depth),
+                      y = padded<T>(Matrix<T>::Role::output, rows, columns, kernels.lanes),
+                      scratch = output<T>(1, kernels.input_scratch(rows, depth));
+            for (std::size_t j = 0; j < columns; ++j) {
+                for (std::size_t p = 0; p < depth; ++p) turned(j, p) = w(p, j);
+            }
+            kernels.input_gradient({x.data(), x.ld(), turned.data(), turned.ld(), y.data(), y.ld(), nullptr, nullptr,
+                                    y.ld(), rows, columns, depth, Activation::identity, scratch.data()});
+            INFO("input gradient");
+            body(y);
+        }
+        // Stored; and added to W where it is, of which no row may receive it twice.
+        for (const bool update : {false, true}) {
+            Matrix<T> turned = operand<T>(depth, rows), y = output<T>(rows, columns),
+                      dz = copied(w, padded<T>(Matrix<T>::Role::operand, depth, columns, kernels.lanes)),
+                      scratch = output<T>(1, kernels.weight_scratch(depth, columns));
+            for (std::size_t p = 0; p < depth; ++p) {
+                for (std::size_t i = 0; i < rows; ++i) turned(p, i) = x(i, p);
+            }
+            for (std::size_t i = 0; i < rows; ++i) std::fill_n(&y(i, 0), columns, T(0));
+            kernels.weight_gradient({turned.data(), turned.ld(), dz.data(), dz.ld(), y.data(), y.data(), y.ld(), depth,
+                                     rows, columns, T(1), T(0), update, scratch.data(), rows, false, false});
+            INFO("weight gradient");
+            body(y);
+        }
+    });
+}
+
+// Checks the rows of a product but `left_out`. Of each factor the last digits may be lost below the least normal
+// number.
+template <class T>
+void check_rows(const Matrix<T>& x, const Matrix<T>& w, const Matrix<T>& y, std::size_t left_out) {
+    constexpr Wide<T> least = std::numeric_limits<T>::min();
+    for (std::size_t i = 0; i < rows; ++i) {
+        if (i == left_out) continue;
+        for (std::size_t j = 0; j < columns; ++j) {
+            Wide<T> sum = 0, bound = 0;
+            for (std::size_t p = 0; p < depth; ++p) {
+                const Wide<T> a = x(i, p), b = w(p, j);
+                sum += a * b;
+                bound += 8 * epsilon<T> * std::abs(a * b) + least * (1 + std::abs(a) + std::abs(b));
+            }
+            CHECK(std::abs(y(i, j) - sum) <= bound);
+        }
+    }
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("a row with an infinite element is infinite, and no other", T, float, double) {
+    Random random(1);
+    for (const std::size_t row : {std::size_t{0}, std::size_t{40}, rows - 1}) {
+        Matrix<T> x = operand<T>(rows, depth).fill(random), w = operand<T>(depth, columns).fill(random, 1, 2);
+        x(row, depth / 2) = -infinity<T>;
+        each_product(x, w, [&](const Matrix<T>& y) {
+            for (std::size_t j = 0; j < columns; ++j) CHECK(y(row, j) == -infinity<T>);
+            check_rows(x, w, y, row);
+        });
+    }
+}
+
+TEST_CASE_TEMPLATE("a column with a NaN is NaN, and no other", T, float, double) {
+    Random random(2);
+    constexpr std::size_t column = 77;
+    Matrix<T> x = operand<T>(rows, depth).fill(random), w = operand<T>(depth, columns).fill(random);
+    w(depth - 1, column) = quiet_nan<T>;
+    each_product(x, w, [&](const Matrix<T>& y) {
+        for (std::size_t i = 0; i < rows; ++i) {
+            for (std::size_t j = 0; j < columns; ++j) CHECK(std::isnan(y(i, j)) == (j == column));
+        }
+    });
+}
+
+TEST_CASE_TEMPLATE("products with the largest number", T, float, double) {
+    Random random(3);
+    Matrix<T> x = operand<T>(rows, depth).fill(random), w = operand<T>(depth, columns).fill(random, -0.5, 0.5);
+    x(50, 3) = std::numeric_limits<T>::max();
+    each_product(x, w, [&](const Matrix<T>& y) { check_rows(x, w, y, rows); });
+}
+
+TEST_CASE_TEMPLATE("products of numbers of all sizes", T, float, double) {
+    Random random(4);
+    Matrix<T> x = operand<T>(rows, depth), w = operand<T>(depth, columns).fill(random);
+    constexpr int lowest = std::numeric_limits<T>::min_exponent - std::numeric_limits<T>::digits;
+    for (Matrix<T>* factor : {&x, &w}) {
+        for (std::size_t i = 0; i < factor->rows(); ++i) {
+            for (std::size_t j = 0; j < factor->columns(); ++j) {
+                const int exponent = static_cast<int>(random.uniform(lowest, 3));
+                (*factor)(i, j) = std::ldexp(static_cast<T>(random.uniform(-1, 1)), exponent);
+            }
+        }
+    }
+    each_product(x, w, [&](const Matrix<T>& y) { check_rows(x, w, y, rows); });
+}
