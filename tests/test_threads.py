@@ -141,6 +141,25 @@ def assert_unavailable(result, name):
     assert ", ".join(fn.build_info()["available_kernel_sets"]) in message
 
 
+SMALL_SIGNAL_STACK = """
+import ctypes
+class Stack(ctypes.Structure):
+    _fields_ = [("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+memory = ctypes.create_string_buffer(8192)
+assert ctypes.CDLL(None).sigaltstack(ctypes.byref(Stack(ctypes.addressof(memory), 0, 8192)), None) == 0
+"""
+
+
+@pytest.mark.skipif("amx" not in fn.build_info()["available_kernel_sets"], reason="needs AMX")
+def test_without_permission_for_tiles():
+    """Linux refuses AMX's tiles where they would not fit on a stack for signals."""
+    result = python(SMALL_SIGNAL_STACK + TRAIN, FUSEDNET_KERNELS="")
+    assert result.stdout.split() == ["avx512", "True"], result.stderr
+    forced = python(SMALL_SIGNAL_STACK + "import fusednet", FUSEDNET_KERNELS="amx")
+    assert forced.returncode == 1
+    assert "ImportError: FUSEDNET_KERNELS=amx: Linux does not let this process" in forced.stderr
+
+
 def test_empty_variables_are_not_set():
     result = python(SHOW_THREADS + TRAIN, FUSEDNET_NUM_THREADS="", FUSEDNET_KERNELS="")
     assert result.stdout.split()[2] == fn.build_info()["available_kernel_sets"][-1], result.stderr

@@ -26,11 +26,12 @@ std::size_t product_rows(const DenseLayer<T>& layer, std::size_t rows) {
     return each;
 }
 
-// Tasks for each thread: several, as threads may be held up, but one where each would prepare anew what all need, as
-// those kernels do that take many rows in their own way.
+// Tasks for each thread: several, as threads may be held up, but one of AMX's kernels, which split X or dZ for each
+// call.
 template <class T>
-std::size_t tasks_each(std::size_t m) {
-    return m >= kernels<T>().many_rows ? 1 : 4;
+std::size_t tasks_each(const DenseLayer<T>& layer, std::size_t m) {
+    const KernelTable<T>& k = kernels<T>();
+    return m >= k.many_rows && layer.out > 2 * k.panel_columns ? 1 : 4;
 }
 
 // Blocks a thread. Up to three rows of a batch read little but W, and some more wait for it where it is far: it comes
@@ -39,7 +40,7 @@ template <class T>
 std::size_t blocks_each(const DenseLayer<T>& layer, std::size_t m) {
     constexpr std::size_t some = 16;
     const bool far = layer.in * layer.out * sizeof(T) > 4 * near_weights;
-    return m <= 3 ? 1 : m <= some && far ? 2 : tasks_each<T>(m);
+    return m <= 3 ? 1 : m <= some && far ? 2 : tasks_each(layer, m);
 }
 
 struct Block {

@@ -7,14 +7,15 @@ namespace fusednet {
 
 namespace {
 
-// Rows of W for one task of a team's backward pass, in whole panels: where there are several tasks a thread, no more
-// rows than stay in the second-level cache from one product to the next.
+// Rows of W for one task of a team's backward pass, in whole panels: of several tasks a thread no more than stay in the
+// second-level cache from one product to the next.
 template <class T>
 std::size_t backward_unit(const DenseLayer<T>& layer, std::size_t m, std::size_t threads) {
-    const std::size_t panel = kernels<T>().panel_columns, tasks = tasks_each<T>(m);
-    std::size_t rows = (layer.in + tasks * threads - 1) / (tasks * threads);
-    if (tasks > 1) rows = std::min(layer.in / (tasks * threads), near_weights / (layer.out * sizeof(T)));
-    return std::max(panel, (rows + panel - 1) / panel * panel);
+    const std::size_t panel = kernels<T>().panel_columns, tasks = tasks_each(layer, m);
+    const auto whole = [panel](std::size_t rows) { return std::max(panel, (rows + panel - 1) / panel * panel); };
+    if (tasks > 1) return whole(std::min(layer.in / (tasks * threads), near_weights / (layer.out * sizeof(T))));
+    const std::size_t each = whole((layer.in + threads - 1) / threads);
+    return (layer.in + each - 1) / each < threads ? panel : each;
 }
 
 // A gradient by a layer's input, and what it is made of.
@@ -152,9 +153,10 @@ void dense_backward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, con
                  [&](std::size_t task, std::size_t worker) { input_block(input, blocks[task], worker); });
     }
     if (layer.trainable) {
-        const std::size_t tasks = tasks_each<T>(m);
-        const std::size_t rows = tasks > 1 ? layer.in / (tasks * threads) : (layer.in + threads - 1) / threads;
-        const Blocks blocks(layer.in, std::max(k.lanes, rows), layer.out, k.panel_columns, threads, tasks);
+        const std::size_t tasks = tasks_each(layer, m);
+        std::size_t rows = std::max(k.lanes, layer.in / (tasks * threads));
+        if (tasks == 1) rows = (layer.in + threads * k.lanes - 1) / (threads * k.lanes) * k.lanes;
+        const Blocks blocks(layer.in, rows, layer.out, k.panel_columns, threads, tasks);
         team.run(blocks.count(),
                  [&](std::size_t task, std::size_t worker) { parameter_block(parameters, blocks[task], worker); });
     }

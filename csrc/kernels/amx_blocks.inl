@@ -2,6 +2,7 @@
 #pragma once
 
 #include "amx_split_ahead.inl"
+#include "prefetch.inl"
 #include "tile_steps.inl"
 
 namespace fusednet::avx512 {
@@ -96,6 +97,13 @@ FUSEDNET_INLINE void multiply_block(const Tiled& left, size_t i, size_t rows, co
         multiply_steps<r.n, c.n>(left, i, right, j, ahead);
         store_block<r.n, c.n>(sums.at, block_side);
     });
+}
+
+// Rows to be read, as many of them as come with a block of so many steps.
+inline void read_beside_block(ReadAhead* rows, size_t steps) {
+    const size_t flops = 2 * block_side * block_side * tile_depth * steps;
+    const size_t bursts = are_many(rows) ? flops / rows->flops + 1 : 1;
+    for (size_t i = 0; i < bursts; ++i) read_ahead(rows);
 }
 
 // body(first, tiles) by blocks of so many rows or columns.

@@ -18,8 +18,8 @@ inline size_t amx_panel_size(size_t depth) {
 }
 
 inline bool suits_tiles(const DenseForward<float>& f) {
-    const size_t batch = f.m > f.all_rows ? f.m : f.all_rows;
-    return batch >= tiled_rows && f.k >= tiled_depth && f.ldw >= tiled_width;
+    const size_t batch = f.m > f.batch ? f.m : f.batch;
+    return !f.continued && batch >= tiled_rows && f.k >= tiled_depth && f.ldw >= tiled_width;
 }
 
 // A block of Y, from the bias or from what it is.
@@ -68,22 +68,21 @@ inline void forward_by_tiles(const DenseForward<float>& f, Finite& finite) {
         for (size_t j = 0; j < f.n; j += block_side, ++turn) {
             const size_t columns = tiles_of(at_most(f.n - j, block_side), tile_side), width = columns * tile_side;
             const Tiled w{w_tiles[turn % 2], x.steps};
-            read_ahead(f.ahead);
             const bool below = j + block_side >= f.n, more = !below || p + depth < f.k;
             SplitAhead<RightUnits> next(!more   ? panel(p, j, turn + 1)
                                         : below ? panel(p + depth, 0, turn + 1)
                                                 : panel(p, j + block_side, turn + 1));
             if (more) next.spread(tiles_of(f.m, block_side), x.steps);
             alignas(64) float edge[block_side];
-            const bool begin = p == 0 && !f.continued;
-            for (size_t i = 0; begin && i < width; i += lanes<float>) {
+            for (size_t i = 0; p == 0 && i < width; i += lanes<float>) {
                 const size_t left = at_most(f.n - j - i, lanes<float>);
                 store(edge + i, f.bias != nullptr ? load_partial(f.bias + j + i, left) : Floats{});
             }
             for_each_side(f.m, [&](size_t i, size_t rows) {
                 const size_t first = i * tile_side;
+                read_beside_block(f.ahead, x.steps);
                 with_block(rows, columns, [&](auto r, auto c) {
-                    forward_block<r.n, c.n>(x, i, w, begin ? edge : nullptr, f.y + first * f.ldy + j, f.ldy,
+                    forward_block<r.n, c.n>(x, i, w, p == 0 ? edge : nullptr, f.y + first * f.ldy + j, f.ldy,
                                             f.m - first, next);
                 });
             });

@@ -15,7 +15,7 @@ inline size_t amx_input_scratch(size_t m, size_t n) {
 }
 
 inline bool suits_tiles(const InputGradient<float>& g) {
-    const size_t batch = g.m > g.all_rows ? g.m : g.all_rows;
+    const size_t batch = g.m > g.batch ? g.m : g.batch;
     return batch >= tiled_rows && g.lddx >= tiled_width && g.n >= tiled_width;
 }
 
@@ -47,12 +47,12 @@ inline void input_gradient_by_tiles(const InputGradient<float>& g, Finite& finit
     for (size_t k = 0, turn = 0; k < g.k; k += block_side, ++turn) {
         const size_t rows = tiles_of(at_most(g.k - k, block_side), tile_side), height = rows * tile_side;
         const Tiled w{w_tiles[turn % 2], dz.steps};
-        read_ahead(g.ahead);
         const bool more = k + block_side < g.k;
         SplitAhead<LeftUnits> next(block(more ? k + block_side : k, turn + 1));
         if (more) next.spread(tiles_of(g.m, block_side), dz.steps);
         for_each_side(g.m, [&](size_t j, size_t columns) {
             BlockSums sums;
+            read_beside_block(g.ahead, dz.steps);
             multiply_block(w, 0, rows, dz, j, columns, sums, next);
             for (size_t c = 0; c < columns; ++c) {
                 const size_t row = (j + c) * tile_side;

@@ -48,11 +48,11 @@ size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
                 split_left_transposed({g.x + q * g.ldx + k + i, g.ldx, depth, columns}, out, finite);
             });
         if (!finite.all()) break;
-        read_ahead(g.ahead);
         const WeightGradient<float> part = rows.begin(k, height);
         finish_weights(part, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
             for_each_side(g.n, [&](size_t tile, size_t columns) {
                 BlockSums sums;
+                read_beside_block(g.ahead, dz.steps);
                 multiply_block(x, 0, tiles, dz, tile, columns, sums, rows);
                 const size_t j = tile * tile_side, width = at_most(g.n - j, block_side);
                 for (size_t i = 0; i < height; ++i) {

@@ -3,7 +3,7 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
-#if defined(__linux__) && defined(__x86_64__)
+#if defined(FUSEDNET_AMX)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -31,7 +31,7 @@ unsigned long long xgetbv() {
     return (static_cast<unsigned long long>(high) << 32) | low;
 }
 
-bool has(unsigned value, unsigned long long mask) { return (value & mask) == mask; }
+bool has(unsigned long long value, unsigned long long mask) { return (value & mask) == mask; }
 
 constexpr unsigned long long bit(int i) { return 1ULL << i; }
 
@@ -53,12 +53,15 @@ std::size_t second_level_cache() {
     }
 }
 
-// Linux keeps the tiles of AMX for those processes that ask for it ("Using XSTATE features in user space applications",
-// its documentation).
-bool may_use_tiles() {
-#if defined(__linux__)
-    constexpr long request_permission = 0x1023, tile_data = 18;
-    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#if defined(FUSEDNET_AMX)
+constexpr int get_supported = 0x1021, request_permission = 0x1023, tile_data = 18;  // of arch_prctl
+#endif
+
+// Whether Linux keeps the tiles of AMX, for those processes that ask.
+bool keeps_tiles() {
+#if defined(FUSEDNET_AMX)
+    unsigned long long supported = 0;
+    return syscall(SYS_arch_prctl, get_supported, &supported) == 0 && has(supported, bit(tile_data));
 #else
     return false;
 #endif
@@ -80,7 +83,7 @@ CpuFeatures detect() {
     features.avx512 = features.avx2 && has(seven.ebx, f | dq | cd | bw | vl) && (saved & zmm_state) == zmm_state;
     const unsigned long long amx_bf16 = bit(22), amx_tile = bit(24), tile_state = bit(17) | bit(18);
     features.amx =
-        features.avx512 && has(seven.edx, amx_bf16 | amx_tile) && (saved & tile_state) == tile_state && may_use_tiles();
+        features.avx512 && has(seven.edx, amx_bf16 | amx_tile) && (saved & tile_state) == tile_state && keeps_tiles();
     constexpr unsigned genu = 0x756e6547, auth = 0x68747541;  // the begins of "GenuineIntel" and "AuthenticAMD"
     const unsigned maker = cpuid(0).ebx;
     features.distant = features.avx512 && maker == genu;
@@ -109,6 +112,14 @@ CpuFeatures detect() { return {}; }
 const CpuFeatures& cpu_features() {
     static const CpuFeatures features = detect();
     return features;
+}
+
+bool may_use_tiles() {
+#if defined(FUSEDNET_AMX)
+    return cpu_features().amx && syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+    return false;
+#endif
 }
 
 }  // namespace fusednet

@@ -59,12 +59,23 @@ std::string join(const std::vector<std::string>& names) {
     return text;
 }
 
+// Of the available sets that this process may use.
+const KernelSet& widest() {
+    std::vector<std::string> names = available_kernel_sets();
+    while (find_kernels(names.back()) == nullptr) names.pop_back();
+    return *find_kernels(names.back());
+}
+
 const KernelSet& choose() {
     const char* forced = std::getenv("FUSEDNET_KERNELS");
-    if (forced == nullptr || *forced == '\0') return *find_kernels(available_kernel_sets().back());
+    if (forced == nullptr || *forced == '\0') return widest();
     if (const KernelSet* set = find_kernels(forced)) return *set;
-    throw std::invalid_argument("FUSEDNET_KERNELS=" + std::string(forced) +
-                                ": expected one of the kernel sets that this processor can run (" +
+    const std::string setting = "FUSEDNET_KERNELS=" + std::string(forced);
+    if (std::string(forced) == "amx" && cpu_features().amx)
+        throw std::invalid_argument(setting +
+                                    ": Linux does not let this process use AMX's tiles, perhaps as the "
+                                    "alternative signal stack of some thread is too small for them");
+    throw std::invalid_argument(setting + ": expected one of the kernel sets that this processor can run (" +
                                 join(available_kernel_sets()) + "); built are " + join(built_kernel_sets()));
 }
 
@@ -86,7 +97,7 @@ std::vector<std::string> available_kernel_sets() {
 
 const KernelSet* find_kernels(const std::string& name) {
     for (const Candidate& c : candidates()) {
-        if (c.available && name == c.set.name) return &c.set;
+        if (c.available && name == c.set.name) return name != "amx" || may_use_tiles() ? &c.set : nullptr;
     }
     return nullptr;
 }

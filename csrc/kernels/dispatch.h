@@ -15,7 +15,8 @@ std::vector<std::string> available_kernel_sets();  // those of them that this pr
 // throws std::invalid_argument where the variable names a set that is unknown or that this processor lacks.
 const KernelSet& active_kernels();
 
-// A set by name, whatever is active; null where this processor cannot run it or the build lacks it. For tests.
+// A set by name, whatever is active; null where this processor cannot run it, this process may not (may_use_tiles), or
+// the build lacks it. For tests.
 const KernelSet* find_kernels(const std::string& name);
 
 template <class T>

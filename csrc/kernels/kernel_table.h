@@ -98,11 +98,12 @@ struct DenseForward {
     Activation activation;  // softmax is applied by rows, through KernelTable::softmax
     T* panel;               // scratch of KernelTable::panel_size(k) elements
     ReadAhead* ahead = nullptr;
-    // Add to Y, not to b, for n > 1: the same bits as in one go where n is whole vectors, and m is less than many_rows.
+    // Add to Y, not to b, for n > 1: the same bits as in one go where n is whole vectors, the batch less than
+    // many_rows.
     bool continued = false;
     Zen zen = Zen::none;  // cpu_features()'s: decides how to go through W
     Place place = Place::unknown;
-    std::size_t all_rows = 0;  // of the batch that these are some of
+    std::size_t batch = 0;  // the rows of which these are some, if they are not all
 };
 
 // dX (m, k) = (dZ (m, n) · W (k, n)ᵀ) ∘ f'(saved) ∘ mask. Rows of dX have room for whole vectors.
@@ -121,8 +122,8 @@ struct InputGradient {
     Activation activation;
     T* scratch;  // of KernelTable::input_scratch(m, n) elements
     ReadAhead* ahead = nullptr;
-    Zen zen = Zen::none;       // cpu_features()'s: decides how AVX-512 goes through the batch and W
-    std::size_t all_rows = 0;  // of the batch that these are some of
+    Zen zen = Zen::none;    // cpu_features()'s: decides how AVX-512 goes through the batch and W
+    std::size_t batch = 0;  // the rows of which these are some, if they are not all
 };
 
 // The sets of a first-level cache, of 64 with lines of 64 bytes, to which rows so many bytes apart map a column's
@@ -158,10 +159,11 @@ struct WeightGradient {
     std::size_t m, k, n;
     T factor, decay;
     bool update;
-    T* scratch;            // of KernelTable::weight_scratch(m, ldw) elements
-    std::size_t all_rows;  // of the W that these are some rows of: it may be far from the core, or a vector or less
-    bool shared;           // by a team: other cores have read these rows, and written some of dZ and mostly of X
-    bool distant;          // cpu_features()'s: other cores and what lies beyond this one's caches are far
+    T* scratch;  // of KernelTable::weight_scratch(m, ldw) elements
+    std::size_t
+        all_rows;  // of the W that these are some rows of: it may be far from the core, a vector or less, or large
+    bool shared;   // by a team: other cores have read these rows, and written some of dZ and mostly of X
+    bool distant;  // cpu_features()'s: other cores and what lies beyond this one's caches are far
     ReadAhead* ahead = nullptr;
 };
 

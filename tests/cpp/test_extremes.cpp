@@ -1,5 +1,7 @@
 // Products of what has no parts in bfloat16, in matrices of which AMX makes such: infinities, numbers near the largest,
 // numbers near and below the least normal one, beside ordinary ones.
+#include <vector>
+
 #include "support.h"
 
 namespace {
@@ -115,4 +117,57 @@ TEST_CASE_TEMPLATE("products of numbers of all sizes", T, float, double) {
         }
     }
     each_product(x, w, [&](const Matrix<T>& y) { check_rows(x, w, y, rows); });
+}
+
+// A step by rows goes on with AVX-512's where X is not finite.
+TEST_CASE_TEMPLATE("a step by a gradient with an infinite row", T, float, double) {
+    Random random(5);
+    constexpr std::size_t row = 40;
+    Matrix<T> x = operand<T>(depth, rows).fill(random);
+    x(depth / 2, row) = infinity<T>;
+    const Matrix<T> w = output<T>(rows, columns).fill(random);
+    for (const UpdateRule rule : {UpdateRule::momentum, UpdateRule::adam}) {
+        const UpdateArguments arguments{rule, 0.1, 0.0, 0.9, 0.999, 1e-8, 0.1, 0.001};
+        std::vector<Matrix<T>> results;
+        for_each_table<T>([&](const KernelTable<T>& kernels) {
+            Matrix<T> dz = padded<T>(Matrix<T>::Role::operand, depth, columns, kernels.lanes), y = w;
+            Random same(6);
+            dz.fill(same, 1, 2);
+            Matrix<T> gradient = output<T>(rows, columns), first = output<T>(rows, columns),
+                      second = output<T>(rows, columns), scratch = output<T>(1, kernels.weight_scratch(depth, columns));
+            for (Matrix<T>* moment : {&first, &second}) std::fill_n(moment->data(), rows * columns, T(0));
+            kernels.weight_step({x.data(), x.ld(), dz.data(), dz.ld(), y.data(), gradient.data(), y.ld(), depth, rows,
+                                 columns, T(1), T(0), false, scratch.data(), rows, false, false},
+                                {&arguments, y.data(), first.data(), second.data()});
+            CHECK(scratch.untouched());
+            results.push_back(y);
+            for (std::size_t i = 0; i < rows; ++i) {
+                for (std::size_t j = 0; j < columns; ++j) {
+                    if (i == row) {
+                        CHECK(!std::isfinite(y(i, j)));
+                    } else {
+                        CHECK(std::abs(y(i, j) - results.front()(i, j)) <= 1000 * epsilon<T>);
+                    }
+                }
+            }
+        });
+    }
+}
+
+TEST_CASE_TEMPLATE("the depth in two parts, with an infinite element", T, float, double) {
+    Random random(7);
+    constexpr std::size_t row = 33, half = depth / 2;
+    Matrix<T> x = operand<T>(rows, depth).fill(random), w = operand<T>(depth, columns).fill(random, 1, 2);
+    x(row, depth - 1) = infinity<T>;
+    for_each_table<T>([&](const KernelTable<T>& kernels) {
+        Matrix<T> y = padded<T>(Matrix<T>::Role::output, rows, columns, kernels.lanes),
+                  panel = output<T>(1, kernels.panel_size(depth));
+        for (const std::size_t first : {std::size_t{0}, half}) {
+            kernels.dense_forward({x.data() + first, x.ld(), w.data() + first * w.ld(), w.ld(), nullptr, y.data(),
+                                   y.ld(), nullptr, rows, half, columns, Activation::identity, panel.data(), nullptr,
+                                   first > 0});
+        }
+        for (std::size_t j = 0; j < columns; ++j) CHECK(y(row, j) == infinity<T>);
+        check_rows(x, w, y, row);
+    });
 }
