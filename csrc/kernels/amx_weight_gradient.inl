@@ -89,15 +89,6 @@ inline void amx_weight_gradient(const WeightGradient<float>& g) {
     });
 }
 
-inline void amx_take_step(const WeightGradient<float>& g, const OptimizerStep<float>& step, size_t row, size_t rows,
-                          const float* gradient) {
-    const size_t count = g.n == g.ldw ? 1 : rows, columns = g.n == g.ldw ? rows * g.n : g.n;
-    for (size_t i = 0; i < count; ++i) {
-        const OptimizerStep<float> s = step.from((row + i) * g.ldw);
-        float_kernels.update(*s.arguments, s.w, gradient + i * g.ldw, s.first, s.second, columns);
-    }
-}
-
 // They go to scratch, by which their rows of W take the step, while they are near.
 class WeightsInScratch {
 public:
@@ -115,7 +106,7 @@ public:
         return part;
     }
     FUSEDNET_INLINE void next() {}
-    void end() { amx_take_step(g_, step_, row_, rows_, gradient_); }
+    void end() { take_step(g_, step_, row_, rows_, gradient_); }
     void finish() {}
 
 protected:
@@ -165,7 +156,7 @@ inline void amx_weight_step(const WeightGradient<float>& g, const OptimizerStep<
     if (!suits_tiles(g)) return float_kernels.weight_step(g, step);
     if (g.m > most_block_rows) {
         amx_weight_gradient(g);
-        return amx_take_step(g, step, 0, g.k, g.out);
+        return take_step(g, step, 0, g.k, g.out);
     }
     const auto take = [&](auto rows) {
         const size_t done = weights_by_tiles(g, rows);

@@ -32,6 +32,7 @@ namespace {
 struct Candidate {
     KernelSet set;
     bool available;
+    bool (*may_use)() = nullptr;  // asks for the operating system's leave, where that is needed
 };
 
 const auto& candidates() {
@@ -45,7 +46,7 @@ const auto& candidates() {
         {{"avx2", avx2::float_kernels, avx2::double_kernels}, cpu.avx2},
         {{"avx512", avx512::float_kernels, avx512::double_kernels}, cpu.avx512},
 #if defined(FUSEDNET_AMX)
-        {{"amx", amx::float_kernels_of(avx512::float_kernels), avx512::double_kernels}, cpu.amx},
+        {{"amx", amx::float_kernels_of(avx512::float_kernels), avx512::double_kernels}, cpu.amx, may_use_tiles},
 #endif
 #endif
 #endif
@@ -97,7 +98,7 @@ std::vector<std::string> available_kernel_sets() {
 
 const KernelSet* find_kernels(const std::string& name) {
     for (const Candidate& c : candidates()) {
-        if (c.available && name == c.set.name) return name != "amx" || may_use_tiles() ? &c.set : nullptr;
+        if (c.available && name == c.set.name) return c.may_use == nullptr || c.may_use() ? &c.set : nullptr;
     }
     return nullptr;
 }
