@@ -32,12 +32,12 @@ FUSEDNET_INLINE void load_right(const BFloat16* b, size_t apart) {
 }
 
 template <size_t rows, size_t columns, class Ahead>
-FUSEDNET_INLINE void multiply_parts(Ahead& ahead) {
+FUSEDNET_INLINE void multiply_parts(Ahead& ahead, typename Ahead::State& state) {
     multiply_tiles<0, 4, 6>();
     if constexpr (columns > 1) multiply_tiles<1, 4, 7>();
     if constexpr (rows > 1) multiply_tiles<2, 5, 6>();
     if constexpr (rows > 1 && columns > 1) multiply_tiles<3, 5, 7>();
-    ahead.next();
+    ahead.next(state);
 }
 
 // The sums in tiles 0 to 3, of so many tiles by rows and columns. Each product shares a part with the one before it;
@@ -46,27 +46,31 @@ template <size_t rows, size_t columns, class Ahead>
 FUSEDNET_INLINE void multiply_steps(const Tiled& left, size_t i, const Tiled& right, size_t j, Ahead& ahead) {
     const BFloat16 *a = left.tile(i), *b = right.tile(j);
     const size_t apart = left.steps * split_parts * tile_elements;
+    typename Ahead::State state = ahead.begin_block();
     for (size_t s = 0; s < left.steps; ++s, a += split_parts * tile_elements, b += split_parts * tile_elements) {
         load_left<2, rows>(a, apart);
         load_right<0, columns>(b, apart);
-        multiply_parts<rows, columns>(ahead);
+        multiply_parts<rows, columns>(ahead, state);
         load_left<1, rows>(a, apart);
-        multiply_parts<rows, columns>(ahead);
+        multiply_parts<rows, columns>(ahead, state);
         load_right<1, columns>(b, apart);
-        multiply_parts<rows, columns>(ahead);
+        multiply_parts<rows, columns>(ahead, state);
         load_left<0, rows>(a, apart);
-        multiply_parts<rows, columns>(ahead);
+        multiply_parts<rows, columns>(ahead, state);
         load_right<0, columns>(b, apart);
-        multiply_parts<rows, columns>(ahead);
+        multiply_parts<rows, columns>(ahead, state);
         load_right<2, columns>(b, apart);
-        multiply_parts<rows, columns>(ahead);
+        multiply_parts<rows, columns>(ahead, state);
     }
+    ahead.end_block(state);
 }
 
 // body(rows, columns) for the tiles of a block, as constants.
 template <class Body>
 FUSEDNET_INLINE void with_block(size_t rows, size_t columns, const Body& body) {
-    with_count<1, block_tiles>(rows, [&](auto r) { with_count<1, block_tiles>(columns, [&](auto c) { body(r, c); }); });
+    with_count<1, block_tiles>(rows, [&](auto r) FUSEDNET_ALWAYS_INLINE {
+        with_count<1, block_tiles>(columns, [&](auto c) FUSEDNET_ALWAYS_INLINE { body(r, c); });
+    });
 }
 
 // body(tile, row, column) for each.
@@ -84,16 +88,64 @@ FUSEDNET_INLINE void store_block(float* c, size_t ldc) {
         [=](auto tile, size_t i, size_t j) { store_tile<tile.n>(c + i * ldc + j, ldc * sizeof(float)); });
 }
 
+template <size_t rows, size_t columns>
+FUSEDNET_INLINE void load_block(const float* c, size_t ldc) {
+    for_each_tile<rows, columns>(
+        [=](auto tile, size_t i, size_t j) { load_tile<tile.n>(c + i * ldc + j, ldc * sizeof(float)); });
+}
+
 struct alignas(64) BlockSums {
     float at[block_side * block_side];
 };
 
-// The sums of a block, from zero.
+// The depth of a product: what goes by tiles, and a few last steps that are not worth a tile.
+struct Depth {
+    static constexpr size_t most_rest = 8;
+
+    explicit Depth(size_t depth)
+        : rest(depth % tile_depth <= most_rest ? depth % tile_depth : 0), tiled(depth - rest) {}
+
+    size_t rest, tiled;
+};
+
+// The factors of those, of a block: the left one's elements so far apart by its rows and by the steps, the right one's
+// rows as multiply_tiles would want their pairs, whole tiles.
+struct RestOfDepth {
+    const float* left;
+    size_t row, step;
+    const float* right;
+    size_t ldr, depth;
+
+    RestOfDepth from(size_t i, size_t j) const { return {left + i * row, row, step, right + j, ldr, depth}; }
+};
+
+// c, so many tiles, = start + their products, with one row of start, or null for zeros. The left factor may have fewer
+// rows: without products, then.
+template <size_t rows, size_t columns>
+FUSEDNET_INLINE void multiply_rest(const RestOfDepth& rest, size_t valid, const float* start, float* c, size_t ldc) {
+    for (size_t i = 0; i < rows * tile_side; ++i) {
+        Floats sum[columns];
+        for (size_t j = 0; j < columns; ++j) sum[j] = start != nullptr ? load(start + j * tile_side) : Floats{};
+        for (size_t s = 0; i < valid && s < rest.depth; ++s) {
+            const Floats x = broadcast(rest.left[i * rest.row + s * rest.step]);
+            for (size_t j = 0; j < columns; ++j)
+                sum[j] = fma(x, load(rest.right + s * rest.ldr + j * tile_side), sum[j]);
+        }
+        for (size_t j = 0; j < columns; ++j) store(c + i * ldc + j * tile_side, sum[j]);
+    }
+}
+
+// The sums of a block, of which so many rows are wanted.
 template <class Ahead>
-FUSEDNET_INLINE void multiply_block(const Tiled& left, size_t i, size_t rows, const Tiled& right, size_t j,
-                                    size_t columns, BlockSums& sums, Ahead& ahead) {
-    with_block(rows, columns, [&](auto r, auto c) {
-        for_each_tile<r.n, c.n>([](auto tile, size_t, size_t) { clear_tile<tile.n>(); });
+FUSEDNET_INLINE void multiply_block(const Tiled& left, size_t i, const Tiled& right, size_t j, size_t columns,
+                                    const RestOfDepth& rest, size_t height, BlockSums& sums, Ahead& ahead) {
+    with_block(tiles_of(height, tile_side), columns, [&](auto r, auto c) FUSEDNET_ALWAYS_INLINE {
+        if (rest.depth > 0) {
+            multiply_rest<r.n, c.n>(rest, height, nullptr, sums.at, block_side);
+            load_block<r.n, c.n>(sums.at, block_side);
+        } else {
+            for_each_tile<r.n, c.n>([](auto tile, size_t, size_t) { clear_tile<tile.n>(); });
+        }
         multiply_steps<r.n, c.n>(left, i, right, j, ahead);
         store_block<r.n, c.n>(sums.at, block_side);
     });
@@ -111,17 +163,6 @@ template <class Body>
 FUSEDNET_INLINE void for_each_side(size_t n, const Body& body) {
     const size_t tiles = tiles_of(n, tile_side);
     for (size_t i = 0; i < tiles; i += block_tiles) body(i, at_most(tiles - i, block_tiles));
-}
-
-// split_one(first, count, depth_first, depth, out) for each tile of a factor.
-template <class SplitOne>
-FUSEDNET_INLINE Tiled split_tiles(BFloat16* out, size_t side, size_t depth, const SplitOne& split_one) {
-    BFloat16* tile = out;
-    for (size_t i = 0; i < side; i += tile_side) {
-        for (size_t p = 0; p < depth; p += tile_depth, tile += split_parts * tile_elements)
-            split_one(i, at_most(side - i, tile_side), p, at_most(depth - p, tile_depth), tile);
-    }
-    return {out, tiles_of(depth, tile_depth)};
 }
 
 }  // namespace fusednet::FUSEDNET_SET

@@ -8,10 +8,10 @@ namespace fusednet::FUSEDNET_SET {
 
 // The rows of a call go by so many, and the depth by as much as leaves their tiles in the second-level cache, and two
 // panels of W beside them.
-constexpr size_t forward_rows = 1024, forward_elements = size_t{1} << 16, forward_depth = 256;
+constexpr size_t forward_rows = 1024, forward_elements = size_t{1} << 16, forward_depth = 128;
 
 inline size_t amx_panel_size(size_t depth) {
-    const size_t plain = float_kernels.panel_size(depth);
+    const size_t plain = float_kernels.panel_size(depth) + depth * piece<float>;  // for narrow columns
     constexpr size_t tiles = forward_elements * split_parts + 2 * tiled_elements(block_side, forward_depth);
     constexpr size_t wanted = tiles * sizeof(BFloat16) / sizeof(float);
     return depth >= tiled_depth && wanted > plain ? wanted : plain;
@@ -22,14 +22,14 @@ inline bool suits_tiles(const DenseForward<float>& f) {
     return !f.continued && batch >= tiled_rows && f.k >= tiled_depth && f.ldw >= tiled_width;
 }
 
-// A block of Y, from the bias or from what it is.
+// A block of Y, from the bias and the last steps, or from what it is.
 template <size_t rows, size_t columns, class Ahead>
-FUSEDNET_INLINE void forward_block(const Tiled& left, size_t i, const Tiled& right, const float* bias, float* y,
-                                   size_t ldy, size_t valid, Ahead& ahead) {
+FUSEDNET_INLINE void forward_block(const Tiled& left, size_t i, const Tiled& right, const float* bias,
+                                   const RestOfDepth& rest, float* y, size_t ldy, size_t valid, Ahead& ahead) {
     BlockSums edge;
     float* c = y;
     size_t ldc = ldy;
-    const bool inside = valid >= rows * tile_side;
+    const bool inside = valid >= rows * tile_side, has_rest = bias != nullptr && rest.depth > 0;
     if (!inside) {
         c = edge.at;
         ldc = block_side;
@@ -37,9 +37,12 @@ FUSEDNET_INLINE void forward_block(const Tiled& left, size_t i, const Tiled& rig
             for (size_t j = 0; j < columns * tile_side; j += lanes<float>)
                 store(c + r * ldc + j, load(y + r * ldy + j));
     }
-    for_each_tile<rows, columns>([=](auto tile, size_t r, size_t j) {
-        bias != nullptr ? load_tile<tile.n>(bias + j, 0) : load_tile<tile.n>(c + r * ldc + j, ldc * sizeof(float));
-    });
+    if (has_rest) multiply_rest<rows, columns>(rest, valid, bias, c, ldc);
+    if (bias != nullptr && !has_rest) {
+        for_each_tile<rows, columns>([=](auto tile, size_t, size_t j) { load_tile<tile.n>(bias + j, 0); });
+    } else {
+        load_block<rows, columns>(c, ldc);
+    }
     multiply_steps<rows, columns>(left, i, right, 0, ahead);
     store_block<rows, columns>(c, ldc);
     for (size_t r = 0; !inside && r < valid; ++r)
@@ -52,49 +55,72 @@ inline void forward_by_tiles(const DenseForward<float>& f, Finite& finite) {
     BFloat16* const w_tiles[] = {x_tiles + forward_elements * split_parts,
                                  x_tiles + forward_elements * split_parts + tiled_elements(block_side, forward_depth)};
     const size_t padded = tiles_of(f.m, tile_side) * tile_side;
+    const Depth k(f.k);
     const size_t longest = at_most(forward_elements / padded / tile_depth * tile_depth, forward_depth);
     const auto panel = [&](size_t p, size_t j, size_t turn) {
-        return RightUnits(f.w + p * f.ldw + j, f.ldw, at_most(f.k - p, longest), at_most(f.n - j, block_side),
-                          w_tiles[turn % 2]);
+        return Units<Factor::right>(f.w + p * f.ldw + j, f.ldw, at_most(f.n - j, block_side),
+                                    at_most(k.tiled - p, longest), w_tiles[turn % 2]);
     };
     split_all(panel(0, 0, 0), finite);
-    for (size_t p = 0, turn = 0; p < f.k; p += longest) {
-        const size_t depth = at_most(f.k - p, longest);
+    for (size_t p = 0, turn = 0; p < k.tiled; p += longest) {
+        const size_t depth = at_most(k.tiled - p, longest);
         const Tiled x{x_tiles, tiles_of(depth, tile_depth)};
         for (size_t i = 0; i < f.m; i += block_side) {
             BFloat16* const out = x_tiles + i / tile_side * tiled_elements(tile_side, depth);
-            split_all(LeftUnits(f.x + i * f.ldx + p, f.ldx, at_most(f.m - i, block_side), depth, out), finite);
+            split_all(Units<Factor::left>(f.x + i * f.ldx + p, f.ldx, at_most(f.m - i, block_side), depth, out),
+                      finite);
         }
         for (size_t j = 0; j < f.n; j += block_side, ++turn) {
             const size_t columns = tiles_of(at_most(f.n - j, block_side), tile_side), width = columns * tile_side;
             const Tiled w{w_tiles[turn % 2], x.steps};
-            const bool below = j + block_side >= f.n, more = !below || p + depth < f.k;
-            SplitAhead<RightUnits> next(!more   ? panel(p, j, turn + 1)
-                                        : below ? panel(p + depth, 0, turn + 1)
-                                                : panel(p, j + block_side, turn + 1));
+            const bool below = j + block_side >= f.n, more = !below || p + depth < k.tiled;
+            SplitAhead<Units<Factor::right>> next(!more   ? panel(p, j, turn + 1)
+                                                  : below ? panel(p + depth, 0, turn + 1)
+                                                          : panel(p, j + block_side, turn + 1));
             if (more) next.spread(tiles_of(f.m, block_side), x.steps);
-            alignas(64) float edge[block_side];
+            alignas(64) float edge[block_side], rest_w[Depth::most_rest * block_side];
             for (size_t i = 0; p == 0 && i < width; i += lanes<float>) {
                 const size_t left = at_most(f.n - j - i, lanes<float>);
                 store(edge + i, f.bias != nullptr ? load_partial(f.bias + j + i, left) : Floats{});
+                for (size_t s = 0; s < k.rest; ++s)
+                    store(rest_w + s * block_side + i, load_partial(f.w + (k.tiled + s) * f.ldw + j + i, left));
             }
+            const RestOfDepth rest{f.x + k.tiled, f.ldx, 1, rest_w, block_side, k.rest};
             for_each_side(f.m, [&](size_t i, size_t rows) {
                 const size_t first = i * tile_side;
                 read_beside_block(f.ahead, x.steps);
                 with_block(rows, columns, [&](auto r, auto c) {
-                    forward_block<r.n, c.n>(x, i, w, p == 0 ? edge : nullptr, f.y + first * f.ldy + j, f.ldy,
-                                            f.m - first, next);
+                    forward_block<r.n, c.n>(x, i, w, p == 0 ? edge : nullptr, rest.from(first, 0),
+                                            f.y + first * f.ldy + j, f.ldy, f.m - first, next);
                 });
             });
             if (more) next.finish(finite);
-            if (p + depth == f.k) activate_columns(f, j, f.m, width);
+            if (p + depth == k.tiled) activate_columns(f, j, f.m, width);
         }
     }
 }
 
+// The last columns, if they are narrow_columns, as a layer of their own: as few as that go by dot products.
+inline void forward_narrow(DenseForward<float> f, size_t columns) {
+    float* const w = f.panel + float_kernels.panel_size(f.k);
+    const size_t first = f.n - columns;
+    for (size_t p = 0; p < f.k; ++p)
+        for (size_t j = 0; j < columns; ++j) w[p * columns + j] = f.w[p * f.ldw + first + j];
+    f.w = w;
+    f.ldw = f.n = columns;
+    f.y += first;
+    if (f.bias != nullptr) f.bias += first;
+    if (f.derivative != nullptr) f.derivative += first;
+    float_kernels.dense_forward(f);
+}
+
 inline void amx_dense_forward(const DenseForward<float>& f) {
     if (!suits_tiles(f)) return float_kernels.dense_forward(f);
+    const size_t narrow = narrow_columns<float>(f.n);
+    if (narrow > 0) forward_narrow(f, narrow);
     DenseForward<float> part = f;
+    part.n -= narrow;
+    if (part.n == 0) return;
     for (size_t i = 0; i < f.m; i += part.m, part.x += part.m * f.ldx, part.y += part.m * f.ldy) {
         part.m = at_most(f.m - i, forward_rows);
         part.derivative = f.derivative != nullptr ? f.derivative + i * f.ldy : nullptr;

@@ -34,26 +34,31 @@ FUSEDNET_INLINE void store_transposed(const float* sums, float* dx, size_t lddx,
 
 inline void input_gradient_by_tiles(const InputGradient<float>& g, Finite& finite) {
     const Tiles configured;
+    const Depth n(g.n);
     auto* const first = reinterpret_cast<BFloat16*>(g.scratch);
-    BFloat16* const w_tiles[] = {first, first + tiled_elements(block_side, g.n)};
-    const Tiled dz = split_tiles(first + 2 * tiled_elements(block_side, g.n), g.m, g.n,
-                                 [&](size_t i, size_t rows, size_t q, size_t depth, BFloat16* out) {
-                                     split_right_transposed({g.dz + i * g.lddz + q, g.lddz, rows, depth}, out, finite);
-                                 });
+    BFloat16* const w_tiles[] = {first, first + tiled_elements(block_side, n.tiled)};
+    BFloat16* const dz_tiles = first + 2 * tiled_elements(block_side, n.tiled);
+    split_all(TransposedUnits<Factor::right>(g.dz, g.lddz, g.m, n.tiled, dz_tiles), finite);
+    const Tiled dz{dz_tiles, tiles_of(n.tiled, tile_depth)};
+    alignas(64) float rest_dz[Depth::most_rest * most_block_rows];  // transposed
+    for (size_t s = 0; s < n.rest; ++s)
+        for (size_t i = 0; i < tiles_of(g.m, tile_side) * tile_side; ++i)
+            rest_dz[s * most_block_rows + i] = i < g.m ? g.dz[i * g.lddz + n.tiled + s] : 0.0F;
+    const RestOfDepth rest{g.w + n.tiled, g.ldw, 1, rest_dz, most_block_rows, n.rest};
     const auto block = [&](size_t k, size_t turn) {
-        return LeftUnits(g.w + k * g.ldw, g.ldw, at_most(g.k - k, block_side), g.n, w_tiles[turn % 2]);
+        return Units<Factor::left>(g.w + k * g.ldw, g.ldw, at_most(g.k - k, block_side), n.tiled, w_tiles[turn % 2]);
     };
     split_all(block(0, 0), finite);
     for (size_t k = 0, turn = 0; k < g.k; k += block_side, ++turn) {
-        const size_t rows = tiles_of(at_most(g.k - k, block_side), tile_side), height = rows * tile_side;
+        const size_t rows = at_most(g.k - k, block_side), height = tiles_of(rows, tile_side) * tile_side;
         const Tiled w{w_tiles[turn % 2], dz.steps};
         const bool more = k + block_side < g.k;
-        SplitAhead<LeftUnits> next(block(more ? k + block_side : k, turn + 1));
+        SplitAhead<Units<Factor::left>> next(block(more ? k + block_side : k, turn + 1));
         if (more) next.spread(tiles_of(g.m, block_side), dz.steps);
         for_each_side(g.m, [&](size_t j, size_t columns) {
             BlockSums sums;
             read_beside_block(g.ahead, dz.steps);
-            multiply_block(w, 0, rows, dz, j, columns, sums, next);
+            multiply_block(w, 0, dz, j, columns, rest.from(k, j * tile_side), rows, sums, next);
             for (size_t c = 0; c < columns; ++c) {
                 const size_t row = (j + c) * tile_side;
                 for (size_t r = 0; r < height; r += tile_side)
@@ -66,9 +71,24 @@ inline void input_gradient_by_tiles(const InputGradient<float>& g, Finite& finit
     }
 }
 
+// The last columns of dX, if they are narrow_columns: AVX-512's kernels have dot products for as few as that.
+inline void amx_input_gradient_narrow(InputGradient<float> g, size_t columns) {
+    const size_t first = g.k - columns;
+    g.w += first * g.ldw;
+    g.dx += first;
+    if (g.saved != nullptr) g.saved += first;
+    if (g.mask != nullptr) g.mask += first;
+    g.k = columns;
+    float_kernels.input_gradient(g);
+}
+
 inline void amx_input_gradient(const InputGradient<float>& g) {
     if (!suits_tiles(g)) return float_kernels.input_gradient(g);
+    const size_t narrow = narrow_columns<float>(g.k);
+    if (narrow > 0) amx_input_gradient_narrow(g, narrow);
     InputGradient<float> part = g;
+    part.k -= narrow;
+    if (part.k == 0) return;
     for (size_t i = 0; i < g.m; i += part.m, part.dz += part.m * g.lddz, part.dx += part.m * g.lddx) {
         part.m = at_most(g.m - i, most_block_rows);
         part.saved = g.saved != nullptr ? g.saved + i * g.lds : nullptr;

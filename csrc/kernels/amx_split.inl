@@ -5,6 +5,7 @@
 #pragma once
 
 #include "amx_tiles.h"
+#include "arithmetic.h"
 #include "packing.inl"
 
 namespace fusednet::FUSEDNET_SET {
@@ -14,15 +15,10 @@ constexpr size_t split_parts = 3;
 using Floats = Vec<float>;
 using Bits = Words<float>;
 
-// The parts of each element, in the upper halves of words.
-struct Split {
-    Bits part[split_parts];
-};
-
 // Whether what was split has been finite: not infinite, not NaN, and not so large that bfloat16 has no such number.
 class Finite {
 public:
-    FUSEDNET_INLINE void add(Floats low) { sum_ += low - low; }  // NaN where the last part is
+    FUSEDNET_INLINE void add(Floats low) { sum_ = fma(low, Floats{}, sum_); }  // NaN where the last part is
     FUSEDNET_INLINE void add(const Finite& other) { sum_ += other.sum_; }
     bool all() const { return sum_lanes<float>(sum_) == 0; }
 
@@ -30,71 +26,38 @@ private:
     Floats sum_{};
 };
 
-FUSEDNET_INLINE Floats round_to_part(Floats x) { return (Floats)(((Bits)x + 0x8000U) & 0xffff0000U); }
+// The parts of each element, in the upper halves of words. The first is rounded, so that the others have any sign; what
+// that leaves has no more digits than two parts. (The last part of a number near the least ones has some in the lower
+// half of its word.)
+struct Split {
+    Bits part[split_parts];
+};
+
+constexpr std::uint32_t upper_half = 0xffff0000U;
 
 FUSEDNET_INLINE Split split(Floats x, Finite& finite) {
-    const Floats high = round_to_part(x), rest = x - high, middle = round_to_part(rest), low = rest - middle;
+    const Floats high = (Floats)(((Bits)x + 0x8000U) & upper_half), rest = x - high;
+    const Floats middle = (Floats)((Bits)rest & upper_half), low = rest - middle;
     finite.add(low);
     return {{(Bits)high, (Bits)middle, (Bits)low}};
 }
 
-// A row of the tiles of a left factor, one tile for each part: 32 elements, of which up to 16 and 16 are there, zeros
-// beyond.
-FUSEDNET_INLINE void split_left_row(const float* row, size_t first, size_t second, BFloat16* out, Finite& finite) {
-    const Split a = split(load_partial(row, first), finite);
-    const Split b = split(load_partial(row + lanes<float>, second), finite);
-    for (size_t p = 0; p < split_parts; ++p) store(out + p * tile_elements, upper_halves(a.part[p], b.part[p]));
-}
-
-// A row of those of a right factor: two of its rows by pairs of elements. (The last part of a number near the least
-// ones has digits in the lower half of its word.)
-FUSEDNET_INLINE void split_right_pair(const float* row, size_t ld, size_t first, size_t second, BFloat16* out,
-                                      Finite& finite) {
-    const Split a = split(load_partial(row, first), finite), b = split(load_partial(row + ld, second), finite);
+// A row of three tiles, one for each part: pairs of one element of a and one of b. Two factors may pair their steps as
+// they like, if they agree: each step goes with the one that stands half a tile on.
+FUSEDNET_INLINE void split_pairs(Floats a, Floats b, BFloat16* out, Finite& finite) {
+    const Split first = split(a, finite), second = split(b, finite);
     for (size_t p = 0; p < split_parts; ++p)
-        store(out + p * tile_elements, a.part[p] >> 16 | (b.part[p] & 0xffff0000U));
+        store(out + p * tile_elements, first.part[p] >> 16 | (second.part[p] & upper_half));
 }
 
-// Up to so many rows and columns of a matrix.
-struct Piece {
-    const float* data;
-    size_t ld, rows, columns;
-};
-
-// out (16, ldo) = x (16, 16)ᵀ, with zeros beyond the piece, which has no more.
-FUSEDNET_INLINE void transpose_piece(Piece x, float* out, size_t ldo) {
-    alignas(64) float padded[tile_side * tile_side];
-    if (x.rows < tile_side || x.columns < tile_side) {
-        for (size_t i = 0; i < tile_side; ++i)
-            store(padded + i * tile_side, i < x.rows ? load_partial(x.data + i * x.ld, x.columns) : Floats{});
-        x.data = padded;
-        x.ld = tile_side;
-    }
-    for (size_t j = 0; j < tile_side; j += block_columns<float>) transpose_block(x.data + j, x.ld, out + j * ldo, ldo);
-}
-
-// The tiles of the transposed piece, of up to 32 rows and 16 columns, as a left factor.
-inline void split_left_transposed(const Piece& x, BFloat16* out, Finite& finite) {
-    alignas(64) float turned[tile_side * tile_depth];
-    const size_t first = at_most(x.rows, tile_side);
-    transpose_piece({x.data, x.ld, first, x.columns}, turned, tile_depth);
-    transpose_piece({x.data + first * x.ld, x.ld, x.rows - first, x.columns}, turned + tile_side, tile_depth);
-    Finite found;
+// out (8, 16) = x (16, 8)ᵀ, of which so many rows and columns are there, zeros beyond.
+FUSEDNET_INLINE void transpose_piece(const float* x, size_t ld, size_t rows, size_t columns, float* out) {
+    constexpr size_t width = block_columns<float>;
+    if (rows >= tile_side && columns >= width) return transpose_block(x, ld, out, tile_side);
+    float padded[tile_side * width + width];
     for (size_t i = 0; i < tile_side; ++i)
-        split_left_row(turned + i * tile_depth, tile_side, tile_side, out + i * tile_depth, found);
-    finite.add(found);
-}
-
-// Those of the transposed piece, of up to 16 rows and 32 columns, as a right factor.
-inline void split_right_transposed(const Piece& x, BFloat16* out, Finite& finite) {
-    alignas(64) float turned[tile_side * tile_depth];
-    const size_t first = at_most(x.columns, tile_side);
-    transpose_piece({x.data, x.ld, x.rows, first}, turned, tile_side);
-    transpose_piece({x.data + first, x.ld, x.rows, x.columns - first}, turned + tile_side * tile_side, tile_side);
-    Finite found;
-    for (size_t i = 0; i < tile_side; ++i)
-        split_right_pair(turned + 2 * i * tile_side, tile_side, tile_side, tile_side, out + i * tile_depth, found);
-    finite.add(found);
+        store(padded + i * width, i < rows ? load_partial(x + i * ld, at_most(columns, width)) : Floats{});
+    transpose_block(padded, width, out, tile_side);
 }
 
 }  // namespace fusednet::FUSEDNET_SET

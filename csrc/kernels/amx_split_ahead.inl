@@ -22,103 +22,154 @@ constexpr size_t tiled_elements(size_t side, size_t depth) {  // of BFloat16
     return tiles_of(side, tile_side) * tiles_of(depth, tile_depth) * split_parts * tile_elements;
 }
 
-// Some rows of a matrix, up to a block, as a left factor: a unit is 32 columns of a row of each tile.
-class LeftUnits {
-public:
-    LeftUnits(const float* x, size_t ld, size_t rows, size_t depth, BFloat16* out)
-        : x_(x), ld_(ld), rows_(rows), depth_(depth), apart_(tiled_elements(tile_side, depth)), out_(out) {}
+constexpr size_t remaining(size_t n, size_t done) { return n > done ? n - done : 0; }
 
-    size_t count() const { return tiles_of(depth_, tile_depth) * tile_side; }
+enum class Factor { left, right };
+
+// A factor of up to a block, as it lies: rows of a left one, columns of a right one. A unit is some rows of the tiles
+// of a step.
+template <Factor factor>
+class Units {
+public:
+    Units(const float* x, size_t ld, size_t side, size_t depth, BFloat16* out)
+        : x_(x), ld_(ld), side_(side), depth_(depth), apart_(tiled_elements(tile_side, depth)), out_(out) {}
+
+    size_t count() const { return tiles_of(depth_, tile_depth) * (tile_side / rows); }
     const Finite& finite() const { return finite_; }
 
     [[gnu::noinline]] void split_next() {
-        const float* row = x_ + row_ * ld_;
-        BFloat16* out = out_ + row_ * tile_depth;
-        split_row(row, row_ < rows_, out);
-        if (rows_ > tile_side) split_row(row + tile_side * ld_, row_ + tile_side < rows_, out + apart_);
-        if (++row_ < tile_side) return;
+        Finite found;
+        const bool whole = side_ % tile_side == 0 && depth_ >= tile_depth;
+        whole ? split_rows<true>(found) : split_rows<false>(found);
+        finite_.add(found);
+        row_ += rows;
+        if (row_ < tile_side) return;
         row_ = 0;
-        x_ += tile_depth;
-        depth_ -= at_most(depth_, tile_depth);
+        x_ += tile_depth * step();
+        depth_ = remaining(depth_, tile_depth);
         out_ += split_parts * tile_elements;
     }
 
 private:
-    FUSEDNET_INLINE void split_row(const float* row, bool inside, BFloat16* out) {
-        const size_t depth = inside ? depth_ : 0, first = at_most(depth, tile_side);
-        split_left_row(row, first, at_most(depth - first, tile_side), out, finite_);
-        for (size_t j = 0; j < tile_depth; j += tile_side) __builtin_prefetch(row + 2 * tile_depth + j);
+    static constexpr bool left = factor == Factor::left;
+    static constexpr size_t rows = left ? 2 : 1;
+
+    // From an element to the next of the depth, and of the side.
+    size_t step() const { return left ? 1 : ld_; }
+    size_t beside() const { return left ? ld_ : 1; }
+
+    template <bool whole>
+    FUSEDNET_INLINE void split_rows(Finite& found) const {
+        for (size_t i = 0; i < side_; i += tile_side) {
+            for (size_t r = row_; r < row_ + rows; ++r) {
+                const float* const first = x_ + i * beside() + r * ld_;
+                const float* const second = first + tile_side * step();
+                const size_t lead = left ? 2 * tile_depth : r < tile_side - 4 ? 4 : tile_depth - tile_side + 4;
+                __builtin_prefetch(first + lead * step());
+                __builtin_prefetch(second + lead * step());
+                const Floats a = whole ? load(first) : load_partial(first, present(i, r, 0));
+                const Floats b = whole ? load(second) : load_partial(second, present(i, r, tile_side));
+                split_pairs(a, b, out_ + i / tile_side * apart_ + r * tile_depth, found);
+            }
+        }
+    }
+    // How many elements there are from a row on.
+    size_t present(size_t i, size_t r, size_t half) const {
+        const size_t lines = left ? remaining(side_, i) : remaining(depth_, half);
+        const size_t elements = left ? remaining(depth_, half) : remaining(side_, i);
+        return r < lines ? at_most(elements, tile_side) : 0;
     }
 
     const float* x_;
-    size_t ld_, rows_, depth_, apart_;
+    size_t ld_, side_, depth_, apart_;
     BFloat16* out_;
     size_t row_ = 0;
     Finite finite_;
 };
 
-// Some columns of a matrix, up to a block, as a right factor: a unit is a pair of rows.
-class RightUnits {
+// A factor that lies the other way: columns of a left one, rows of a right one. A unit is a part of a tile: some of it
+// transposed, or, at last, some rows of what that gives.
+template <Factor factor>
+class TransposedUnits {
 public:
-    RightUnits(const float* x, size_t ld, size_t depth, size_t columns, BFloat16* out)
-        : row_(x),
-          ld_(ld),
-          depth_(depth),
-          first_(at_most(columns, tile_side)),
-          second_(columns - first_),
-          apart_(tiled_elements(tile_side, depth)),
-          out_(out) {}
+    TransposedUnits(const float* x, size_t ld, size_t side, size_t depth, BFloat16* out)
+        : x_(x), ld_(ld), side_(side), depth_(depth), out_(out) {}
 
-    size_t count() const { return tiles_of(depth_, tile_depth) * tile_side; }
+    size_t count() const { return tiles_of(side_, tile_side) * tiles_of(depth_, tile_depth) * units; }
     const Finite& finite() const { return finite_; }
 
     [[gnu::noinline]] void split_next() {
-        split_pair(row_, first_, out_);
-        if (second_ > 0) split_pair(row_ + tile_side, second_, out_ + apart_);
-        depth_ -= at_most(depth_, 2);
-        row_ += 2 * ld_;
-        out_ += tile_depth;
-        if (++pair_ % tile_side == 0) out_ += (split_parts - 1) * tile_elements;
+        unit_ < transpositions ? transpose_next() : split_rows((unit_ - transpositions) * rows);
+        if (++unit_ < units) return;
+        unit_ = 0;
+        out_ += split_parts * tile_elements;
+        step_ += tile_depth;
+        if (step_ < depth_) return;
+        step_ = 0;
+        beside_ += tile_side;
     }
 
 private:
-    FUSEDNET_INLINE void split_pair(const float* row, size_t columns, BFloat16* out) {
-        constexpr size_t lead = 12;  // rows
-        split_right_pair(row, ld_, depth_ > 0 ? columns : 0, depth_ > 1 ? columns : 0, out, finite_);
-        for (size_t i = lead; i < lead + 2; ++i) __builtin_prefetch(row + i * ld_);
+    static constexpr bool left = factor == Factor::left;
+    static constexpr size_t rows = 8, width = block_columns<float>;
+    static constexpr size_t transpositions = tile_depth / width, units = transpositions + tile_side / rows;
+
+    FUSEDNET_INLINE void transpose_next() {
+        const size_t half = unit_ * width / tile_side * tile_side, column = unit_ * width % tile_side;
+        const size_t i = left ? step_ + half : beside_, j = (left ? beside_ : step_ + half) + column;
+        const size_t height = left ? depth_ : side_, length = left ? side_ : depth_;
+        transpose_piece(x_ + i * ld_ + j, ld_, remaining(height, i), remaining(length, j),
+                        turned_ + (half + column) * tile_side);
+    }
+    FUSEDNET_INLINE void split_rows(size_t first) {
+        Finite found;
+        for (size_t r = first; r < first + rows; ++r) {
+            const float* const row = turned_ + r * tile_side;
+            split_pairs(load(row), load(row + tile_side * tile_side), out_ + r * tile_depth, found);
+        }
+        finite_.add(found);
     }
 
-    const float* row_;
-    size_t ld_, depth_, first_, second_, apart_;
+    const float* x_;
+    size_t ld_, side_, depth_;
     BFloat16* out_;
-    size_t pair_ = 0;
+    size_t beside_ = 0, step_ = 0, unit_ = 0;
     Finite finite_;
+    alignas(64) float turned_[tile_depth * tile_side];
 };
 
 constexpr size_t products = 6;  // of a step: those of two parts each
 
-// Units that are split a few at a time after each of the products of some blocks.
+// Units that are split one after the other beside the products of some blocks, evenly.
 template <class Units>
 class SplitAhead {
 public:
-    explicit SplitAhead(const Units& units) : units_(units), left_(units.count()) {}
+    // What changes with each product: for a variable of its own, to be in a register. (Stores, too many with those of
+    // the results that wait before them, would hold up the products.)
+    using State = size_t;
+
+    explicit SplitAhead(const Units& units) : units_(units), count_(units.count()), left_(count_) {}
 
     // Spreads them over so many blocks of so many steps.
-    void spread(size_t blocks, size_t steps) { each_ = tiles_of(left_, products * blocks * steps); }
-    FUSEDNET_INLINE void next() { split(at_most(each_, left_)); }
+    void spread(size_t blocks, size_t steps) { turns_ = products * blocks * steps; }
+    State begin_block() const { return due_; }
+    FUSEDNET_INLINE void next(State& due) {
+        for (due += count_; due >= turns_ && left_ > 0; due -= turns_) split_next();
+    }
+    void end_block(State due) { due_ = due; }
     void finish(Finite& finite) {
-        split(left_);
+        while (left_ > 0) split_next();
         finite.add(units_.finite());
     }
 
 private:
-    FUSEDNET_INLINE void split(size_t count) {
-        left_ -= count;
-        for (; count > 0; --count) units_.split_next();
+    FUSEDNET_INLINE void split_next() {
+        --left_;
+        units_.split_next();
     }
 
     Units units_;
-    size_t left_, each_ = 0;
+    size_t count_, left_, turns_ = never, due_ = 0;
 };
 
 template <class Units>

@@ -7,10 +7,14 @@
 
 namespace fusednet::FUSEDNET_SET {
 
+// Elements of scratch for the tiles of dZ, and of two blocks of X.
+inline size_t factor_size(size_t m, size_t n) {
+    return (tiled_elements(n, m) + 2 * tiled_elements(block_side, m)) * sizeof(BFloat16) / sizeof(float);
+}
+
 inline size_t amx_weight_scratch(size_t m, size_t ldw) {
     const size_t plain = float_kernels.weight_scratch(m, ldw), rows = at_most(m, most_block_rows);
-    const size_t tiles = tiled_elements(ldw, rows) + tiled_elements(block_side, rows);
-    const size_t wanted = tiles * sizeof(BFloat16) / sizeof(float) + 2 * block_side * ldw;
+    const size_t wanted = factor_size(rows, ldw) + 2 * block_side * ldw;
     return ldw >= tiled_width && wanted > plain ? wanted : plain;
 }
 
@@ -27,34 +31,68 @@ inline WeightGradient<float> rows_from(WeightGradient<float> g, size_t row) {
     return g;
 }
 
+// What is done beside the products: something for the rows, and what else.
+template <class Rows, class Ahead>
+struct Beside {
+    using State = typename Ahead::State;
+    Rows& rows;
+    Ahead& ahead;
+
+    State begin_block() const { return ahead.begin_block(); }
+    FUSEDNET_INLINE void next(State& state) {
+        rows.next();
+        ahead.next(state);
+    }
+    void end_block(State state) { ahead.end_block(state); }
+};
+
+// The last columns, which are narrow_columns, of some rows of W: AVX-512's kernels have a tile for as few as that.
+inline void weights_narrow(WeightGradient<float> g, size_t rows, size_t first) {
+    g.k = rows;
+    g.n -= first;
+    g.dz += first;
+    g.w += first;
+    g.out += first;
+    float_kernels.weight_gradient(g);
+}
+
 // By blocks of rows of W, until X or dZ turns out not to be finite: returns how many have been computed. `rows` says
 // what becomes of a block's gradient, and what is done beside its products.
 template <class Rows>
 size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
     const Tiles configured;
-    auto* const x_tiles = reinterpret_cast<BFloat16*>(g.scratch);
-    auto* const dz_tiles = x_tiles + tiled_elements(block_side, g.m);
+    const Depth m(g.m);
+    auto* const first = reinterpret_cast<BFloat16*>(g.scratch);
+    BFloat16* const x_tiles[] = {first, first + tiled_elements(block_side, m.tiled)};
+    BFloat16* const dz_tiles = first + 2 * tiled_elements(block_side, m.tiled);
     Finite finite;
-    for (size_t j = 0; j < g.n; j += block_side) {
-        BFloat16* const out = dz_tiles + j / tile_side * tiled_elements(tile_side, g.m);
-        split_all(RightUnits(g.dz + j, g.lddz, g.m, at_most(g.n - j, block_side), out), finite);
+    const size_t n = g.n - narrow_columns<float>(g.n);
+    for (size_t j = 0; j < n; j += block_side) {
+        BFloat16* const out = dz_tiles + j / tile_side * tiled_elements(tile_side, m.tiled);
+        split_all(Units<Factor::right>(g.dz + j, g.lddz, at_most(n - j, block_side), m.tiled, out), finite);
     }
-    const Tiled dz{dz_tiles, tiles_of(g.m, tile_depth)};
+    const Tiled dz{dz_tiles, tiles_of(m.tiled, tile_depth)};
+    const RestOfDepth rest{g.x + m.tiled * g.ldx, 1, g.ldx, g.dz + m.tiled * g.lddz, g.lddz, m.rest};
+    const auto block = [&](size_t row, size_t turn) {
+        return TransposedUnits<Factor::left>(g.x + row, g.ldx, at_most(g.k - row, block_side), m.tiled,
+                                             x_tiles[turn % 2]);
+    };
+    split_all(block(0, 0), finite);
     size_t k = 0;
-    for (; k < g.k; k += block_side) {
-        const size_t height = at_most(g.k - k, block_side), tiles = tiles_of(height, tile_side);
-        const Tiled x =
-            split_tiles(x_tiles, height, g.m, [&](size_t i, size_t columns, size_t q, size_t depth, BFloat16* out) {
-                split_left_transposed({g.x + q * g.ldx + k + i, g.ldx, depth, columns}, out, finite);
-            });
-        if (!finite.all()) break;
+    for (size_t turn = 0; k < g.k && finite.all(); k += block_side, ++turn) {
+        const size_t height = at_most(g.k - k, block_side);
+        const Tiled x{x_tiles[turn % 2], dz.steps};
+        const bool more = k + block_side < g.k;
+        SplitAhead<TransposedUnits<Factor::left>> next(block(more ? k + block_side : k, turn + 1));
+        if (more) next.spread(tiles_of(n, block_side), dz.steps);
+        Beside<Rows, decltype(next)> beside{rows, next};
         const WeightGradient<float> part = rows.begin(k, height);
         finish_weights(part, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
-            for_each_side(g.n, [&](size_t tile, size_t columns) {
+            for_each_side(n, [&](size_t tile, size_t columns) {
                 BlockSums sums;
                 read_beside_block(g.ahead, dz.steps);
-                multiply_block(x, 0, tiles, dz, tile, columns, sums, rows);
-                const size_t j = tile * tile_side, width = at_most(g.n - j, block_side);
+                const size_t j = tile * tile_side, width = at_most(n - j, block_side);
+                multiply_block(x, 0, dz, tile, columns, rest.from(k, j), height, sums, beside);
                 for (size_t i = 0; i < height; ++i) {
                     const float *w = part.w + i * g.ldw + j, *sum = sums.at + i * block_side;
                     float* out = part.out + i * g.ldw + j;
@@ -64,6 +102,8 @@ size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
                 }
             });
         });
+        if (more) next.finish(finite);
+        if (n < g.n) weights_narrow(part, height, n);
         rows.end();
     }
     rows.finish();
@@ -93,10 +133,7 @@ inline void amx_weight_gradient(const WeightGradient<float>& g) {
 class WeightsInScratch {
 public:
     WeightsInScratch(const WeightGradient<float>& g, const OptimizerStep<float>& step)
-        : step_(step),
-          g_(g),
-          gradient_(g.scratch +
-                    (tiled_elements(block_side, g.m) + tiled_elements(g.n, g.m)) * sizeof(BFloat16) / sizeof(float)) {}
+        : step_(step), g_(g), gradient_(g.scratch + factor_size(g.m, g.n)) {}
 
     WeightGradient<float> begin(size_t row, size_t rows) {
         row_ = row;
