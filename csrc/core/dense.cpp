@@ -111,16 +111,9 @@ void dense_forward(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y
 template <class T>
 void forward_columns(const DenseLayer<T>& layer, const T* x, std::size_t ldx, T* y, T* derivative, std::size_t ldy,
                      std::size_t m, std::size_t part, std::size_t parts, const Scratch<T>& scratch) {
-    const ForwardPass<T> pass{layer,
-                              x,
-                              ldx,
-                              y,
-                              derivative,
-                              ldy,
-                              layer.activation,
-                              scratch,
-                              place_in_team(layer, true),
-                              std::max(m, scratch.batch)};
+    const Place place = place_in_team(layer, true);
+    const std::size_t batch = std::max(m, scratch.batch);
+    const ForwardPass<T> pass{layer, x, ldx, y, derivative, ldy, layer.activation, scratch, place, batch};
     const Block own = column_part(layer, m, part, parts);
     const std::size_t step = product_rows(layer, m);
     for (std::size_t i = 0; i < m; i += step)

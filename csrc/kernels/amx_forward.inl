@@ -6,15 +6,19 @@
 
 namespace fusednet::FUSEDNET_SET {
 
-// The rows of a call go by so many, and the depth by as much as leaves their tiles in the second-level cache, and two
-// panels of W beside them.
+static_assert(block_side == panel_columns<float>);  // W may be cut at those, and narrow_columns are what is left
+
+// The rows of a call go by so many, and the depth by as much as leaves the tiles of a block of rows in the first-level
+// cache, those of all rows in the second-level one, and two panels of W beside them.
 constexpr size_t forward_rows = 1024, forward_elements = size_t{1} << 16, forward_depth = 128;
 
 inline size_t amx_panel_size(size_t depth) {
-    const size_t plain = float_kernels.panel_size(depth) + depth * piece<float>;  // for narrow columns
+    const size_t plain = float_kernels.panel_size(depth);
+    if (depth < tiled_depth) return plain;
     constexpr size_t tiles = forward_elements * split_parts + 2 * tiled_elements(block_side, forward_depth);
     constexpr size_t wanted = tiles * sizeof(BFloat16) / sizeof(float);
-    return depth >= tiled_depth && wanted > plain ? wanted : plain;
+    const size_t narrow = plain + depth * piece<float>;
+    return wanted > narrow ? wanted : narrow;
 }
 
 inline bool suits_tiles(const DenseForward<float>& f) {

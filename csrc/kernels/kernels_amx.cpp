@@ -1,9 +1,7 @@
 // AVX-512's kernels, but those products of float32 that are worth it by the tiles of AMX.
 #define FUSEDNET_SET amx
-#define FUSEDNET_VECTOR_BYTES 64
-#define FUSEDNET_TILE_ROWS 14  // what all of AVX-512's have
-#define FUSEDNET_TILE_VECTORS 2
-#define FUSEDNET_ROW_VECTORS 8
+#include "avx512_tiles.h"
+
 #include "amx_forward.inl"
 #include "amx_input_gradient.inl"
 #include "amx_weight_gradient.inl"
