@@ -88,12 +88,6 @@ FUSEDNET_INLINE void store_block(float* c, size_t ldc) {
         [=](auto tile, size_t i, size_t j) { store_tile<tile.n>(c + i * ldc + j, ldc * sizeof(float)); });
 }
 
-template <size_t rows, size_t columns>
-FUSEDNET_INLINE void load_block(const float* c, size_t ldc) {
-    for_each_tile<rows, columns>(
-        [=](auto tile, size_t i, size_t j) { load_tile<tile.n>(c + i * ldc + j, ldc * sizeof(float)); });
-}
-
 struct alignas(64) BlockSums {
     float at[block_side * block_side];
 };
@@ -108,8 +102,8 @@ struct Depth {
     size_t rest, tiled;
 };
 
-// The factors of those, of a block: the left one's elements so far apart by its rows and by the steps, the right one's
-// rows as multiply_tiles would want their pairs, whole tiles.
+// The factors of those: the left one's elements so far apart by its rows and by the steps, the right one's rows as they
+// are, with room for whole tiles.
 struct RestOfDepth {
     const float* left;
     size_t row, step;
@@ -119,33 +113,27 @@ struct RestOfDepth {
     RestOfDepth from(size_t i, size_t j) const { return {left + i * row, row, step, right + j, ldr, depth}; }
 };
 
-// c, so many tiles, = start + their products, with one row of start, or null for zeros. The left factor may have fewer
-// rows: without products, then.
-template <size_t rows, size_t columns>
-FUSEDNET_INLINE void multiply_rest(const RestOfDepth& rest, size_t valid, const float* start, float* c, size_t ldc) {
-    for (size_t i = 0; i < rows * tile_side; ++i) {
-        Floats sum[columns];
-        for (size_t j = 0; j < columns; ++j) sum[j] = start != nullptr ? load(start + j * tile_side) : Floats{};
-        for (size_t s = 0; i < valid && s < rest.depth; ++s) {
-            const Floats x = broadcast(rest.left[i * rest.row + s * rest.step]);
-            for (size_t j = 0; j < columns; ++j)
-                sum[j] = fma(x, load(rest.right + s * rest.ldr + j * tile_side), sum[j]);
+// c (rows, tiles) += their products. (Sums that began with them would wait for c to be stored.)
+inline void add_rest(const RestOfDepth& rest, size_t rows, size_t tiles, float* c, size_t ldc) {
+    if (rest.depth == 0) return;
+    with_count<1, block_tiles>(tiles, [&](auto columns) {
+        for (size_t i = 0; i < rows; ++i, c += ldc) {
+            Floats sum[columns.n];
+            for (size_t j = 0; j < columns.n; ++j) sum[j] = load(c + j * tile_side);
+            const float *x = rest.left + i * rest.row, *line = rest.right;
+            for (size_t s = 0; s < rest.depth; ++s, x += rest.step, line += rest.ldr)
+                for (size_t j = 0; j < columns.n; ++j) sum[j] = fma(broadcast(*x), load(line + j * tile_side), sum[j]);
+            for (size_t j = 0; j < columns.n; ++j) store(c + j * tile_side, sum[j]);
         }
-        for (size_t j = 0; j < columns; ++j) store(c + i * ldc + j * tile_side, sum[j]);
-    }
+    });
 }
 
-// The sums of a block, of which so many rows are wanted.
+// The sums of a block, from zero.
 template <class Ahead>
-FUSEDNET_INLINE void multiply_block(const Tiled& left, size_t i, const Tiled& right, size_t j, size_t columns,
-                                    const RestOfDepth& rest, size_t height, BlockSums& sums, Ahead& ahead) {
-    with_block(tiles_of(height, tile_side), columns, [&](auto r, auto c) FUSEDNET_ALWAYS_INLINE {
-        if (rest.depth > 0) {
-            multiply_rest<r.n, c.n>(rest, height, nullptr, sums.at, block_side);
-            load_block<r.n, c.n>(sums.at, block_side);
-        } else {
-            for_each_tile<r.n, c.n>([](auto tile, size_t, size_t) { clear_tile<tile.n>(); });
-        }
+FUSEDNET_INLINE void multiply_block(const Tiled& left, size_t i, size_t rows, const Tiled& right, size_t j,
+                                    size_t columns, BlockSums& sums, Ahead& ahead) {
+    with_block(rows, columns, [&](auto r, auto c) FUSEDNET_ALWAYS_INLINE {
+        for_each_tile<r.n, c.n>([](auto tile, size_t, size_t) { clear_tile<tile.n>(); });
         multiply_steps<r.n, c.n>(left, i, right, j, ahead);
         store_block<r.n, c.n>(sums.at, block_side);
     });

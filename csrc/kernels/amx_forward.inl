@@ -26,14 +26,14 @@ inline bool suits_tiles(const DenseForward<float>& f) {
     return !f.continued && batch >= tiled_rows && f.k >= tiled_depth && f.ldw >= tiled_width;
 }
 
-// A block of Y, from the bias and the last steps, or from what it is.
+// A block of Y, from the bias or from what it is.
 template <size_t rows, size_t columns, class Ahead>
-FUSEDNET_INLINE void forward_block(const Tiled& left, size_t i, const Tiled& right, const float* bias,
-                                   const RestOfDepth& rest, float* y, size_t ldy, size_t valid, Ahead& ahead) {
+FUSEDNET_INLINE void forward_block(const Tiled& left, size_t i, const Tiled& right, const float* bias, float* y,
+                                   size_t ldy, size_t valid, Ahead& ahead) {
     BlockSums edge;
     float* c = y;
     size_t ldc = ldy;
-    const bool inside = valid >= rows * tile_side, has_rest = bias != nullptr && rest.depth > 0;
+    const bool inside = valid >= rows * tile_side;
     if (!inside) {
         c = edge.at;
         ldc = block_side;
@@ -41,16 +41,23 @@ FUSEDNET_INLINE void forward_block(const Tiled& left, size_t i, const Tiled& rig
             for (size_t j = 0; j < columns * tile_side; j += lanes<float>)
                 store(c + r * ldc + j, load(y + r * ldy + j));
     }
-    if (has_rest) multiply_rest<rows, columns>(rest, valid, bias, c, ldc);
-    if (bias != nullptr && !has_rest) {
-        for_each_tile<rows, columns>([=](auto tile, size_t, size_t j) { load_tile<tile.n>(bias + j, 0); });
-    } else {
-        load_block<rows, columns>(c, ldc);
-    }
+    for_each_tile<rows, columns>([=](auto tile, size_t r, size_t j) {
+        bias != nullptr ? load_tile<tile.n>(bias + j, 0) : load_tile<tile.n>(c + r * ldc + j, ldc * sizeof(float));
+    });
     multiply_steps<rows, columns>(left, i, right, 0, ahead);
     store_block<rows, columns>(c, ldc);
     for (size_t r = 0; !inside && r < valid; ++r)
         for (size_t j = 0; j < columns * tile_side; j += lanes<float>) store(y + r * ldy + j, load(c + r * ldc + j));
+}
+
+// The last steps of the depth, of some columns of Y.
+inline void forward_rest(const DenseForward<float>& f, const Depth& k, size_t column, size_t columns) {
+    alignas(64) float w[Depth::most_rest * block_side];
+    for (size_t s = 0; s < k.rest; ++s)
+        for (size_t j = 0; j < columns; j += lanes<float>)
+            store(w + s * block_side + j,
+                  load_partial(f.w + (k.tiled + s) * f.ldw + column + j, at_most(f.n - column - j, lanes<float>)));
+    add_rest({f.x + k.tiled, f.ldx, 1, w, block_side, k.rest}, f.m, columns / tile_side, f.y + column, f.ldy);
 }
 
 inline void forward_by_tiles(const DenseForward<float>& f, Finite& finite) {
@@ -82,24 +89,23 @@ inline void forward_by_tiles(const DenseForward<float>& f, Finite& finite) {
                                                   : below ? panel(p + depth, 0, turn + 1)
                                                           : panel(p, j + block_side, turn + 1));
             if (more) next.spread(tiles_of(f.m, block_side), x.steps);
-            alignas(64) float edge[block_side], rest_w[Depth::most_rest * block_side];
+            alignas(64) float edge[block_side];
             for (size_t i = 0; p == 0 && i < width; i += lanes<float>) {
                 const size_t left = at_most(f.n - j - i, lanes<float>);
                 store(edge + i, f.bias != nullptr ? load_partial(f.bias + j + i, left) : Floats{});
-                for (size_t s = 0; s < k.rest; ++s)
-                    store(rest_w + s * block_side + i, load_partial(f.w + (k.tiled + s) * f.ldw + j + i, left));
             }
-            const RestOfDepth rest{f.x + k.tiled, f.ldx, 1, rest_w, block_side, k.rest};
             for_each_side(f.m, [&](size_t i, size_t rows) {
                 const size_t first = i * tile_side;
                 read_beside_block(f.ahead, x.steps);
                 with_block(rows, columns, [&](auto r, auto c) {
-                    forward_block<r.n, c.n>(x, i, w, p == 0 ? edge : nullptr, rest.from(first, 0),
-                                            f.y + first * f.ldy + j, f.ldy, f.m - first, next);
+                    forward_block<r.n, c.n>(x, i, w, p == 0 ? edge : nullptr, f.y + first * f.ldy + j, f.ldy,
+                                            f.m - first, next);
                 });
             });
             if (more) next.finish(finite);
-            if (p + depth == k.tiled) activate_columns(f, j, f.m, width);
+            if (p + depth < k.tiled) continue;
+            forward_rest(f, k, j, width);
+            activate_columns(f, j, f.m, width);
         }
     }
 }

@@ -50,7 +50,7 @@ inline void input_gradient_by_tiles(const InputGradient<float>& g, Finite& finit
     };
     split_all(block(0, 0), finite);
     for (size_t k = 0, turn = 0; k < g.k; k += block_side, ++turn) {
-        const size_t rows = at_most(g.k - k, block_side), height = tiles_of(rows, tile_side) * tile_side;
+        const size_t valid = at_most(g.k - k, block_side), rows = tiles_of(valid, tile_side), height = rows * tile_side;
         const Tiled w{w_tiles[turn % 2], dz.steps};
         const bool more = k + block_side < g.k;
         SplitAhead<Units<Factor::left>> next(block(more ? k + block_side : k, turn + 1));
@@ -58,7 +58,8 @@ inline void input_gradient_by_tiles(const InputGradient<float>& g, Finite& finit
         for_each_side(g.m, [&](size_t j, size_t columns) {
             BlockSums sums;
             read_beside_block(g.ahead, dz.steps);
-            multiply_block(w, 0, dz, j, columns, rest.from(k, j * tile_side), rows, sums, next);
+            multiply_block(w, 0, rows, dz, j, columns, sums, next);
+            add_rest(rest.from(k, j * tile_side), valid, columns, sums.at, block_side);
             for (size_t c = 0; c < columns; ++c) {
                 const size_t row = (j + c) * tile_side;
                 for (size_t r = 0; r < height; r += tile_side)

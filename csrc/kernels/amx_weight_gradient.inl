@@ -92,7 +92,8 @@ size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
                 BlockSums sums;
                 read_beside_block(g.ahead, dz.steps);
                 const size_t j = tile * tile_side, width = at_most(n - j, block_side);
-                multiply_block(x, 0, dz, tile, columns, rest.from(k, j), height, sums, beside);
+                multiply_block(x, 0, tiles_of(height, tile_side), dz, tile, columns, sums, beside);
+                add_rest(rest.from(k, j), height, columns, sums.at, block_side);
                 for (size_t i = 0; i < height; ++i) {
                     const float *w = part.w + i * g.ldw + j, *sum = sums.at + i * block_side;
                     float* out = part.out + i * g.ldw + j;
