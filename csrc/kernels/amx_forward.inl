@@ -69,8 +69,8 @@ inline void forward_by_tiles(const DenseForward<float>& f, Finite& finite) {
     const Depth k(f.k);
     const size_t longest = at_most(forward_elements / padded / tile_depth * tile_depth, forward_depth);
     const auto panel = [&](size_t p, size_t j, size_t turn) {
-        return Units<Factor::right>(f.w + p * f.ldw + j, f.ldw, at_most(f.n - j, block_side),
-                                    at_most(k.tiled - p, longest), w_tiles[turn % 2]);
+        return DirectUnits<Factor::right>(f.w + p * f.ldw + j, f.ldw, at_most(f.n - j, block_side),
+                                          at_most(k.tiled - p, longest), w_tiles[turn % 2]);
     };
     split_all(panel(0, 0, 0), finite);
     for (size_t p = 0, turn = 0; p < k.tiled; p += longest) {
@@ -78,16 +78,16 @@ inline void forward_by_tiles(const DenseForward<float>& f, Finite& finite) {
         const Tiled x{x_tiles, tiles_of(depth, tile_depth)};
         for (size_t i = 0; i < f.m; i += block_side) {
             BFloat16* const out = x_tiles + i / tile_side * tiled_elements(tile_side, depth);
-            split_all(Units<Factor::left>(f.x + i * f.ldx + p, f.ldx, at_most(f.m - i, block_side), depth, out),
+            split_all(DirectUnits<Factor::left>(f.x + i * f.ldx + p, f.ldx, at_most(f.m - i, block_side), depth, out),
                       finite);
         }
         for (size_t j = 0; j < f.n; j += block_side, ++turn) {
             const size_t columns = tiles_of(at_most(f.n - j, block_side), tile_side), width = columns * tile_side;
             const Tiled w{w_tiles[turn % 2], x.steps};
             const bool below = j + block_side >= f.n, more = !below || p + depth < k.tiled;
-            SplitAhead<Units<Factor::right>> next(!more   ? panel(p, j, turn + 1)
-                                                  : below ? panel(p + depth, 0, turn + 1)
-                                                          : panel(p, j + block_side, turn + 1));
+            SplitAhead<DirectUnits<Factor::right>> next(!more   ? panel(p, j, turn + 1)
+                                                        : below ? panel(p + depth, 0, turn + 1)
+                                                                : panel(p, j + block_side, turn + 1));
             if (more) next.spread(tiles_of(f.m, block_side), x.steps);
             alignas(64) float edge[block_side];
             for (size_t i = 0; p == 0 && i < width; i += lanes<float>) {

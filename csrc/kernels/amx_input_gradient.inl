@@ -46,14 +46,15 @@ inline void input_gradient_by_tiles(const InputGradient<float>& g, Finite& finit
             rest_dz[s * most_block_rows + i] = i < g.m ? g.dz[i * g.lddz + n.tiled + s] : 0.0F;
     const RestOfDepth rest{g.w + n.tiled, g.ldw, 1, rest_dz, most_block_rows, n.rest};
     const auto block = [&](size_t k, size_t turn) {
-        return Units<Factor::left>(g.w + k * g.ldw, g.ldw, at_most(g.k - k, block_side), n.tiled, w_tiles[turn % 2]);
+        return DirectUnits<Factor::left>(g.w + k * g.ldw, g.ldw, at_most(g.k - k, block_side), n.tiled,
+                                         w_tiles[turn % 2]);
     };
     split_all(block(0, 0), finite);
     for (size_t k = 0, turn = 0; k < g.k; k += block_side, ++turn) {
         const size_t valid = at_most(g.k - k, block_side), rows = tiles_of(valid, tile_side), height = rows * tile_side;
         const Tiled w{w_tiles[turn % 2], dz.steps};
         const bool more = k + block_side < g.k;
-        SplitAhead<Units<Factor::left>> next(block(more ? k + block_side : k, turn + 1));
+        SplitAhead<DirectUnits<Factor::left>> next(block(more ? k + block_side : k, turn + 1));
         if (more) next.spread(tiles_of(g.m, block_side), dz.steps);
         for_each_side(g.m, [&](size_t j, size_t columns) {
             BlockSums sums;

@@ -29,9 +29,9 @@ enum class Factor { left, right };
 // A factor of up to a block, as it lies: rows of a left one, columns of a right one. A unit is some rows of the tiles
 // of a step.
 template <Factor factor>
-class Units {
+class DirectUnits {
 public:
-    Units(const float* x, size_t ld, size_t side, size_t depth, BFloat16* out)
+    DirectUnits(const float* x, size_t ld, size_t side, size_t depth, BFloat16* out)
         : x_(x), ld_(ld), side_(side), depth_(depth), apart_(tiled_elements(tile_side, depth)), out_(out) {}
 
     size_t count() const { return tiles_of(depth_, tile_depth) * (tile_side / rows); }
@@ -64,6 +64,8 @@ private:
             for (size_t r = row_; r < row_ + rows; ++r) {
                 const float* const first = x_ + i * beside() + r * ld_;
                 const float* const second = first + tile_side * step();
+                // In steps. (Rows of W farther ahead, where they are 4 KiB apart, would be too many for a set of a
+                // cache.)
                 const size_t lead = left ? 2 * tile_depth : r < tile_side - 4 ? 4 : tile_depth - tile_side + 4;
                 __builtin_prefetch(first + lead * step());
                 __builtin_prefetch(second + lead * step());

@@ -69,7 +69,7 @@ size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
     const size_t n = g.n - narrow_columns<float>(g.n);
     for (size_t j = 0; j < n; j += block_side) {
         BFloat16* const out = dz_tiles + j / tile_side * tiled_elements(tile_side, m.tiled);
-        split_all(Units<Factor::right>(g.dz + j, g.lddz, at_most(n - j, block_side), m.tiled, out), finite);
+        split_all(DirectUnits<Factor::right>(g.dz + j, g.lddz, at_most(n - j, block_side), m.tiled, out), finite);
     }
     const Tiled dz{dz_tiles, tiles_of(m.tiled, tile_depth)};
     const RestOfDepth rest{g.x + m.tiled * g.ldx, 1, g.ldx, g.dz + m.tiled * g.lddz, g.lddz, m.rest};
