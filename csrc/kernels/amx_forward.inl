@@ -8,15 +8,16 @@ namespace fusednet::FUSEDNET_SET {
 
 static_assert(block_side == panel_columns<float>);  // W may be cut at those, and narrow_columns are what is left
 
-// The rows of a call go by so many, and the depth by as much as leaves the tiles of a block of rows in the first-level
-// cache, those of all rows in the second-level one, and two panels of W beside them.
-constexpr size_t forward_rows = 1024, forward_elements = size_t{1} << 16, forward_depth = 128;
+// The rows of a call, and the depth, go by so many: the tiles of a block of rows stay in the first-level cache, those
+// of all rows in the second-level one, and two panels of W beside them.
+constexpr size_t forward_rows = 512, forward_depth = 128;
+constexpr size_t x_elements = tiled_elements(forward_rows, forward_depth),
+                 w_elements = tiled_elements(block_side, forward_depth);
 
 inline size_t amx_panel_size(size_t depth) {
     const size_t plain = float_kernels.panel_size(depth);
     if (depth < tiled_depth) return plain;
-    constexpr size_t tiles = forward_elements * split_parts + 2 * tiled_elements(block_side, forward_depth);
-    constexpr size_t wanted = tiles * sizeof(BFloat16) / sizeof(float);
+    constexpr size_t wanted = (x_elements + 2 * w_elements) * sizeof(BFloat16) / sizeof(float);
     const size_t narrow = plain + depth * piece<float>;
     return wanted > narrow ? wanted : narrow;
 }
@@ -63,18 +64,15 @@ inline void forward_rest(const DenseForward<float>& f, const Depth& k, size_t co
 inline void forward_by_tiles(const DenseForward<float>& f, Finite& finite) {
     const Tiles configured;
     auto* const x_tiles = reinterpret_cast<BFloat16*>(f.panel);
-    BFloat16* const w_tiles[] = {x_tiles + forward_elements * split_parts,
-                                 x_tiles + forward_elements * split_parts + tiled_elements(block_side, forward_depth)};
-    const size_t padded = tiles_of(f.m, tile_side) * tile_side;
+    BFloat16* const w_tiles[] = {x_tiles + x_elements, x_tiles + x_elements + w_elements};
     const Depth k(f.k);
-    const size_t longest = at_most(forward_elements / padded / tile_depth * tile_depth, forward_depth);
     const auto panel = [&](size_t p, size_t j, size_t turn) {
         return DirectUnits<Factor::right>(f.w + p * f.ldw + j, f.ldw, at_most(f.n - j, block_side),
-                                          at_most(k.tiled - p, longest), w_tiles[turn % 2]);
+                                          at_most(k.tiled - p, forward_depth), w_tiles[turn % 2]);
     };
     split_all(panel(0, 0, 0), finite);
-    for (size_t p = 0, turn = 0; p < k.tiled; p += longest) {
-        const size_t depth = at_most(k.tiled - p, longest);
+    for (size_t p = 0, turn = 0; p < k.tiled; p += forward_depth) {
+        const size_t depth = at_most(k.tiled - p, forward_depth);
         const Tiled x{x_tiles, tiles_of(depth, tile_depth)};
         for (size_t i = 0; i < f.m; i += block_side) {
             BFloat16* const out = x_tiles + i / tile_side * tiled_elements(tile_side, depth);

@@ -307,7 +307,8 @@ TEST_CASE_TEMPLATE("input_gradient applies the derivative and the mask", T, floa
                            {15, 34, 21, 0},
                            {5, 50, 321, 0},
                            {15, 100, 321, 0},
-                           {130, 100, 321, 0}}) {
+                           {130, 100, 321, 0},
+                           {330, 130, 99, 0}}) {
         Matrix<T> dz = operand<T>(s.rows, s.depth).fill(random), w = operand<T>(s.columns, s.depth).fill(random);
         for_each_table<T>([&](const KernelTable<T>& kernels) {
             Matrix<T> saved = padded<T>(Role<T>::operand, s.rows, s.columns, kernels.lanes).fill(random);
