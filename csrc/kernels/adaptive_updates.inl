@@ -95,9 +95,8 @@ struct AdamStep {
 
     // The moments, renewed by the gradient.
     template <class Access>
-    FUSEDNET_INLINE Ratio<T> renew(const T* w, const T* g, T* first, T* second, Access access) const {
+    FUSEDNET_INLINE Ratio<T> renew(const T* w, Vec<T> gradient, T* first, T* second, Access access) const {
         const Vec<T> old = access.load(first);
-        Vec<T> gradient = access.load(g);
         if (decay == Decay::coupled) gradient = fma(access.load(w), broadcast(factor), gradient);
         const Vec<T> m = fma(gradient - old, broadcast(rest1), old);
         const Vec<T> v = fma(rest2 * gradient, gradient, beta2 * access.load(second));
@@ -122,8 +121,9 @@ struct AdamStep {
 template <Decay decay, class T>
 void adam(AdamStep<decay, T> rule, T* __restrict w, const T* __restrict g, T* __restrict first, T* __restrict second,
           size_t n) {
-    const auto renew = [=](size_t i, auto access)
-                           FUSEDNET_ALWAYS_INLINE { return rule.renew(w + i, g + i, first + i, second + i, access); };
+    const auto renew = [=](size_t i, auto access) FUSEDNET_ALWAYS_INLINE {
+        return rule.renew(w + i, access.load(g + i), first + i, second + i, access);
+    };
     for_each_root(n, rule.epsilon, renew, [=](size_t i, auto access, Vec<T> m, Vec<T> divisor) FUSEDNET_ALWAYS_INLINE {
         rule.take(w + i, m, divisor, access);
     });
@@ -195,7 +195,7 @@ private:
 
     FUSEDNET_INLINE void renew(size_t i) {
         for (size_t v = 0; v < vectors; ++v, i += lanes<T>)
-            adam_.renew(step_.w + i, gradient_ + i, step_.first + i, step_.second + i, WholeAccess<T>{});
+            adam_.renew(step_.w + i, load(gradient_ + i), step_.first + i, step_.second + i, WholeAccess<T>{});
     }
     FUSEDNET_INLINE void take_root(size_t i) {
         for (size_t v = 0; v < vectors; ++v) root_[v] = square_root(load(step_.second + i + v * lanes<T>));

@@ -83,9 +83,9 @@ inline void forward_by_tiles(const DenseForward<float>& f, Finite& finite) {
             const size_t columns = tiles_of(at_most(f.n - j, block_side), tile_side), width = columns * tile_side;
             const Tiled w{w_tiles[turn % 2], x.steps};
             const bool below = j + block_side >= f.n, more = !below || p + depth < k.tiled;
-            SplitAhead<DirectUnits<Factor::right>> next(!more   ? panel(p, j, turn + 1)
-                                                        : below ? panel(p + depth, 0, turn + 1)
-                                                                : panel(p, j + block_side, turn + 1));
+            Beside<DirectUnits<Factor::right>> next(!more   ? panel(p, j, turn + 1)
+                                                    : below ? panel(p + depth, 0, turn + 1)
+                                                            : panel(p, j + block_side, turn + 1));
             if (more) next.spread(tiles_of(f.m, block_side), x.steps);
             alignas(64) float edge[block_side];
             for (size_t i = 0; p == 0 && i < width; i += lanes<float>) {
@@ -100,7 +100,7 @@ inline void forward_by_tiles(const DenseForward<float>& f, Finite& finite) {
                                             f.m - first, next);
                 });
             });
-            if (more) next.finish(finite);
+            if (more) finite.add(next.finish().finite());
             if (p + depth < k.tiled) continue;
             forward_rest(f, k, j, width);
             activate_columns(f, j, f.m, width);

@@ -54,7 +54,7 @@ inline void input_gradient_by_tiles(const InputGradient<float>& g, Finite& finit
         const size_t valid = at_most(g.k - k, block_side), rows = tiles_of(valid, tile_side), height = rows * tile_side;
         const Tiled w{w_tiles[turn % 2], dz.steps};
         const bool more = k + block_side < g.k;
-        SplitAhead<DirectUnits<Factor::left>> next(block(more ? k + block_side : k, turn + 1));
+        Beside<DirectUnits<Factor::left>> next(block(more ? k + block_side : k, turn + 1));
         if (more) next.spread(tiles_of(g.m, block_side), dz.steps);
         for_each_side(g.m, [&](size_t j, size_t columns) {
             BlockSums sums;
@@ -68,7 +68,7 @@ inline void input_gradient_by_tiles(const InputGradient<float>& g, Finite& finit
                                      at_most(g.m - row, tile_side));
             }
         });
-        if (more) next.finish(finite);
+        if (more) finite.add(next.finish().finite());
         differentiate_columns(g, k, height);
     }
 }

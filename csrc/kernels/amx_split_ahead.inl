@@ -1,4 +1,4 @@
-// What is split little by little: by units, at once or beside the products of what was split before.
+// What is done little by little, by units: a factor is split, at once or beside the products of what was split before.
 #pragma once
 
 #include "amx_split.inl"
@@ -37,7 +37,7 @@ public:
     size_t count() const { return tiles_of(depth_, tile_depth) * (tile_side / rows); }
     const Finite& finite() const { return finite_; }
 
-    [[gnu::noinline]] void split_next() {
+    [[gnu::noinline]] void next() {
         Finite found;
         const bool whole = side_ % tile_side == 0 && depth_ >= tile_depth;
         whole ? split_rows<true>(found) : split_rows<false>(found);
@@ -100,7 +100,7 @@ public:
     size_t count() const { return tiles_of(side_, tile_side) * tiles_of(depth_, tile_depth) * units; }
     const Finite& finite() const { return finite_; }
 
-    [[gnu::noinline]] void split_next() {
+    [[gnu::noinline]] void next() {
         unit_ < transpositions ? transpose_next() : split_rows((unit_ - transpositions) * rows);
         if (++unit_ < units) return;
         unit_ = 0;
@@ -142,32 +142,32 @@ private:
 
 constexpr size_t products = 6;  // of a step: those of two parts each
 
-// Units that are split one after the other beside the products of some blocks, evenly.
+// Units of work, done one after the other beside the products of some blocks, evenly.
 template <class Units>
-class SplitAhead {
+class Beside {
 public:
     // What changes with each product: for a variable of its own, to be in a register. (Stores, too many with those of
     // the results that wait before them, would hold up the products.)
     using State = size_t;
 
-    explicit SplitAhead(const Units& units) : units_(units), count_(units.count()), left_(count_) {}
+    explicit Beside(const Units& units) : units_(units), count_(units.count()), left_(count_) {}
 
     // Spreads them over so many blocks of so many steps.
     void spread(size_t blocks, size_t steps) { turns_ = products * blocks * steps; }
     State begin_block() const { return due_; }
     FUSEDNET_INLINE void next(State& due) {
-        for (due += count_; due >= turns_ && left_ > 0; due -= turns_) split_next();
+        for (due += count_; due >= turns_ && left_ > 0; due -= turns_) next_unit();
     }
     void end_block(State due) { due_ = due; }
-    void finish(Finite& finite) {
-        while (left_ > 0) split_next();
-        finite.add(units_.finite());
+    const Units& finish() {
+        while (left_ > 0) next_unit();
+        return units_;
     }
 
 private:
-    FUSEDNET_INLINE void split_next() {
+    FUSEDNET_INLINE void next_unit() {
         --left_;
-        units_.split_next();
+        units_.next();
     }
 
     Units units_;
@@ -176,7 +176,7 @@ private:
 
 template <class Units>
 void split_all(const Units& units, Finite& finite) {
-    SplitAhead<Units>(units).finish(finite);
+    finite.add(Beside<Units>(units).finish().finite());
 }
 
 }  // namespace fusednet::FUSEDNET_SET

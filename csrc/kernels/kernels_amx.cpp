@@ -4,7 +4,7 @@
 
 #include "amx_forward.inl"
 #include "amx_input_gradient.inl"
-#include "amx_weight_gradient.inl"
+#include "amx_weight_step.inl"
 
 namespace fusednet::amx {
 

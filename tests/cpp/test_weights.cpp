@@ -82,7 +82,8 @@ TEST_CASE_TEMPLATE("weight_gradient takes off rows to be read amid tiles", T, fl
 TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole and in blocks", T, float, double) {
     Random random(6);
     // W near and far, of few tiles and many, of a few columns, of so few that Adam takes three turns for a row of
-    // tiles; depths of one block and of several; X and dZ so large that they are copied.
+    // tiles, of some beyond whole tiles of AMX; depths of one block and of several; X and dZ so large that they are
+    // copied.
     for (const Shape& s : {Shape{40, 1, 20, 0},
                            {30, 20, 9, 0},
                            {20, 6, 40, 0},
@@ -91,6 +92,7 @@ TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole
                            {120, 41, 64, 0},
                            {260, 515, 33, 0},
                            {260, 521, 40, 3},
+                           {130, 195, 50, 3},
                            {200, 700, 700, 0},
                            {600, 1500, 200, 0},
                            {14000, 10, 40, 0}}) {
