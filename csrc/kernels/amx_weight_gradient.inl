@@ -45,12 +45,20 @@ struct Both {
     }
 };
 
-struct Nothing {
-    struct State {};
+// Rows of W that are about to be written, fetched so that this core alone has them.
+class RowsToWrite {
+public:
+    RowsToWrite(const float* w, size_t ldw, size_t rows) : w_(w), ldw_(ldw), rows_(rows) {}
 
-    State begin_block() const { return {}; }
-    FUSEDNET_INLINE void next(State&) const {}
-    void end_block(State) const {}
+    size_t count() const { return rows_; }
+    FUSEDNET_INLINE void next() {
+        fetch_rows<block_side, true>(w_, ldw_, 1);
+        w_ += ldw_;
+    }
+
+private:
+    const float* w_;
+    size_t ldw_, rows_;
 };
 
 // The last columns, which are narrow_columns, of some rows of W: AVX-512's kernels have a tile for as few as that.
@@ -64,7 +72,7 @@ inline void weights_narrow(WeightGradient<float> g, size_t rows, size_t first) {
 }
 
 // By blocks of rows of W, until X or dZ turns out not to be finite: returns how many have been computed. `rows` says
-// what becomes of a block's sums, and what is done beside its products.
+// what becomes of a block's sums, and what work is done beside its products.
 template <class Rows>
 size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
     const Tiles configured;
@@ -99,6 +107,7 @@ size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
                 BlockSums& sums = rows.sums();
                 read_beside_block(g.ahead, dz.steps);
                 const size_t j = tile * tile_side, width = at_most(n - j, block_side);
+                rows.begin_block(part, j, height);
                 multiply_block(x, 0, tiles_of(height, tile_side), dz, tile, columns, sums, beside);
                 add_rest(rest.from(k, j), height, columns, sums.at, block_side);
                 rows.take(part, j, height, width, with_weight);
@@ -115,13 +124,18 @@ size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
 // They are stored, or added to W.
 class StoredWeights {
 public:
-    using Work = Nothing;
+    using Work = Beside<RowsToWrite>;
 
-    explicit StoredWeights(const WeightGradient<float>& g) : g_(g) {}
+    explicit StoredWeights(const WeightGradient<float>& g) : g_(g), fetches_(g.update && is_read_by_others(g)) {}
 
     WeightGradient<float> begin(size_t row) const { return rows_from(g_, row); }
-    Nothing& work() { return nothing_; }
+    Work& work() { return work_; }
     BlockSums& sums() { return sums_; }
+    void begin_block(const WeightGradient<float>& part, size_t j, size_t rows) {
+        if (!fetches_) return;
+        work_ = Work({part.out + j, part.ldw, rows});
+        work_.spread(1, tiles_of(Depth(part.m).tiled, tile_depth));
+    }
     template <class WithWeight>
     FUSEDNET_INLINE void take(const WeightGradient<float>& part, size_t j, size_t rows, size_t columns,
                               const WithWeight& with_weight) const {
@@ -140,7 +154,8 @@ protected:
     const WeightGradient<float>& g_;
 
 private:
-    Nothing nothing_;
+    const bool fetches_;
+    Work work_{{nullptr, 0, 0}};
     BlockSums sums_;
 };
 

@@ -108,6 +108,7 @@ public:
     }
     Work& work() { return work_; }
     BlockSums& sums() { return sums_[turn_]; }
+    void begin_block(const WeightGradient<float>&, size_t, size_t) const {}
     template <class WithWeight>
     void take(const WeightGradient<float>&, size_t j, size_t height, size_t width, const WithWeight&) {
         work_.finish();

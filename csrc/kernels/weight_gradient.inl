@@ -6,6 +6,12 @@
 
 namespace fusednet::FUSEDNET_SET {
 
+// Whether this core may still have W as it read it, and others too, when its rows are to be updated.
+template <class T>
+bool is_read_by_others(const WeightGradient<T>& g) {
+    return g.shared && g.all_rows * g.ldw * sizeof(T) < size_t{1} << 20;
+}
+
 // One column of dZ: the gradient of a (k, 1) weight is the row dZᵀ · X, with contiguous results.
 template <class T>
 void column_weight_gradient(const WeightGradient<T>& g) {

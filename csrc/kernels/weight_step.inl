@@ -9,12 +9,6 @@ namespace fusednet::FUSEDNET_SET {
 // More tiles than so many take the step by rows. (Fewer heights to compile.)
 constexpr size_t stepping_tiles = 6;
 
-// Whether this core may still have W as it read it, and others too, when its rows are to be updated.
-template <class T>
-bool is_read_by_others(const WeightGradient<T>& g) {
-    return g.shared && g.all_rows * g.ldw * sizeof(T) < size_t{1} << 20;
-}
-
 // Makes this core the only one to have the lines of such rows, before an update that writes other lines, too: stores
 // leave a core in turn, and one to a line that others have as well holds up those behind it. (To fetch a line for
 // writing, as fetch_rows does, is enough on a Granite Rapids, but not on a Zen 4 that has read it before.)
