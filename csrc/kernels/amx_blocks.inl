@@ -1,7 +1,7 @@
 // Blocks of sums of products by the tiles of AMX: up to two tiles by two.
 #pragma once
 
-#include "amx_split_ahead.inl"
+#include "amx_split_units.inl"
 #include "prefetch.inl"
 #include "tile_steps.inl"
 

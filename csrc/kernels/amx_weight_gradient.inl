@@ -24,27 +24,6 @@ inline WeightGradient<float> rows_from(WeightGradient<float> g, size_t row) {
     return g;
 }
 
-// What is done beside the products: two kinds of work.
-template <class First, class Second>
-struct Both {
-    struct State {
-        typename First::State first;
-        typename Second::State second;
-    };
-    First& first;
-    Second& second;
-
-    State begin_block() const { return {first.begin_block(), second.begin_block()}; }
-    FUSEDNET_INLINE void next(State& state) {
-        first.next(state.first);
-        second.next(state.second);
-    }
-    void end_block(const State& state) {
-        first.end_block(state.first);
-        second.end_block(state.second);
-    }
-};
-
 // Rows of W that are about to be written, fetched so that this core alone has them.
 class RowsToWrite {
 public:
@@ -107,7 +86,8 @@ size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
                 BlockSums& sums = rows.sums();
                 read_beside_block(g.ahead, dz.steps);
                 const size_t j = tile * tile_side, width = at_most(n - j, block_side);
-                rows.begin_block(part, j, height);
+                rows.fetch(part, j, height);
+                rows.work().spread(1, dz.steps);
                 multiply_block(x, 0, tiles_of(height, tile_side), dz, tile, columns, sums, beside);
                 add_rest(rest.from(k, j), height, columns, sums.at, block_side);
                 rows.take(part, j, height, width, with_weight);
@@ -131,10 +111,8 @@ public:
     WeightGradient<float> begin(size_t row) const { return rows_from(g_, row); }
     Work& work() { return work_; }
     BlockSums& sums() { return sums_; }
-    void begin_block(const WeightGradient<float>& part, size_t j, size_t rows) {
-        if (!fetches_) return;
-        work_ = Work({part.out + j, part.ldw, rows});
-        work_.spread(1, tiles_of(Depth(part.m).tiled, tile_depth));
+    void fetch(const WeightGradient<float>& part, size_t j, size_t rows) {
+        if (fetches_) work_ = Work({part.out + j, part.ldw, rows});
     }
     template <class WithWeight>
     FUSEDNET_INLINE void take(const WeightGradient<float>& part, size_t j, size_t rows, size_t columns,

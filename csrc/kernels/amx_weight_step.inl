@@ -62,7 +62,7 @@ public:
                 const Ratio<float> ratio = adam.renew(w, gradient, first, second, access);
                 adam.take(w, ratio.numerator, square_root(ratio.square) + adam.epsilon, access);
             };
-            if (columns == block_side) {
+            if (columns == block_side) {  // most: a loop takes 1 % of a step more
                 step(0, WholeAccess<float>{});
                 step(tile_side, WholeAccess<float>{});
             } else {
@@ -108,12 +108,11 @@ public:
     }
     Work& work() { return work_; }
     BlockSums& sums() { return sums_[turn_]; }
-    void begin_block(const WeightGradient<float>&, size_t, size_t) const {}
+    void fetch(const WeightGradient<float>&, size_t, size_t) const {}  // AdamRows does
     template <class WithWeight>
     void take(const WeightGradient<float>&, size_t j, size_t height, size_t width, const WithWeight&) {
         work_.finish();
         work_ = Work(rows(j, height, width, sums().at, block_side));
-        work_.spread(1, tiles_of(Depth(g_.m).tiled, tile_depth));
         turn_ = 1 - turn_;
     }
     // The sums of the last columns, from `first` on, have come without tiles.

@@ -1,6 +1,7 @@
-// What is done little by little, by units: a factor is split, at once or beside the products of what was split before.
+// A factor is split little by little, by units: at once, or beside the products of what was split before.
 #pragma once
 
+#include "amx_beside.inl"
 #include "amx_split.inl"
 
 namespace fusednet::FUSEDNET_SET {
@@ -138,40 +139,6 @@ private:
     size_t beside_ = 0, step_ = 0, unit_ = 0;
     Finite finite_;
     alignas(64) float turned_[tile_depth * tile_side];
-};
-
-constexpr size_t products = 6;  // of a step: those of two parts each
-
-// Units of work, done one after the other beside the products of some blocks, evenly.
-template <class Units>
-class Beside {
-public:
-    // What changes with each product: for a variable of its own, to be in a register. (Stores, too many with those of
-    // the results that wait before them, would hold up the products.)
-    using State = size_t;
-
-    explicit Beside(const Units& units) : units_(units), count_(units.count()), left_(count_) {}
-
-    // Spreads them over so many blocks of so many steps.
-    void spread(size_t blocks, size_t steps) { turns_ = products * blocks * steps; }
-    State begin_block() const { return due_; }
-    FUSEDNET_INLINE void next(State& due) {
-        for (due += count_; due >= turns_ && left_ > 0; due -= turns_) next_unit();
-    }
-    void end_block(State due) { due_ = due; }
-    const Units& finish() {
-        while (left_ > 0) next_unit();
-        return units_;
-    }
-
-private:
-    FUSEDNET_INLINE void next_unit() {
-        --left_;
-        units_.next();
-    }
-
-    Units units_;
-    size_t count_, left_, turns_ = never, due_ = 0;
 };
 
 template <class Units>
