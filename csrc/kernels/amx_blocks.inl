@@ -31,38 +31,40 @@ FUSEDNET_INLINE void load_right(const BFloat16* b, size_t apart) {
     if constexpr (tiles > 1) load_tile<7>(b + apart + part * tile_elements, 64);
 }
 
-template <size_t rows, size_t columns, class Ahead>
-FUSEDNET_INLINE void multiply_parts(Ahead& ahead, typename Ahead::State& state) {
+template <size_t rows, size_t columns, class... Work>
+FUSEDNET_INLINE void multiply_parts(Work&... work) {
     multiply_tiles<0, 4, 6>();
     if constexpr (columns > 1) multiply_tiles<1, 4, 7>();
     if constexpr (rows > 1) multiply_tiles<2, 5, 6>();
     if constexpr (rows > 1 && columns > 1) multiply_tiles<3, 5, 7>();
-    ahead.next(state);
+    (work.next(), ...);
 }
 
 // The sums in tiles 0 to 3, of so many tiles by rows and columns. Each product shares a part with the one before it;
-// while it is computed, which takes long after it has begun, there is time for something else.
-template <size_t rows, size_t columns, class Ahead>
-FUSEDNET_INLINE void multiply_steps(const Tiled& left, size_t i, const Tiled& right, size_t j, Ahead& ahead) {
+// while it is computed, which takes long after it has begun, there is time for some work (Beside).
+template <size_t rows, size_t columns, class... Work>
+FUSEDNET_INLINE void multiply_steps(const Tiled& left, size_t i, const Tiled& right, size_t j, Work&... besides) {
     const BFloat16 *a = left.tile(i), *b = right.tile(j);
     const size_t apart = left.steps * split_parts * tile_elements;
-    typename Ahead::State state = ahead.begin_block();
-    for (size_t s = 0; s < left.steps; ++s, a += split_parts * tile_elements, b += split_parts * tile_elements) {
-        load_left<2, rows>(a, apart);
-        load_right<0, columns>(b, apart);
-        multiply_parts<rows, columns>(ahead, state);
-        load_left<1, rows>(a, apart);
-        multiply_parts<rows, columns>(ahead, state);
-        load_right<1, columns>(b, apart);
-        multiply_parts<rows, columns>(ahead, state);
-        load_left<0, rows>(a, apart);
-        multiply_parts<rows, columns>(ahead, state);
-        load_right<0, columns>(b, apart);
-        multiply_parts<rows, columns>(ahead, state);
-        load_right<2, columns>(b, apart);
-        multiply_parts<rows, columns>(ahead, state);
-    }
-    ahead.end_block(state);
+    const auto with_copies = [&](auto... work) FUSEDNET_ALWAYS_INLINE {
+        for (size_t s = 0; s < left.steps; ++s, a += split_parts * tile_elements, b += split_parts * tile_elements) {
+            load_left<2, rows>(a, apart);
+            load_right<0, columns>(b, apart);
+            multiply_parts<rows, columns>(work...);
+            load_left<1, rows>(a, apart);
+            multiply_parts<rows, columns>(work...);
+            load_right<1, columns>(b, apart);
+            multiply_parts<rows, columns>(work...);
+            load_left<0, rows>(a, apart);
+            multiply_parts<rows, columns>(work...);
+            load_right<0, columns>(b, apart);
+            multiply_parts<rows, columns>(work...);
+            load_right<2, columns>(b, apart);
+            multiply_parts<rows, columns>(work...);
+        }
+        ((besides = work), ...);
+    };
+    with_copies(besides...);
 }
 
 // body(rows, columns) for the tiles of a block, as constants.
@@ -129,12 +131,12 @@ inline void add_rest(const RestOfDepth& rest, size_t rows, size_t tiles, float* 
 }
 
 // The sums of a block, from zero.
-template <class Ahead>
+template <class... Work>
 FUSEDNET_INLINE void multiply_block(const Tiled& left, size_t i, size_t rows, const Tiled& right, size_t j,
-                                    size_t columns, BlockSums& sums, Ahead& ahead) {
+                                    size_t columns, BlockSums& sums, Work&... work) {
     with_block(rows, columns, [&](auto r, auto c) FUSEDNET_ALWAYS_INLINE {
         for_each_tile<r.n, c.n>([](auto tile, size_t, size_t) { clear_tile<tile.n>(); });
-        multiply_steps<r.n, c.n>(left, i, right, j, ahead);
+        multiply_steps<r.n, c.n>(left, i, right, j, work...);
         store_block<r.n, c.n>(sums.at, block_side);
     });
 }

@@ -8,9 +8,9 @@ namespace fusednet::FUSEDNET_SET {
 
 static_assert(block_side == panel_columns<float>);  // W may be cut at those, and narrow_columns are what is left
 
-// The rows of a call, and the depth, go by so many: the tiles of a block of rows stay in the first-level cache, those
-// of all rows in the second-level one, and two panels of W beside them.
-constexpr size_t forward_rows = 512, forward_depth = 128;
+// The rows of a call, and the depth, go by so many: the tiles of all these rows stay in the second-level cache, and two
+// panels of W beside them. (Fewer steps read and write each sum more often.)
+constexpr size_t forward_rows = 256, forward_depth = 256;
 constexpr size_t x_elements = tiled_elements(forward_rows, forward_depth),
                  w_elements = tiled_elements(block_side, forward_depth);
 
@@ -28,9 +28,9 @@ inline bool suits_tiles(const DenseForward<float>& f) {
 }
 
 // A block of Y, from the bias or from what it is.
-template <size_t rows, size_t columns, class Ahead>
+template <size_t rows, size_t columns, class Work>
 FUSEDNET_INLINE void forward_block(const Tiled& left, size_t i, const Tiled& right, const float* bias, float* y,
-                                   size_t ldy, size_t valid, Ahead& ahead) {
+                                   size_t ldy, size_t valid, Work& work) {
     BlockSums edge;
     float* c = y;
     size_t ldc = ldy;
@@ -45,7 +45,7 @@ FUSEDNET_INLINE void forward_block(const Tiled& left, size_t i, const Tiled& rig
     for_each_tile<rows, columns>([=](auto tile, size_t r, size_t j) {
         bias != nullptr ? load_tile<tile.n>(bias + j, 0) : load_tile<tile.n>(c + r * ldc + j, ldc * sizeof(float));
     });
-    multiply_steps<rows, columns>(left, i, right, 0, ahead);
+    multiply_steps<rows, columns>(left, i, right, 0, work);
     store_block<rows, columns>(c, ldc);
     for (size_t r = 0; !inside && r < valid; ++r)
         for (size_t j = 0; j < columns * tile_side; j += lanes<float>) store(y + r * ldy + j, load(c + r * ldc + j));

@@ -38,7 +38,8 @@ inline void input_gradient_by_tiles(const InputGradient<float>& g, Finite& finit
     auto* const first = reinterpret_cast<BFloat16*>(g.scratch);
     BFloat16* const w_tiles[] = {first, first + tiled_elements(block_side, n.tiled)};
     BFloat16* const dz_tiles = first + 2 * tiled_elements(block_side, n.tiled);
-    split_all(TransposedUnits<Factor::right>(g.dz, g.lddz, g.m, n.tiled, dz_tiles), finite);
+    Turned turned;
+    split_all(TransposedUnits<Factor::right>(g.dz, g.lddz, g.m, n.tiled, dz_tiles, turned), finite);
     const Tiled dz{dz_tiles, tiles_of(n.tiled, tile_depth)};
     alignas(64) float rest_dz[Depth::most_rest * most_block_rows];  // transposed
     for (size_t s = 0; s < n.rest; ++s)

@@ -42,12 +42,18 @@ FUSEDNET_INLINE Split split(Floats x, Finite& finite) {
     return {{(Bits)high, (Bits)middle, (Bits)low}};
 }
 
+// The upper half of a below that of b. (Compilers take three instructions.)
+FUSEDNET_INLINE Bits pair_halves(Bits a, Bits b) {
+    constexpr int a_or_b_and_c = 0xf8;
+    return (Bits)_mm512_ternarylogic_epi32((__m512i)(a >> 16), (__m512i)b, _mm512_set1_epi32(int(upper_half)),
+                                           a_or_b_and_c);
+}
+
 // A row of three tiles, one for each part: pairs of one element of a and one of b. Two factors may pair their steps as
 // they like, if they agree: each step goes with the one that stands half a tile on.
 FUSEDNET_INLINE void split_pairs(Floats a, Floats b, BFloat16* out, Finite& finite) {
     const Split first = split(a, finite), second = split(b, finite);
-    for (size_t p = 0; p < split_parts; ++p)
-        store(out + p * tile_elements, first.part[p] >> 16 | (second.part[p] & upper_half));
+    for (size_t p = 0; p < split_parts; ++p) store(out + p * tile_elements, pair_halves(first.part[p], second.part[p]));
 }
 
 // out (8, 16) = x (16, 8)ᵀ, of which so many rows and columns are there, zeros beyond.

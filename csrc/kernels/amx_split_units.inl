@@ -33,22 +33,27 @@ template <Factor factor>
 class DirectUnits {
 public:
     DirectUnits(const float* x, size_t ld, size_t side, size_t depth, BFloat16* out)
-        : x_(x), ld_(ld), side_(side), depth_(depth), apart_(tiled_elements(tile_side, depth)), out_(out) {}
+        : line_(x), ld_(ld), side_(side), depth_(depth), apart_(tiled_elements(tile_side, depth)), out_(out) {}
 
     size_t count() const { return tiles_of(depth_, tile_depth) * (tile_side / rows); }
     const Finite& finite() const { return finite_; }
 
-    [[gnu::noinline]] void next() {
-        Finite found;
-        const bool whole = side_ % tile_side == 0 && depth_ >= tile_depth;
-        whole ? split_rows<true>(found) : split_rows<false>(found);
-        finite_.add(found);
+    // Most units are whole, and what changes is in registers: the fewer instructions there are between two products,
+    // the farther ahead the processor sees them.
+    FUSEDNET_INLINE void next() {
+        if (__builtin_expect(side_ == block_side && depth_ >= tile_depth, true)) {
+            split_whole();
+        } else {
+            finite_.add(split_edge(*this));
+        }
+        line_ += rows * ld_;
+        out_ += rows * tile_depth;
         row_ += rows;
         if (row_ < tile_side) return;
         row_ = 0;
-        x_ += tile_depth * step();
+        line_ += tile_depth * step() - tile_side * ld_;
+        out_ += (split_parts - 1) * tile_elements;
         depth_ = remaining(depth_, tile_depth);
-        out_ += split_parts * tile_elements;
     }
 
 private:
@@ -59,22 +64,35 @@ private:
     size_t step() const { return left ? 1 : ld_; }
     size_t beside() const { return left ? ld_ : 1; }
 
-    template <bool whole>
-    FUSEDNET_INLINE void split_rows(Finite& found) const {
-        for (size_t i = 0; i < side_; i += tile_side) {
-            for (size_t r = row_; r < row_ + rows; ++r) {
-                const float* const first = x_ + i * beside() + r * ld_;
-                const float* const second = first + tile_side * step();
-                // In steps. (Rows of W farther ahead, where they are 4 KiB apart, would be too many for a set of a
-                // cache.)
-                const size_t lead = left ? 2 * tile_depth : r < tile_side - 4 ? 4 : tile_depth - tile_side + 4;
-                __builtin_prefetch(first + lead * step());
-                __builtin_prefetch(second + lead * step());
-                const Floats a = whole ? load(first) : load_partial(first, present(i, r, 0));
-                const Floats b = whole ? load(second) : load_partial(second, present(i, r, tile_side));
-                split_pairs(a, b, out_ + i / tile_side * apart_ + r * tile_depth, found);
+    FUSEDNET_INLINE void split_whole() {
+        // Of W's rows a few ahead: farther, where they are 4 KiB apart, they would be too many for a set of a cache.
+        constexpr size_t lead = 4;
+        const size_t ahead = left ? 2 * tile_depth : (row_ < tile_side - lead ? lead : tile_side + lead) * ld_;
+        const size_t second = tile_side * step();
+#pragma GCC unroll 2
+        for (size_t r = 0; r < rows; ++r) {
+#pragma GCC unroll 2
+            for (size_t i = 0; i < block_tiles; ++i) {
+                const float* const x = line_ + r * ld_ + i * tile_side * beside();
+                __builtin_prefetch(x + ahead);
+                __builtin_prefetch(x + second + ahead);
+                split_pairs(load(x), load(x + second), out_ + i * apart_ + r * tile_depth, finite_);
             }
         }
+    }
+    // (By value: what another function had the address of could not be in registers.)
+    [[gnu::noinline]] static Finite split_edge(const DirectUnits u) {
+        Finite found;
+        for (size_t i = 0; i < u.side_; i += tile_side) {
+            for (size_t r = 0; r < rows; ++r) {
+                const float* const x = u.line_ + i * u.beside() + r * u.ld_;
+                const size_t row = u.row_ + r;
+                const Floats first = load_partial(x, u.present(i, row, 0));
+                const Floats second = load_partial(x + tile_side * u.step(), u.present(i, row, tile_side));
+                split_pairs(first, second, u.out_ + i / tile_side * u.apart_ + r * tile_depth, found);
+            }
+        }
+        return found;
     }
     // How many elements there are from a row on.
     size_t present(size_t i, size_t r, size_t half) const {
@@ -83,11 +101,16 @@ private:
         return r < lines ? at_most(elements, tile_side) : 0;
     }
 
-    const float* x_;
+    const float* line_;  // the next
     size_t ld_, side_, depth_, apart_;
     BFloat16* out_;
     size_t row_ = 0;
     Finite finite_;
+};
+
+// What is turned of a factor that lies the other way, a row for each step of a tile.
+struct alignas(64) Turned {
+    float at[tile_depth * tile_side];
 };
 
 // A factor that lies the other way: columns of a left one, rows of a right one. A unit is a part of a tile: some of it
@@ -95,17 +118,25 @@ private:
 template <Factor factor>
 class TransposedUnits {
 public:
-    TransposedUnits(const float* x, size_t ld, size_t side, size_t depth, BFloat16* out)
-        : x_(x), ld_(ld), side_(side), depth_(depth), out_(out) {}
+    TransposedUnits(const float* x, size_t ld, size_t side, size_t depth, BFloat16* out, Turned& turned)
+        : x_(x), ld_(ld), side_(side), depth_(depth), out_(out), turned_(&turned) {}
 
     size_t count() const { return tiles_of(side_, tile_side) * tiles_of(depth_, tile_depth) * units; }
     const Finite& finite() const { return finite_; }
 
-    [[gnu::noinline]] void next() {
-        unit_ < transpositions ? transpose_next() : split_rows((unit_ - transpositions) * rows);
+    FUSEDNET_INLINE void next() {
+        if (unit_ < transpositions) {
+            transpose_next(*this);
+        } else {
+#pragma GCC unroll 2
+            for (size_t r = 0; r < rows; ++r, out_ += tile_depth) {
+                const float* const row = turned_->at + ((unit_ - transpositions) * rows + r) * tile_side;
+                split_pairs(load(row), load(row + tile_side * tile_side), out_, finite_);
+            }
+        }
         if (++unit_ < units) return;
         unit_ = 0;
-        out_ += split_parts * tile_elements;
+        out_ += (split_parts - 1) * tile_elements;
         step_ += tile_depth;
         if (step_ < depth_) return;
         step_ = 0;
@@ -114,31 +145,23 @@ public:
 
 private:
     static constexpr bool left = factor == Factor::left;
-    static constexpr size_t rows = 8, width = block_columns<float>;
+    static constexpr size_t rows = 2, width = block_columns<float>;
     static constexpr size_t transpositions = tile_depth / width, units = transpositions + tile_side / rows;
 
-    FUSEDNET_INLINE void transpose_next() {
-        const size_t half = unit_ * width / tile_side * tile_side, column = unit_ * width % tile_side;
-        const size_t i = left ? step_ + half : beside_, j = (left ? beside_ : step_ + half) + column;
-        const size_t height = left ? depth_ : side_, length = left ? side_ : depth_;
-        transpose_piece(x_ + i * ld_ + j, ld_, remaining(height, i), remaining(length, j),
-                        turned_ + (half + column) * tile_side);
-    }
-    FUSEDNET_INLINE void split_rows(size_t first) {
-        Finite found;
-        for (size_t r = first; r < first + rows; ++r) {
-            const float* const row = turned_ + r * tile_side;
-            split_pairs(load(row), load(row + tile_side * tile_side), out_ + r * tile_depth, found);
-        }
-        finite_.add(found);
+    [[gnu::noinline]] static void transpose_next(const TransposedUnits u) {
+        const size_t half = u.unit_ * width / tile_side * tile_side, column = u.unit_ * width % tile_side;
+        const size_t i = left ? u.step_ + half : u.beside_, j = (left ? u.beside_ : u.step_ + half) + column;
+        const size_t height = left ? u.depth_ : u.side_, length = left ? u.side_ : u.depth_;
+        transpose_piece(u.x_ + i * u.ld_ + j, u.ld_, remaining(height, i), remaining(length, j),
+                        u.turned_->at + (half + column) * tile_side);
     }
 
     const float* x_;
     size_t ld_, side_, depth_;
     BFloat16* out_;
+    Turned* turned_;
     size_t beside_ = 0, step_ = 0, unit_ = 0;
     Finite finite_;
-    alignas(64) float turned_[tile_depth * tile_side];
 };
 
 template <class Units>

@@ -67,9 +67,10 @@ size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
     }
     const Tiled dz{dz_tiles, tiles_of(m.tiled, tile_depth)};
     const RestOfDepth rest{g.x + m.tiled * g.ldx, 1, g.ldx, g.dz + m.tiled * g.lddz, g.lddz, m.rest};
+    Turned turned;
     const auto block = [&](size_t row, size_t turn) {
         return TransposedUnits<Factor::left>(g.x + row, g.ldx, at_most(g.k - row, block_side), m.tiled,
-                                             x_tiles[turn % 2]);
+                                             x_tiles[turn % 2], turned);
     };
     split_all(block(0, 0), finite);
     size_t k = 0;
@@ -79,7 +80,6 @@ size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
         const bool more = k + block_side < g.k;
         Beside<TransposedUnits<Factor::left>> next(block(more ? k + block_side : k, turn + 1));
         if (more) next.spread(tiles_of(n, block_side), dz.steps);
-        Both<typename Rows::Work, decltype(next)> beside{rows.work(), next};
         const WeightGradient<float> part = rows.begin(k);
         finish_weights(part, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
             for_each_side(n, [&](size_t tile, size_t columns) {
@@ -88,7 +88,7 @@ size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
                 const size_t j = tile * tile_side, width = at_most(n - j, block_side);
                 rows.fetch(part, j, height);
                 rows.work().spread(1, dz.steps);
-                multiply_block(x, 0, tiles_of(height, tile_side), dz, tile, columns, sums, beside);
+                multiply_block(x, 0, tiles_of(height, tile_side), dz, tile, columns, sums, rows.work(), next);
                 add_rest(rest.from(k, j), height, columns, sums.at, block_side);
                 rows.take(part, j, height, width, with_weight);
             });
