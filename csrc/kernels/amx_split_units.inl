@@ -148,6 +148,7 @@ private:
     static constexpr size_t rows = 2, width = block_columns<float>;
     static constexpr size_t transpositions = tile_depth / width, units = transpositions + tile_side / rows;
 
+    // (By value, as split_edge.)
     [[gnu::noinline]] static void transpose_next(const TransposedUnits u) {
         const size_t half = u.unit_ * width / tile_side * tile_side, column = u.unit_ * width % tile_side;
         const size_t i = left ? u.step_ + half : u.beside_, j = (left ? u.beside_ : u.step_ + half) + column;

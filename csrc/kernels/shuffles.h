@@ -43,14 +43,6 @@ FUSEDNET_INLINE void store_halves(double* p, size_t stride, Vec<double> v) {
     _mm256_storeu_pd(p + stride, _mm512_extractf64x4_pd((__m512d)v, 1));
 }
 
-// The upper half of each word of a, then those of b.
-FUSEDNET_INLINE Words<float> upper_halves(Words<float> a, Words<float> b) {
-    typedef std::uint16_t Shorts __attribute__((vector_size(64)));
-    Shorts index;
-    for (int i = 0; i < 32; ++i) index[i] = static_cast<std::uint16_t>(2 * i + 1);
-    return (Words<float>)_mm512_permutex2var_epi16((__m512i)a, (__m512i)index, (__m512i)b);
-}
-
 // Of the four pieces of 16 bytes in a and in b: the first of both, then the third; or the second, then the fourth.
 FUSEDNET_INLINE Vec<double> even_pieces(Vec<double> a, Vec<double> b) {
     return (Vec<double>)_mm512_permutex2var_pd((__m512d)a, _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), (__m512d)b);
