@@ -36,4 +36,13 @@ private:
     size_t count_, left_, turns_ = never, due_ = 0;
 };
 
+// A multiply-add, for what has little else to do beside its products: after 0.6 us of tiles without any, the next that
+// are stored take 0.3 us more (Granite Rapids).
+struct MultiplyAdd {
+    FUSEDNET_INLINE void next() const {
+        Vec<float> sum{};
+        __asm__ volatile("vfmadd213ps %0, %0, %0" : "+v"(sum));
+    }
+};
+
 }  // namespace fusednet::FUSEDNET_SET

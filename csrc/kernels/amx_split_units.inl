@@ -27,15 +27,15 @@ constexpr size_t remaining(size_t n, size_t done) { return n > done ? n - done :
 
 enum class Factor { left, right };
 
-// A factor of up to a block, as it lies: rows of a left one, columns of a right one. A unit is some rows of the tiles
-// of a step.
+// A factor of up to a block, as it lies: rows of a left one, columns of a right one. A unit is a row of the tiles of a
+// step.
 template <Factor factor>
 class DirectUnits {
 public:
     DirectUnits(const float* x, size_t ld, size_t side, size_t depth, BFloat16* out)
         : line_(x), ld_(ld), side_(side), depth_(depth), apart_(tiled_elements(tile_side, depth)), out_(out) {}
 
-    size_t count() const { return tiles_of(depth_, tile_depth) * (tile_side / rows); }
+    size_t count() const { return tiles_of(depth_, tile_depth) * tile_side; }
     const Finite& finite() const { return finite_; }
 
     // Most units are whole, and what changes is in registers: the fewer instructions there are between two products,
@@ -46,10 +46,9 @@ public:
         } else {
             finite_.add(split_edge(*this));
         }
-        line_ += rows * ld_;
-        out_ += rows * tile_depth;
-        row_ += rows;
-        if (row_ < tile_side) return;
+        line_ += ld_;
+        out_ += tile_depth;
+        if (++row_ < tile_side) return;
         row_ = 0;
         line_ += tile_depth * step() - tile_side * ld_;
         out_ += (split_parts - 1) * tile_elements;
@@ -58,7 +57,6 @@ public:
 
 private:
     static constexpr bool left = factor == Factor::left;
-    static constexpr size_t rows = left ? 2 : 1;
 
     // From an element to the next of the depth, and of the side.
     size_t step() const { return left ? 1 : ld_; }
@@ -70,35 +68,29 @@ private:
         const size_t ahead = left ? 2 * tile_depth : (row_ < tile_side - lead ? lead : tile_side + lead) * ld_;
         const size_t second = tile_side * step();
 #pragma GCC unroll 2
-        for (size_t r = 0; r < rows; ++r) {
-#pragma GCC unroll 2
-            for (size_t i = 0; i < block_tiles; ++i) {
-                const float* const x = line_ + r * ld_ + i * tile_side * beside();
-                __builtin_prefetch(x + ahead);
-                __builtin_prefetch(x + second + ahead);
-                split_pairs(load(x), load(x + second), out_ + i * apart_ + r * tile_depth, finite_);
-            }
+        for (size_t i = 0; i < block_tiles; ++i) {
+            const float* const x = line_ + i * tile_side * beside();
+            __builtin_prefetch(x + ahead);
+            __builtin_prefetch(x + second + ahead);
+            split_pairs(load(x), load(x + second), out_ + i * apart_, finite_);
         }
     }
     // (By value: what another function had the address of could not be in registers.)
     [[gnu::noinline]] static Finite split_edge(const DirectUnits u) {
         Finite found;
         for (size_t i = 0; i < u.side_; i += tile_side) {
-            for (size_t r = 0; r < rows; ++r) {
-                const float* const x = u.line_ + i * u.beside() + r * u.ld_;
-                const size_t row = u.row_ + r;
-                const Floats first = load_partial(x, u.present(i, row, 0));
-                const Floats second = load_partial(x + tile_side * u.step(), u.present(i, row, tile_side));
-                split_pairs(first, second, u.out_ + i / tile_side * u.apart_ + r * tile_depth, found);
-            }
+            const float* const x = u.line_ + i * u.beside();
+            const Floats first = load_partial(x, u.present(i, 0));
+            const Floats second = load_partial(x + tile_side * u.step(), u.present(i, tile_side));
+            split_pairs(first, second, u.out_ + i / tile_side * u.apart_, found);
         }
         return found;
     }
-    // How many elements there are from a row on.
-    size_t present(size_t i, size_t r, size_t half) const {
+    // How many elements there are of this row.
+    size_t present(size_t i, size_t half) const {
         const size_t lines = left ? remaining(side_, i) : remaining(depth_, half);
         const size_t elements = left ? remaining(depth_, half) : remaining(side_, i);
-        return r < lines ? at_most(elements, tile_side) : 0;
+        return row_ < lines ? at_most(elements, tile_side) : 0;
     }
 
     const float* line_;  // the next
