@@ -51,7 +51,7 @@ inline void input_gradient_by_tiles(const InputGradient<float>& g, Finite& finit
                                          w_tiles[turn % 2]);
     };
     split_all(block(0, 0), finite);
-    MultiplyAdd and_one;
+    MultiplyAdd one_more;
     for (size_t k = 0, turn = 0; k < g.k; k += block_side, ++turn) {
         const size_t valid = at_most(g.k - k, block_side), rows = tiles_of(valid, tile_side), height = rows * tile_side;
         const Tiled w{w_tiles[turn % 2], dz.steps};
@@ -61,7 +61,7 @@ inline void input_gradient_by_tiles(const InputGradient<float>& g, Finite& finit
         for_each_side(g.m, [&](size_t j, size_t columns) {
             BlockSums sums;
             read_beside_block(g.ahead, dz.steps);
-            multiply_block(w, 0, rows, dz, j, columns, sums, next, and_one);
+            multiply_block(w, 0, rows, dz, j, columns, sums, next, one_more);
             add_rest(rest.from(k, j * tile_side), valid, columns, sums.at, block_side);
             for (size_t c = 0; c < columns; ++c) {
                 const size_t row = (j + c) * tile_side;
