@@ -50,10 +50,20 @@ inline void weights_narrow(WeightGradient<float> g, size_t rows, size_t first) {
     float_kernels.weight_gradient(g);
 }
 
-// By blocks of rows of W, until X or dZ turns out not to be finite: returns how many have been computed. `rows` says
+// The rows of W that go by tiles: a few last ones are not worth one. (They are the same ones however W was cut, see
+// WeightGradient.)
+inline size_t tiled_weight_rows(size_t k) {
+    constexpr size_t few = 8;
+    const size_t last = k % tile_side;
+    return last <= few ? k - last : k;
+}
+
+// By blocks of those rows, until X or dZ turns out not to be finite: returns how many have been computed. `rows` says
 // what becomes of a block's sums, and what work is done beside its products.
 template <class Rows>
 size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
+    const size_t end = tiled_weight_rows(g.k);
+    if (end == 0) return 0;
     const Tiles configured;
     const Depth m(g.m);
     auto* const first = reinterpret_cast<BFloat16*>(g.scratch);
@@ -69,15 +79,15 @@ size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
     const RestOfDepth rest{g.x + m.tiled * g.ldx, 1, g.ldx, g.dz + m.tiled * g.lddz, g.lddz, m.rest};
     Turned turned;
     const auto block = [&](size_t row, size_t turn) {
-        return TransposedUnits<Factor::left>(g.x + row, g.ldx, at_most(g.k - row, block_side), m.tiled,
+        return TransposedUnits<Factor::left>(g.x + row, g.ldx, at_most(end - row, block_side), m.tiled,
                                              x_tiles[turn % 2], turned);
     };
     split_all(block(0, 0), finite);
     size_t k = 0;
-    for (size_t turn = 0; k < g.k && finite.all(); k += block_side, ++turn) {
-        const size_t height = at_most(g.k - k, block_side);
+    for (size_t turn = 0; k < end && finite.all(); k += block_side, ++turn) {
+        const size_t height = at_most(end - k, block_side);
         const Tiled x{x_tiles[turn % 2], dz.steps};
-        const bool more = k + block_side < g.k;
+        const bool more = k + block_side < end;
         Beside<TransposedUnits<Factor::left>> next(block(more ? k + block_side : k, turn + 1));
         if (more) next.spread(tiles_of(n, block_side), dz.steps);
         const WeightGradient<float> part = rows.begin(k);
@@ -98,7 +108,7 @@ size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
         rows.end(height, n);
     }
     rows.finish();
-    return at_most(g.k, k);
+    return at_most(end, k);
 }
 
 // They are stored, or added to W.

@@ -160,7 +160,8 @@ struct WeightGradient {
     T factor, decay;
     bool update;
     T* scratch;  // of KernelTable::weight_scratch(m, ldw) elements
-    // Of the W that these are some rows of: it may be far from the core, a vector or less, or large.
+    // Of the W that these are some rows of: it may be far from the core, a vector or less, or large. By many_rows, it
+    // is cut at whole vectors of rows: the last ones beyond those may have other bits.
     std::size_t all_rows;
     bool shared;   // by a team: other cores have read these rows, and written some of dZ and mostly of X
     bool distant;  // cpu_features()'s: other cores and what lies beyond this one's caches are far
