@@ -31,7 +31,8 @@ UpdateArguments update_arguments(const Optimizer& o, std::uint64_t step) {
             o.epsilon,
             1.0 - std::pow(o.beta1, t),
             1.0 - std::pow(o.beta2, t),
-            step % interval == 0};
+            step % interval == 0,
+            step % 2 == 1};
 }
 
 }  // namespace fusednet

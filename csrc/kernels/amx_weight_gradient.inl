@@ -15,12 +15,12 @@ inline bool suits_tiles(const WeightGradient<float>& g) {
     return g.m >= tiled_depth && g.all_rows >= tiled_depth && g.ldw >= tiled_width;
 }
 
-// g without its first rows of W.
-inline WeightGradient<float> rows_from(WeightGradient<float> g, size_t row) {
-    g.x += row;
-    g.w += row * g.ldw;
-    g.out += row * g.ldw;
-    g.k -= row;
+// Of so many rows of W.
+inline WeightGradient<float> rows_of(WeightGradient<float> g, size_t first, size_t count) {
+    g.x += first;
+    g.w += first * g.ldw;
+    g.out += first * g.ldw;
+    g.k = count;
     return g;
 }
 
@@ -41,8 +41,7 @@ private:
 };
 
 // The last columns, which are narrow_columns, of some rows of W: AVX-512's kernels have a tile for as few as that.
-inline void weights_narrow(WeightGradient<float> g, size_t rows, size_t first) {
-    g.k = rows;
+inline void weights_narrow(WeightGradient<float> g, size_t first) {
     g.n -= first;
     g.dz += first;
     g.w += first;
@@ -58,12 +57,13 @@ inline size_t tiled_weight_rows(size_t k) {
     return last <= few ? k - last : k;
 }
 
-// By blocks of those rows, until X or dZ turns out not to be finite: returns how many have been computed. `rows` says
-// what becomes of a block's sums, and what work is done beside its products.
+// By blocks of those rows, the last first if `backward`, until X or dZ turns out not to be finite. `rows` says what
+// becomes of a block's sums, what work is done beside its products, and how so many rows from one on that are left come
+// without tiles.
 template <class Rows>
-size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
-    const size_t end = tiled_weight_rows(g.k);
-    if (end == 0) return 0;
+void weights_by_tiles(const WeightGradient<float>& g, Rows& rows, bool backward) {
+    const size_t end = tiled_weight_rows(g.k), blocks = tiles_of(end, block_side);
+    if (blocks == 0) return rows.without_tiles(0, g.k);
     const Tiles configured;
     const Depth m(g.m);
     auto* const first = reinterpret_cast<BFloat16*>(g.scratch);
@@ -78,19 +78,20 @@ size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
     const Tiled dz{dz_tiles, tiles_of(m.tiled, tile_depth)};
     const RestOfDepth rest{g.x + m.tiled * g.ldx, 1, g.ldx, g.dz + m.tiled * g.lddz, g.lddz, m.rest};
     Turned turned;
+    const auto row_of = [=](size_t turn) { return (backward ? blocks - 1 - turn : turn) * block_side; };
     const auto block = [&](size_t row, size_t turn) {
         return TransposedUnits<Factor::left>(g.x + row, g.ldx, at_most(end - row, block_side), m.tiled,
                                              x_tiles[turn % 2], turned);
     };
-    split_all(block(0, 0), finite);
-    size_t k = 0;
-    for (size_t turn = 0; k < end && finite.all(); k += block_side, ++turn) {
-        const size_t height = at_most(end - k, block_side);
+    split_all(block(row_of(0), 0), finite);
+    size_t turn = 0;
+    for (; turn < blocks && finite.all(); ++turn) {
+        const size_t k = row_of(turn), height = at_most(end - k, block_side);
         const Tiled x{x_tiles[turn % 2], dz.steps};
-        const bool more = k + block_side < end;
-        Beside<TransposedUnits<Factor::left>> next(block(more ? k + block_side : k, turn + 1));
+        const bool more = turn + 1 < blocks;
+        Beside<TransposedUnits<Factor::left>> next(block(more ? row_of(turn + 1) : k, turn + 1));
         if (more) next.spread(tiles_of(n, block_side), dz.steps);
-        const WeightGradient<float> part = rows.begin(k);
+        const WeightGradient<float> part = rows.begin(k, height);
         finish_weights(part, [&](auto with_weight) FUSEDNET_ALWAYS_INLINE {
             for_each_side(n, [&](size_t tile, size_t columns) {
                 BlockSums& sums = rows.sums();
@@ -104,11 +105,15 @@ size_t weights_by_tiles(const WeightGradient<float>& g, Rows& rows) {
             });
         });
         if (more) finite.add(next.finish().finite());
-        if (n < g.n) weights_narrow(part, height, n);
+        if (n < g.n) weights_narrow(part, n);
         rows.end(height, n);
     }
     rows.finish();
-    return at_most(end, k);
+    if (turn < blocks) {
+        const size_t k = row_of(turn);
+        backward ? rows.without_tiles(0, at_most(end, k + block_side)) : rows.without_tiles(k, end - k);
+    }
+    if (end < g.k) rows.without_tiles(end, g.k - end);
 }
 
 // They are stored, or added to W.
@@ -118,7 +123,7 @@ public:
 
     explicit StoredWeights(const WeightGradient<float>& g) : g_(g), fetches_(g.update && is_read_by_others(g)) {}
 
-    WeightGradient<float> begin(size_t row) const { return rows_from(g_, row); }
+    WeightGradient<float> begin(size_t row, size_t rows) const { return rows_of(g_, row, rows); }
     Work& work() { return work_; }
     BlockSums& sums() { return sums_; }
     void fetch(const WeightGradient<float>& part, size_t j, size_t rows) {
@@ -137,6 +142,7 @@ public:
     }
     void end(size_t, size_t) const {}
     void finish() const {}
+    void without_tiles(size_t row, size_t rows) const { float_kernels.weight_gradient(rows_of(g_, row, rows)); }
 
 protected:
     const WeightGradient<float>& g_;
@@ -151,8 +157,7 @@ inline void amx_weight_gradient(const WeightGradient<float>& g) {
     if (!suits_tiles(g)) return float_kernels.weight_gradient(g);
     for_each_block(g, [](const WeightGradient<float>& block) {
         StoredWeights rows{block};
-        const size_t done = weights_by_tiles(block, rows);
-        if (done < block.k) float_kernels.weight_gradient(rows_from(block, done));
+        weights_by_tiles(block, rows, false);
     });
 }
 

@@ -13,19 +13,25 @@ inline size_t amx_weight_scratch(size_t m, size_t ldw) {
     return ldw >= tiled_width && wanted > plain ? wanted : plain;
 }
 
+inline void step_without_tiles(const WeightGradient<float>& g, const OptimizerStep<float>& step, size_t row,
+                               size_t rows) {
+    float_kernels.weight_step(rows_of(g, row, rows), step.from(row * g.ldw));
+}
+
 // The gradient goes to scratch, by which its rows of W take the step, while they are near.
 class StepAfterBlocks : public StoredWeights {
 public:
     StepAfterBlocks(const WeightGradient<float>& g, const OptimizerStep<float>& step)
         : StoredWeights(g), step_(step), gradient_(g.scratch + factor_size(g.m, g.n)) {}
 
-    WeightGradient<float> begin(size_t row) {
+    WeightGradient<float> begin(size_t row, size_t rows) {
         row_ = row;
-        WeightGradient<float> part = rows_from(g_, row);
+        WeightGradient<float> part = rows_of(g_, row, rows);
         part.out = gradient_;
         return part;
     }
     void end(size_t rows, size_t) const { take_step(g_, step_, row_, rows, gradient_); }
+    void without_tiles(size_t row, size_t rows) const { step_without_tiles(g_, step_, row, rows); }
 
 private:
     const OptimizerStep<float> step_;
@@ -98,9 +104,9 @@ public:
           narrow_(g.scratch + factor_size(g.m, g.n)),
           work_(rows(0, 0, 0, nullptr, 0)) {}
 
-    WeightGradient<float> begin(size_t row) {
+    WeightGradient<float> begin(size_t row, size_t rows) {
         row_ = row;
-        WeightGradient<float> part = rows_from(g_, row);
+        WeightGradient<float> part = rows_of(g_, row, rows);
         part.out = narrow_;
         part.factor = 1;
         part.decay = 0;
@@ -120,6 +126,7 @@ public:
         if (first < g_.n) Work(rows(first, height, g_.n - first, narrow_ + first, g_.ldw)).finish();
     }
     void finish() { work_.finish(); }
+    void without_tiles(size_t row, size_t rows) const { step_without_tiles(g_, step_, row, rows); }
 
 private:
     AdamRows<decay> rows(size_t column, size_t height, size_t width, const float* sums, size_t lds) const {
@@ -142,15 +149,15 @@ inline void amx_weight_step(const WeightGradient<float>& g, const OptimizerStep<
         amx_weight_gradient(g);
         return take_step(g, step, 0, g.k, g.out);
     }
-    const auto take = [&](auto rows) {
-        const size_t done = weights_by_tiles(g, rows);
-        if (done < g.k) float_kernels.weight_step(rows_from(g, done), step.from(done * g.ldw));
-    };
     const UpdateArguments& a = *step.arguments;
     if (is_adam(a) && !a.drop_subnormal) {
-        with_decay(a, [&](auto decay) { take(AdamBesideProducts<decay.value>(g, step)); });
+        with_decay(a, [&](auto decay) {
+            AdamBesideProducts<decay.value> rows(g, step);
+            weights_by_tiles(g, rows, a.backward);
+        });
     } else {
-        take(StepAfterBlocks(g, step));
+        StepAfterBlocks rows(g, step);
+        weights_by_tiles(g, rows, false);
     }
 }
 

@@ -108,17 +108,20 @@ TEST_CASE_TEMPLATE("weight_step is weight_gradient, then the update by it, whole
             struct Update {
                 UpdateRule rule;
                 double decay;
+                bool backward;
             };
-            for (const Update& u : {Update{UpdateRule::momentum, 0.1},
-                                    {UpdateRule::adam, 0.0},
-                                    {UpdateRule::adam, 0.1},
-                                    {UpdateRule::adamw, 0.1},
-                                    {UpdateRule::rmsprop, 0.1}}) {
+            for (const Update& u : {Update{UpdateRule::momentum, 0.1, false},
+                                    {UpdateRule::adam, 0.0, false},
+                                    {UpdateRule::adam, 0.0, true},
+                                    {UpdateRule::adam, 0.1, true},
+                                    {UpdateRule::adamw, 0.1, false},
+                                    {UpdateRule::rmsprop, 0.1, false}}) {
                 const UpdateRule rule = u.rule;
                 CAPTURE(static_cast<int>(rule));
                 CAPTURE(u.decay);
+                CAPTURE(u.backward);
                 const bool has_first = rule != UpdateRule::rmsprop, has_second = rule != UpdateRule::momentum;
-                const UpdateArguments arguments{rule, 0.01, u.decay, 0.9, 0.99, 1e-3, 0.1, 0.01};
+                const UpdateArguments arguments{rule, 0.01, u.decay, 0.9, 0.99, 1e-3, 0.1, 0.01, false, u.backward};
                 struct Learned {
                     Matrix<T> w, first, second;
                     bool operator==(const Learned& o) const {
