@@ -15,7 +15,7 @@ inline bool suits_tiles(const WeightGradient<float>& g) {
     return g.m >= tiled_depth && g.all_rows >= tiled_depth && g.ldw >= tiled_width;
 }
 
-// Of so many rows of W.
+// g of so many rows of W.
 inline WeightGradient<float> rows_of(WeightGradient<float> g, size_t first, size_t count) {
     g.x += first;
     g.w += first * g.ldw;

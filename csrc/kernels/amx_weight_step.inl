@@ -13,6 +13,7 @@ inline size_t amx_weight_scratch(size_t m, size_t ldw) {
     return ldw >= tiled_width && wanted > plain ? wanted : plain;
 }
 
+// AVX-512's step of so many rows of W from one on.
 inline void step_without_tiles(const WeightGradient<float>& g, const OptimizerStep<float>& step, size_t row,
                                size_t rows) {
     float_kernels.weight_step(rows_of(g, row, rows), step.from(row * g.ldw));

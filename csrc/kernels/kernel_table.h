@@ -219,7 +219,7 @@ struct UpdateArguments {
     double beta1, beta2, epsilon;     // momentum or β₁; β₂ or ρ; ε
     double correction1, correction2;  // Adam: 1 − β₁ᵗ and 1 − β₂ᵗ
     bool drop_subnormal = false;      // from the moments
-    bool backward = false;  // by every other step, from the last rows on: they are what the step before has left near
+    bool backward = false;            // Adam by AMX: W's last rows first, which the step before has left near
 };
 
 // An optimizer's step of parameters w, with what it remembers of each, which is null where its rule doesn't.

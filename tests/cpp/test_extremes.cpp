@@ -124,7 +124,7 @@ TEST_CASE_TEMPLATE("a step by a gradient with an infinite row", T, float, double
     struct Way {
         UpdateRule rule;
         bool backward;
-        std::size_t row;  // of the first block of AMX and of the second: the last that the step comes to, or the first
+        std::size_t row;  // 10 is in AMX's first block of rows, 40 in its second, to which a step backward comes first
     };
     for (const Way& way : {Way{UpdateRule::momentum, false, 40},
                            {UpdateRule::adam, false, 40},
