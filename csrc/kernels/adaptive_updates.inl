@@ -129,19 +129,16 @@ void adam(AdamStep<decay, T> rule, T* __restrict w, const T* __restrict g, T* __
     });
 }
 
-// Adam's step of some rows by their gradient, taken by turns between the steps of a tile that computes the gradient of
-// the next rows: the divider is free there, and what has to be fetched has the time. A turn renews the moments of a
+// Adam's step of some rows by their gradient, taken by vectors between the steps of a tile that computes the gradient
+// of the next rows: the divider is free there, and what has to be fetched has the time. A turn renews the moments of a
 // vector, takes the root of the one before and ends the one before that: of one vector all these would have to wait for
-// each other, longer than a processor looks ahead. Of short vectors it does so for two, or there would be too many
-// turns.
+// each other, longer than a processor looks ahead.
 template <Decay decay, class T>
 class AdamBesideTiles {
 public:
-    static constexpr size_t vectors = FUSEDNET_VECTOR_BYTES == 16 ? 2 : 1;  // of a turn
-
     explicit AdamBesideTiles(const UpdateArguments& a) : adam_(a) {}
 
-    // n elements, at least three turns' or none, while so many tiles take so many steps each.
+    // n elements, at least three vectors or none, while so many tiles take so many steps each.
     void begin(const OptimizerStep<T>& step, const T* gradient, size_t n, size_t tiles, size_t steps) {
         step_ = step;
         gradient_ = gradient;
@@ -151,8 +148,8 @@ public:
         if (n == 0) return;
         renew(0);
         take_root(0);
-        renew(turn);
-        interval_ = at_most(interval_between(n / turn, tiles, steps), most_steps);
+        renew(lanes<T>);
+        interval_ = at_most(interval_between(n / lanes<T>, tiles, steps), most_steps);
     }
 
     // So many steps go by between two turns.
@@ -170,10 +167,10 @@ public:
             __builtin_prefetch(step_.second + later, 1);
         }
         end(i);
-        take_root(i + turn);
-        renew(i + 2 * turn);
-        ended_ = i + turn;
-        if (i + 4 * turn > count_) interval_ = never;
+        take_root(i + lanes<T>);
+        renew(i + 2 * lanes<T>);
+        ended_ = i + lanes<T>;
+        if (i + 4 * lanes<T> > count_) interval_ = never;
         __asm__("" ::: "memory");
     }
 
@@ -181,31 +178,25 @@ public:
     void finish() {
         if (count_ == 0) return;
         end(ended_);
-        take_root(ended_ + turn);
-        end(ended_ + turn);
-        const size_t rest = ended_ + 2 * turn;
+        take_root(ended_ + lanes<T>);
+        end(ended_ + lanes<T>);
+        const size_t rest = ended_ + 2 * lanes<T>;
         adam(adam_, step_.w + rest, gradient_ + rest, step_.first + rest, step_.second + rest, count_ - rest);
     }
 
 private:
-    static constexpr size_t turn = vectors * lanes<T>;
-
     // More steps between two turns are slower on a Zen 4, rather than quicker.
-    static constexpr size_t most_steps = FUSEDNET_VECTOR_BYTES == 64 ? 4 : 6 * vectors;
+    static constexpr size_t most_steps = FUSEDNET_VECTOR_BYTES == 64 ? 4 : 6;
 
     FUSEDNET_INLINE void renew(size_t i) {
-        for (size_t v = 0; v < vectors; ++v, i += lanes<T>)
-            adam_.renew(step_.w + i, load(gradient_ + i), step_.first + i, step_.second + i, WholeAccess<T>{});
+        adam_.renew(step_.w + i, load(gradient_ + i), step_.first + i, step_.second + i, WholeAccess<T>{});
     }
-    FUSEDNET_INLINE void take_root(size_t i) {
-        for (size_t v = 0; v < vectors; ++v) root_[v] = square_root(load(step_.second + i + v * lanes<T>));
-    }
+    FUSEDNET_INLINE void take_root(size_t i) { root_ = square_root(load(step_.second + i)); }
     FUSEDNET_INLINE void end(size_t i) {
-        for (size_t v = 0; v < vectors; ++v, i += lanes<T>)
-            adam_.take(step_.w + i, load(step_.first + i), root_[v] + adam_.epsilon, WholeAccess<T>{});
+        adam_.take(step_.w + i, load(step_.first + i), root_ + adam_.epsilon, WholeAccess<T>{});
     }
 
-    Vec<T> root_[vectors]{};  // of the vectors that are the next to end
+    Vec<T> root_{};  // of the vector that is the next to end
     AdamStep<decay, T> adam_;
     OptimizerStep<T> step_{};
     const T* gradient_ = nullptr;

@@ -106,7 +106,7 @@ template <Decay decay, class T>
 class AdamBesideRows : public RowsInScratch<T> {
 public:
     using Ahead = AdamBesideTiles<decay, T>;
-    static_assert(least_height(stepping_tiles) * tile_vectors >= 3 * Ahead::vectors);  // turns, at least
+    static_assert(least_height(stepping_tiles) * tile_vectors >= 3);  // vectors, at least
     // Tiles that pack are those of the first rows, which have none before them, and tiles of fewer vectors are few:
     // they are not worth code of their own.
     static constexpr bool interrupts(bool packing, size_t vectors) { return !packing && vectors == tile_vectors; }
@@ -138,8 +138,9 @@ private:
 };
 
 // By rows where the depth is a single block, so that their gradient is whole, and not so short that what is done
-// meanwhile would interrupt it every few steps. Adam's step is then taken beside the tiles; that of other rules by rows
-// where W is far, or has to be claimed and has tiles as wide as they come, which leave the time for it.
+// meanwhile would interrupt it every few steps. Adam's step is then taken beside the tiles, but of vectors as short as
+// SSE2's, whose turns are too many; that of other rules by rows where W is far, or has to be claimed and has tiles as
+// wide as they come, which leave the time for it.
 template <class T>
 void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
     constexpr size_t least_depth = 32;
@@ -149,8 +150,10 @@ void weight_step(const WeightGradient<T>& g, const OptimizerStep<T>& step) {
         return copies(g) ? update_rows<true>(g, rows) : update_rows<false>(g, rows);
     };
     if (g.m >= least_depth && g.m <= most_block_rows && g.k > stepping_tiles * tile_rows) {
-        if (is_adam(a) && !a.drop_subnormal && wide && g.n == g.ldw)
-            return with_decay(a, [&](auto decay) { by_rows(AdamBesideRows<decay.value, T>(g, step)); });
+        if constexpr (FUSEDNET_VECTOR_BYTES > 16) {
+            if (is_adam(a) && !a.drop_subnormal && wide && g.n == g.ldw)
+                return with_decay(a, [&](auto decay) { by_rows(AdamBesideRows<decay.value, T>(g, step)); });
+        }
         if (is_far<T>(g.all_rows, g.ldw) || (claimed && wide)) return by_rows(StepAfterRows<T>(g, step));
     }
     weight_gradient(g);
