@@ -96,37 +96,59 @@ def started(name, threads, cores, kernel_set=None):
                 process.communicate()
 
 
-def compare(processes, kind, case, rounds, seconds, peak):
-    """Return the record of one case: each contender checked, then timed in turns with the others, in µs.
+class Comparison:
+    """One case: the contenders checked, and their times, in µs."""
 
-    peak() has a turn too: processors change their frequency, and a share of the peak is of the one beside it.
-    """
-    errors, times, failures, peaks = {}, {}, {}, []
+    def __init__(self, number, kind, case):
+        self.number, self.kind, self.case = number, kind, case
+        self.errors, self.times, self.failures, self.peaks = {}, {}, {}, []
 
-    def ask(process, results, method, **arguments):
-        answer = process.ask(method, **arguments)
+    def prepare(self, process):
+        self._ask(process, self.errors, "prepare", kind=self.kind, **asdict(self.case))
+
+    def measure(self, process, seconds):
+        if process.name not in self.failures:
+            self._ask(process, self.times, "measure", seconds=seconds)
+
+    def _ask(self, process, results, method, **arguments):
+        answer = process.ask(method, number=self.number, **arguments)
         if "failure" in answer:
-            failures[process.name] = answer["failure"]
+            self.failures[process.name] = answer["failure"]
         else:
             results.setdefault(process.name, []).append(answer["value"])
 
+    def record(self):
+        case = self.case
+        return {
+            **asdict(case),
+            "label": case.label,
+            "peak": max(self.peaks),
+            "flops": case.training_flops if self.kind == "train" else case.prediction_flops,
+            "times": {
+                name: {"min": min(t), "median": statistics.median(t)}
+                for name, t in self.times.items()
+                if name not in self.failures
+            },
+            "errors": {name: error for name, (error,) in self.errors.items()},
+            "failures": self.failures,
+        }
+
+
+def compare(processes, kind, cases, rounds, seconds, peak):
+    """Return a record of each case. The contenders take turns, and so do the cases.
+
+    So what slows the machine down for a while leaves each case other rounds. peak() of the case's type has a
+    turn too: processors change their frequency, and a share of the peak is of the one beside it.
+    """
     for process in processes:
-        ask(process, errors, "prepare", kind=kind, **asdict(case))
-    for _ in range(rounds):
-        peaks.append(peak())
+        process.ask("forget")
+    comparisons = [Comparison(number, kind, case) for number, case in enumerate(cases)]
+    for comparison in comparisons:
         for process in processes:
-            if process.name not in failures:
-                ask(process, times, "measure", seconds=seconds)
-    return {
-        **asdict(case),
-        "label": case.label,
-        "peak": max(peaks),
-        "flops": case.training_flops if kind == "train" else case.prediction_flops,
-        "times": {
-            name: {"min": min(t), "median": statistics.median(t)}
-            for name, t in times.items()
-            if name not in failures
-        },
-        "errors": {name: error for name, (error,) in errors.items()},
-        "failures": failures,
-    }
+            comparison.prepare(process)
+    for _ in range(rounds):
+        for comparison in comparisons:
+            comparison.peaks.append(peak(comparison.case.dtype))
+            for process in processes:
+                comparison.measure(process, seconds)
+    return [comparison.record() for comparison in comparisons]

@@ -11,7 +11,6 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import fusednet as fn
@@ -64,9 +63,8 @@ class Benchmark:
         sets = build["available_kernel_sets"]
         records = []
         for kernel_set in sets[: sets.index(build["active_kernel_set"])]:
-            for dtype in ("float32", "float64"):
-                measured = [replace(case, dtype=dtype) for case in self.training_cases]
-                records += self._compare("train", ["fusednet"], "one", measured, kernel_set)
+            wide = [replace(case, dtype="float64") for case in self.training_cases]
+            records += self._compare("train", ["fusednet"], "one", self.training_cases + wide, kernel_set)
         return records
 
     def sweep(self):
@@ -93,20 +91,23 @@ class Benchmark:
         """Return the records of some cases on one core or on all."""
         threads, numbers = (1, {self.options.core}) if cores == "one" else (None, set(self.all_cores))
         kernel_set = kernel_set or fn.build_info()["active_kernel_set"]
-        records = []
+        seconds, records = self.options.seconds, []
+
+        def peak(dtype):
+            return machine.peak(kernel_set, dtype, numbers, seconds)
+
         with ExitStack() as stack:
             processes = [stack.enter_context(started(name, threads, numbers, kernel_set)) for name in names]
-            for case in measured:
-                print(f"  {kind}, {cores}: {case.label} {case.dtype}", file=sys.stderr)
-                able = [p for p in processes if case.batch == 1 or not CONTENDERS[p.name].single_rows]
-                long = kind == "predict" and case.prediction_flops > LONG
+            # Predictions one by one: their inputs and outputs may be large.
+            for group in [measured] if kind == "train" else [[case] for case in measured]:
+                print(f"  {kind}, {cores}: {'; '.join(case.label for case in group)}", file=sys.stderr)
+                able = [p for p in processes if group[0].batch == 1 or not CONTENDERS[p.name].single_rows]
+                long = kind == "predict" and group[0].prediction_flops > LONG
                 rounds = min(2, self.options.rounds) if long else self.options.rounds
-                seconds = self.options.seconds
-                peak = partial(machine.peak, kernel_set, case.dtype, numbers, seconds)
-                record = compare(able, kind, case, rounds, seconds, peak)
-                for name, failure in record["failures"].items():
-                    print(f"    {name}: {failure}", file=sys.stderr)
-                records.append({"cores": cores, "kernel_set": kernel_set, **record})
+                for record in compare(able, kind, group, rounds, seconds, peak):
+                    for name, failure in record["failures"].items():
+                        print(f"    {record['label']}: {name}: {failure}", file=sys.stderr)
+                    records.append({"cores": cores, "kernel_set": kernel_set, **record})
         return records
 
 

@@ -24,20 +24,25 @@ class Worker:
     def __init__(self, name, threads):
         self.make, self.reference = CONTENDERS[name].load(), CONTENDERS["NumPy"].load()
         self.threads = 1 if CONTENDERS[name].one_thread else threads
+        self.prepared = {}  # by number: what to call, how often, and the steps or predictions of all that
 
-    def prepare(self, kind, **fields):
-        """Build the network of a case and check its results; the methods below then time what was built."""
+    def forget(self):
+        """Let go of the arrays of all cases."""
+        self.prepared.clear()
+
+    def prepare(self, number, kind, **fields):
+        """Build the network of a case, check its results, and keep it, to be measured by that number."""
         case = Case(**{**fields, "widths": tuple(fields["widths"])})
         wide = replace(case, dtype="float64")
-        self.body = None  # lets go of the last case's arrays
         contender = self.make(case, case.weights(), self.threads)
         prepare = {"train": self._prepare_training, "predict": self._prepare_prediction}[kind]
         reference = self.reference(
             wide, [(W.astype("float64"), b.astype("float64")) for W, b in case.weights()], None
         )
-        error = prepare(case, contender, reference)
+        error, *timed = prepare(case, contender, reference)
         if not error < TOLERANCE[case.dtype][kind]:
             raise ArithmeticError(f"{error:.1e} away from the reference")
+        self.prepared[number] = timed
         return error
 
     def _prepare_training(self, case, contender, reference):
@@ -47,41 +52,43 @@ class Worker:
         contender.train_epoch()
         reference.hold(X.astype("float64"), y if y.dtype.kind == "i" else y.astype("float64"))
         reference.train_epoch()
-        self.body, self.calls, self.units = contender.train_epoch, 1, case.steps
-        return max(
+        error = max(
             float(np.linalg.norm(own - ref) / np.linalg.norm(ref - start))
             for triple in zip(contender.weights(), reference.weights(), case.weights(), strict=True)
             for own, ref, start in zip(*triple, strict=True)
         )
+        return error, contender.train_epoch, 1, case.steps
 
     def _prepare_prediction(self, case, contender, reference):
         X = case.inputs(case.batch)
-        self.body = contender.predictor(X)
-        prediction = np.asarray(self.body()).reshape(case.batch, -1)
-        self.calls = self.units = self._calls(case)
+        body = contender.predictor(X)
+        prediction = np.asarray(body()).reshape(case.batch, -1)
+        calls = self._calls(case, body)
         sample = slice(None, None, 1 + case.batch // CHECKED_ROWS)
         expected = reference.predictor(X[sample].astype("float64"))()
-        return float(np.abs(prediction[sample] - expected).max() / np.abs(expected).max())
+        error = float(np.abs(prediction[sample] - expected).max() / np.abs(expected).max())
+        return error, body, calls, calls
 
-    def _calls(self, case):
+    def _calls(self, case, body):
         """Return how many calls to time at once: a millisecond's worth, as looking at the clock costs too."""
         if case.prediction_flops > 1e9:
             return 1
         start = time.perf_counter()
-        self.body()
+        body()
         return 1 + int(1e-3 / (time.perf_counter() - start))
 
-    def measure(self, seconds):
+    def measure(self, number, seconds):
         """Return microseconds a step or a prediction: the best of some seconds, of one run at least."""
+        body, calls, units = self.prepared[number]
         best, end = float("inf"), time.perf_counter() + seconds
         while True:
             start = time.perf_counter()
-            for _ in repeat(None, self.calls):
-                self.body()
+            for _ in repeat(None, calls):
+                body()
             now = time.perf_counter()
             best = min(best, now - start)
             if now > end:
-                return 1e6 * best / self.units
+                return 1e6 * best / units
 
 
 def main():
