@@ -163,10 +163,9 @@ typename Network<T>::StepResult Network<T>::tried_step(TeamTrial* trial, const S
     if (trial == nullptr) return step(samples, rows, &optimizer, true, team, {}, following);
     using Clock = std::chrono::steady_clock;
     const Team alone(1);
-    const Clock::time_point start = Clock::now();
+    trial->begin_step(Clock::now());
     const StepResult result = step(samples, rows, &optimizer, true, trial->use_team() ? team : alone, {}, following);
-    const std::chrono::duration<double> time = Clock::now() - start;
-    if (rows.count == batch) trial->finished(time.count());
+    if (rows.count == batch) trial->end_step(Clock::now());
     return result;
 }
 

@@ -95,47 +95,124 @@ TEST_CASE("small work gets one thread, and so does work in small sections") {
     CHECK(threads_for(1e8, 200) == 1);  // 5e5
 }
 
+// A trial by a clock of its own.
+struct TimedTrial : TeamTrial {
+    Time now{};
+
+    void wait(double seconds) { now += std::chrono::nanoseconds(std::llround(1e9 * seconds)); }
+    void step(double seconds) {
+        begin_step(now);
+        wait(seconds);
+        end_step(now);
+    }
+    void warm_team() {
+        for (double time = 0; time < warm_up; time += 5e-3) {
+            CHECK(use_team());
+            step(5e-3);
+        }
+    }
+};
+
 TEST_CASE("a team is tried, used where it is faster, and tried again") {
     constexpr std::size_t tried = TeamTrial::few * TeamTrial::times;
-    TeamTrial trial;
+    TimedTrial trial;
     trial.begin(2);
     double period = TeamTrial::first_period;
-    // One trial and what follows from it, in milliseconds a step. Returns whether the team was used for that.
-    const auto is_used = [&](double with_team, double alone) {
-        for (double time = 0; time < TeamTrial::warm_up; time += 5e-3) {  // slow to begin with, which may not count
-            CHECK(trial.use_team());
-            trial.finished(5e-3);
-        }
+    const auto tries = [&](double with_team, double alone) {  // milliseconds a step
+        trial.warm_team();                                    // slow to begin with, which may not count
         for (std::size_t i = 0; i < 2 * tried; ++i) {
             const bool team = i < tried;
             for (double time = 0; i == tried && time < TeamTrial::pass_over; time += 5e-3) {  // nor these
                 CHECK(!trial.use_team());
-                trial.finished(5e-3);
+                trial.step(5e-3);
             }
             CHECK(trial.use_team() == team);
             const bool disturbed = i % tried < 10;  // nor these, in two of three times
-            trial.finished(1e-3 * (team ? with_team : alone) * (disturbed ? 100 : 1));
+            trial.step(1e-3 * (team ? with_team : alone) * (disturbed ? 100 : 1));
         }
+    };
+    // A trial and what follows from it. Returns whether the team was used for that.
+    const auto is_used = [&](double with_team, double alone) {
+        tries(with_team, alone);
         const bool used = trial.use_team();
         for (double time = 0; time < period; time += 1e-3) {
             CHECK(trial.use_team() == used);
-            trial.finished(1e-3);
+            trial.step(1e-3);
         }
         period = std::min(2 * period, TeamTrial::longest_period);
         return used;
     };
+    const auto is_used_after_two = [&](double with_team, double alone) {  // as a change takes
+        tries(with_team, alone);
+        return is_used(with_team, alone);
+    };
     CHECK(is_used(1.0, 1.2));
-    CHECK(!is_used(1.2, 1.0));
+    CHECK(!is_used_after_two(1.2, 1.0));
+    CHECK(is_used_after_two(1.0, 1.2));
+    tries(1.2, 1.0);  // once only
     CHECK(is_used(1.0, 1.2));
     trial.begin(2);  // another epoch
-    CHECK(!is_used(1.2, 1.0));
-    CHECK(is_used(1.0, 1.2));    // the longest period again
-    CHECK(!is_used(1.0, 1.04));  // quicker by less than may be chance
-    CHECK(is_used(1.0, 1.06));
-    for (double time = 0; time < TeamTrial::warm_up; time += 5e-3) trial.finished(5e-3);
-    for (std::size_t i = 0; i < tried; ++i) trial.finished(1e-3);
+    CHECK(!is_used_after_two(1.2, 1.0));
+    CHECK(is_used_after_two(1.0, 1.2));    // the longest period again
+    CHECK(!is_used_after_two(1.0, 1.04));  // quicker by less than may be chance
+    CHECK(is_used_after_two(1.0, 1.06));
+    trial.warm_team();
+    for (std::size_t i = 0; i < tried; ++i) trial.step(1e-3);
     CHECK(!trial.use_team());
     trial.begin(3);
+    CHECK(trial.use_team());
+}
+
+TEST_CASE("a trial begins anew after a pause, a few times, and keeps what it has found") {
+    constexpr std::size_t tried = TeamTrial::few * TeamTrial::times;
+    TimedTrial trial;
+    trial.begin(2);
+    const auto steps = [&](std::size_t n, double milliseconds) {
+        for (std::size_t i = 0; i < n; ++i) trial.step(1e-3 * milliseconds);
+    };
+    const auto pass_over = [&] { steps(static_cast<std::size_t>(1e3 * TeamTrial::pass_over) + 1, 1); };
+    const auto pause = [&] { trial.wait(2 * TeamTrial::pause); };
+    trial.warm_team();
+    pause();
+    steps(1, 9);  // as it wakes
+    CHECK(trial.use_team());
+    trial.warm_team();
+    steps(tried, 1);
+    pass_over();
+    pause();  // the team's times are gone, too
+    steps(1, 9);
+    for (int i = 0; i < 2; ++i) {
+        trial.warm_team();
+        steps(tried, 3);
+        pass_over();
+        steps(tried, 2);
+    }
+    CHECK(!trial.use_team());
+    pause();
+    steps(1, 2);
+    CHECK(!trial.use_team());
+
+    steps(static_cast<std::size_t>(1e3 * TeamTrial::first_period), 1);  // and the next trial
+    for (std::size_t i = 0; i < TeamTrial::most_restarts; ++i) {
+        steps(1, 1);
+        trial.warm_team();
+        steps(tried, 3);
+        CHECK(!trial.use_team());
+        pause();
+    }
+    steps(1, 1);
+    trial.warm_team();
+    for (std::size_t i = 0; i < tried; ++i) {  // in bursts
+        pause();
+        steps(1, 1);
+    }
+    CHECK(!trial.use_team());
+    pass_over();
+    steps(tried, 2);
+    trial.warm_team();  // once more, as it would be a change
+    steps(tried, 1);
+    pass_over();
+    steps(tried, 2);
     CHECK(trial.use_team());
 }
 
